@@ -1,0 +1,1 @@
+//! Settings: flag, environment, files, default, each with its origin.

@@ -1,0 +1,1 @@
+//! Picks up the metrics a script writes or prints, while it runs.

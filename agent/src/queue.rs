@@ -1,0 +1,1 @@
+//! Which run starts next: first in, first out, within the limit.

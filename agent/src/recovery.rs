@@ -1,0 +1,1 @@
+//! Finds every run again after the agent was away.

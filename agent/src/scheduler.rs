@@ -1,0 +1,1 @@
+//! Gives free places to queued runs.

@@ -1,0 +1,1 @@
+//! The agent's records: domain calls, one database behind them.

@@ -1,0 +1,1 @@
+//! Tasks that end with their owner: the one door to the runtime.

@@ -1,0 +1,3 @@
+//! What builds an environment.
+
+pub mod venv;

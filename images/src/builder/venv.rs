@@ -1,0 +1,1 @@
+//! Builds a virtual environment from requirements files, by uv or by pip.

@@ -1,0 +1,1 @@
+//! Built environments by key: found, built once, listed, removed.

@@ -1,0 +1,3 @@
+//! Environment definitions, as users have them on disk.
+
+pub mod requirements;

@@ -1,0 +1,1 @@
+//! requirements.txt and the files it names.

@@ -1,0 +1,1 @@
+//! Environments as asked for, self-contained, and as prepared.

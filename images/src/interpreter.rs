@@ -1,0 +1,1 @@
+//! Python interpreters: finding one, and what it says of itself.

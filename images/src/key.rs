@@ -1,0 +1,1 @@
+//! The environment key: the SHA-256 of what determines an environment.

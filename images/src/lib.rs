@@ -1,0 +1,12 @@
+//! Environments: what a run's Python is made of.
+//!
+//! Reads definitions, computes the key of what determines an environment, builds what has to be
+//! built once, keeps it, and cleans up. Knows nothing of runs or the queue.
+#![forbid(unsafe_code)]
+
+pub mod builder;
+pub mod cache;
+pub mod definition;
+pub mod environment;
+pub mod interpreter;
+pub mod key;

@@ -1,0 +1,3 @@
+//! Where runs are carried out: the border, and the local target.
+
+pub mod local;

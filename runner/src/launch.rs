@@ -1,0 +1,1 @@
+//! What a supervisor is asked to do: program, environment, limits.

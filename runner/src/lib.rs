@@ -1,0 +1,17 @@
+//! Runs: their configuration, their directory, the supervisor that carries them out, and the
+//! compute targets they are carried out on. Knows nothing of the queue, the database or the API.
+//!
+//! A run is a directory with a supervisor: everything else gets that directory to some machine
+//! and starts that supervisor there.
+
+pub mod compute_target;
+pub mod exit_record;
+pub mod launch;
+pub mod log_reader;
+pub mod metrics_line;
+pub mod outputs;
+pub mod process_identity;
+pub mod run_configuration;
+pub mod run_directory;
+pub mod run_id;
+pub mod supervisor;

@@ -1,0 +1,1 @@
+//! What a run left in outputs/ and logs/, without following a link.

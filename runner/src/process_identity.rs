@@ -1,0 +1,1 @@
+//! Which process this is, across restarts: boot id, pid and start time together.

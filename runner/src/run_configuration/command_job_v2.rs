@@ -1,0 +1,1 @@
+//! Azure ML v2 command-job YAML.

@@ -1,0 +1,1 @@
+//! YAML with a strict budget: the one place that knows the parser.

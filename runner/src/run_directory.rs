@@ -1,0 +1,1 @@
+//! The run directory: which file is where, and how each is written.

@@ -1,0 +1,1 @@
+//! Writes the log: every byte, which stream it came from, and when.

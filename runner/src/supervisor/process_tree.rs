@@ -1,0 +1,1 @@
+//! Every process that a run started, and ending them all.

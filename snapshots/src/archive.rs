@@ -1,0 +1,1 @@
+//! Packs on the wire: objects in one stream, checked one by one.

@@ -1,0 +1,1 @@
+//! Frees the objects that nothing refers to.

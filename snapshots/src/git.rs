@@ -1,0 +1,1 @@
+//! What git knows of a source directory, read without running anything.

@@ -1,0 +1,1 @@
+//! Which paths are ignored, to the letter of git's rules.

@@ -1,0 +1,1 @@
+//! The stat cache: which files were read before and have not changed since.

@@ -1,0 +1,1 @@
+//! Limits on snapshots, and what to say when one is passed.

@@ -1,0 +1,1 @@
+//! Lays a snapshot out in a directory.

@@ -1,0 +1,1 @@
+//! Moving a snapshot to another store: only what that store lacks travels.

@@ -1,0 +1,1 @@
+//! Lists what a snapshot of a directory holds, without following a link out of it.

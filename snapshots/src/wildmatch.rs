@@ -1,0 +1,1 @@
+//! Matches one ignore pattern against one path, as git's wildmatch does.
