@@ -8,5 +8,6 @@ pub mod builder;
 pub mod cache;
 pub mod definition;
 pub mod environment;
+pub mod host;
 pub mod interpreter;
 pub mod key;
