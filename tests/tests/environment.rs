@@ -1,0 +1,113 @@
+//! Environments through the binary: built once, reused, listed, removed; and the README's example.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+use tests::{Yard, python, text};
+
+/// Makes a pure-Python wheel by hand, so that no test needs a package index.
+fn wheel(directory: &Path, name: &str, version: &str) {
+    let script = r#"
+import sys, zipfile
+directory, name, version = sys.argv[1:]
+info = f"{name}-{version}.dist-info"
+with zipfile.ZipFile(f"{directory}/{name}-{version}-py3-none-any.whl", "w") as wheel:
+    wheel.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+    wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+"#;
+    let made = Command::new(python())
+        .args(["-c", script])
+        .arg(directory)
+        .args([name, version])
+        .status()
+        .unwrap();
+    assert!(made.success());
+}
+
+/// A project whose requirements come from a folder of wheels.
+fn project(yard: &Yard) -> std::path::PathBuf {
+    let wheels = yard.project("wheels", &[]);
+    wheel(&wheels, "yardtest", "1.0");
+    let requirements = format!("--no-index\n--find-links {}\nyardtest==1.0\n", wheels.display());
+    let script = "import yardtest, sys\nprint(yardtest.VERSION, sys.prefix != sys.base_prefix)";
+    yard.project("with-requirements", &[("train.py", script), ("requirements.txt", &requirements)])
+}
+
+fn run(yard: &Yard, source: &Path) -> std::process::Output {
+    yard.trainyard()
+        .args(["run", "--source"])
+        .arg(source)
+        .args(["--env", "requirements.txt", "train.py"])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn an_environment_is_built_once_and_reused() {
+    let yard = Yard::new();
+    let source = project(&yard);
+
+    let first = run(&yard, &source);
+    let second = run(&yard, &source);
+
+    assert_eq!(text(&first.stdout), "1.0 True\n", "{}", text(&first.stderr));
+    assert_eq!(text(&second.stdout), "1.0 True\n", "{}", text(&second.stderr));
+    let environments = yard.json(["env", "list", "--json"]);
+    let list = environments.as_array().or_else(|| environments["environments"].as_array()).unwrap();
+    assert_eq!(list.len(), 1, "{environments:#}");
+    let shown = yard.show("@");
+    let packages = shown["environment"]["packages"].as_array().unwrap();
+    assert!(packages.iter().any(|package| package == "yardtest==1.0"), "{packages:?}");
+}
+
+#[test]
+fn two_runs_that_ask_at_once_share_one_build() {
+    let yard = Yard::new();
+    let source = project(&yard);
+    yard.ok(["agent", "status", "--json"]);
+
+    let outputs: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| run(&yard, &source))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+
+    for output in outputs {
+        assert_eq!(text(&output.stdout), "1.0 True\n", "{}", text(&output.stderr));
+    }
+    let environments = yard.json(["env", "list", "--json"]);
+    let list = environments.as_array().or_else(|| environments["environments"].as_array()).unwrap();
+    assert_eq!(list.len(), 1, "{environments:#}");
+}
+
+#[test]
+fn the_readmes_example_trains_and_the_second_time_needs_no_build() {
+    let yard = Yard::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples/diabetes");
+    let run = || {
+        let start = Instant::now();
+        let output = run(&yard, &example);
+        (output, start.elapsed())
+    };
+
+    let (first, _) = run();
+    let (second, took) = run();
+
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    assert!(text(&first.stdout).contains("best alpha 0.40"), "{}", text(&first.stdout));
+    assert_eq!(first.stdout, second.stdout);
+    println!("the second run took {took:?}");
+    let shown: Value = yard.show("@");
+    assert_eq!(shown["status"], "Completed");
+    assert_eq!(shown["metrics"]["mse"].as_array().unwrap().len(), 20);
+    assert_eq!(shown["metrics"]["best_mse"].as_array().unwrap().len(), 1);
+    let models = shown["outputFiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| f["path"].as_str().unwrap().ends_with(".pkl"));
+    assert_eq!(models.count(), 20);
+}
