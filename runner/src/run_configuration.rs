@@ -1,5 +1,149 @@
 //! The run configuration: what is to be run, from the command line or a file.
+//!
+//! A file is read by [`load`], flags are laid over it by [`RunConfiguration::overlaid`],
+//! [`RunConfiguration::validate`] says what is wrong with the whole, and [`not_yet`] what is right
+//! but beyond this version. Nothing that was asked for is ever left out in silence: a key either
+//! has its effect, or is named in a [`Note`], or is refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
 
 pub mod command_job_v2;
+pub mod duration;
+mod environment_choice;
+mod error;
+mod load;
+mod not_yet;
+mod note;
+mod overrides;
+mod reading;
+mod resources;
 pub mod runconfig_v1;
+pub mod size;
+mod validation;
 pub mod yaml;
+
+pub use environment_choice::{DockerChoice, EnvironmentChoice};
+pub use error::{ConfigurationError, Problem};
+pub use load::{Loaded, load};
+pub use not_yet::{NotYet, NotYetItem, not_yet};
+pub use note::Note;
+pub use overrides::Overrides;
+pub use resources::{Distribution, Network, Resources};
+pub use validation::{InvalidConfiguration, check_experiment_name};
+
+/// The compute target that every workspace has: this machine.
+pub const LOCAL_TARGET: &str = "local";
+
+/// What is to be run, resolved from a file and the command line.
+///
+/// Exactly one of `script` and `command` is set in a valid one.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RunConfiguration {
+    /// The Python script, relative to the source directory.
+    pub script: Option<String>,
+    /// A line for `/bin/sh -c`, in place of a script.
+    pub command: Option<String>,
+    /// The script's arguments, exactly as it gets them.
+    pub arguments: Vec<String>,
+    /// The name of the compute target.
+    pub target: String,
+    /// The environment that was asked for.
+    pub environment: EnvironmentChoice,
+    /// Variables set for the script.
+    pub environment_variables: BTreeMap<String, String>,
+    /// The experiment; `None` means the source directory's name.
+    pub experiment: Option<String>,
+    /// The name shown to people; `None` means one is made up.
+    pub display_name: Option<String>,
+    /// What the run is for, in the user's words.
+    pub description: Option<String>,
+    /// Tags recorded on the run.
+    pub tags: BTreeMap<String, String>,
+    /// Properties recorded on the run.
+    pub properties: BTreeMap<String, String>,
+    /// Seconds after which the run is ended; `None` means never.
+    pub timeout_seconds: Option<u64>,
+    /// Seconds between asking a run to end and ending it; `None` means the default.
+    pub grace_seconds: Option<u64>,
+    /// What the run may use of the machine.
+    pub resources: Resources,
+    /// What of the network the run may reach.
+    pub network: Network,
+    /// How many processes on how many machines; `None` means one on one.
+    pub distribution: Option<Distribution>,
+    /// Remote data that the run reads or writes, as the file names it.
+    pub remote_data: Vec<String>,
+    /// Interactive services that the run offers, as the file names them.
+    pub services: Vec<String>,
+    /// How often a failed run is tried again.
+    pub retries: u32,
+    /// Place in the queue: higher goes first.
+    pub priority: i32,
+    /// The run that must have completed before this one starts.
+    pub after: Option<String>,
+}
+
+impl Default for RunConfiguration {
+    fn default() -> Self {
+        Self {
+            script: None,
+            command: None,
+            arguments: Vec::new(),
+            target: LOCAL_TARGET.to_owned(),
+            environment: EnvironmentChoice::Default,
+            environment_variables: BTreeMap::new(),
+            experiment: None,
+            display_name: None,
+            description: None,
+            tags: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            timeout_seconds: None,
+            grace_seconds: None,
+            resources: Resources::default(),
+            network: Network::Full,
+            distribution: None,
+            remote_data: Vec::new(),
+            services: Vec::new(),
+            retries: 0,
+            priority: 0,
+            after: None,
+        }
+    }
+}
+
+/// Shows the names of the environment variables only: a value may be a secret.
+impl std::fmt::Debug for RunConfiguration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunConfiguration")
+            .field("script", &self.script)
+            .field("command", &self.command)
+            .field("arguments", &self.arguments)
+            .field("target", &self.target)
+            .field("environment", &self.environment)
+            .field("environment_variables", &self.environment_variables.keys())
+            .field("experiment", &self.experiment)
+            .field("display_name", &self.display_name)
+            .field("timeout_seconds", &self.timeout_seconds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a configuration came from, for messages: a file and a line in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}

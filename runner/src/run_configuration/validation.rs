@@ -1,0 +1,159 @@
+//! What a run configuration must be to be run at all.
+
+use super::RunConfiguration;
+
+/// The longest name of an experiment.
+const EXPERIMENT_NAME_LENGTH: usize = 255;
+
+/// What is wrong with a run configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConfiguration {
+    /// Neither a script nor a command.
+    #[error("nothing to run: neither a script nor a command was named")]
+    NothingToRun,
+    /// Both a script and a command.
+    #[error("both a script ({script:?}) and a command ({command:?}) were named")]
+    ScriptAndCommand {
+        /// The script.
+        script: String,
+        /// The command.
+        command: String,
+    },
+    /// Arguments, and no script to give them to.
+    #[error("arguments were given with a command, which takes none")]
+    ArgumentsWithCommand,
+    /// An experiment name against Azure ML's rule.
+    #[error(
+        "experiment name {name:?} is not 1 to 255 letters, digits, '_' and '-', of which the first is a letter or digit"
+    )]
+    ExperimentName {
+        /// The name.
+        name: String,
+    },
+    /// A name that no environment variable can have.
+    #[error("environment variable name {name:?} is empty or has a '=' or a NUL in it")]
+    VariableName {
+        /// The name.
+        name: String,
+    },
+    /// A text that no process can be given.
+    #[error("{what} has a NUL character in it, which no program can be given")]
+    Nul {
+        /// Which text.
+        what: String,
+    },
+    /// A run that would be ended before it starts.
+    #[error("timeout of 0 seconds leaves no time to run")]
+    NoTime,
+    /// A script path that is not below the source directory.
+    #[error("script {script:?} is not a path inside the source directory")]
+    ScriptOutside {
+        /// The path.
+        script: String,
+    },
+}
+
+impl InvalidConfiguration {
+    /// Returns one sentence on what to do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NothingToRun => {
+                Some("Name the SCRIPT after the options, or give a shell line with --command.")
+            }
+            Self::ScriptAndCommand { .. } => Some("Keep one of the two."),
+            Self::ArgumentsWithCommand => Some("Write the arguments into the command."),
+            Self::ExperimentName { .. } => Some("Choose another with --experiment."),
+            Self::ScriptOutside { .. } => {
+                Some("Name it relative to the source directory, which --source sets.")
+            }
+            Self::VariableName { .. } | Self::Nul { .. } | Self::NoTime => None,
+        }
+    }
+}
+
+/// Checks an experiment's name against Azure ML's rule, `^[a-zA-Z0-9][\w\-]{0,254}$` in ASCII.
+///
+/// # Errors
+///
+/// The name breaks it.
+pub fn check_experiment_name(name: &str) -> Result<(), InvalidConfiguration> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let fits = (1..=EXPERIMENT_NAME_LENGTH).contains(&name.len())
+        && name.bytes().all(plain)
+        && name.as_bytes()[0].is_ascii_alphanumeric();
+    if fits { Ok(()) } else { Err(InvalidConfiguration::ExperimentName { name: name.to_owned() }) }
+}
+
+impl RunConfiguration {
+    /// Checks that this can be run, as far as the configuration alone can tell.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with it.
+    pub fn validate(&self) -> Result<(), InvalidConfiguration> {
+        use InvalidConfiguration as Invalid;
+        match (&self.script, &self.command) {
+            (None, None) => return Err(Invalid::NothingToRun),
+            (Some(script), Some(command)) => {
+                let (script, command) = (script.clone(), command.clone());
+                return Err(Invalid::ScriptAndCommand { script, command });
+            }
+            (None, Some(_)) if !self.arguments.is_empty() => {
+                return Err(Invalid::ArgumentsWithCommand);
+            }
+            (None, Some(_)) => {}
+            (Some(script), None) => check_script(script)?,
+        }
+        if let Some(name) = &self.experiment {
+            check_experiment_name(name)?;
+        }
+        if self.timeout_seconds == Some(0) {
+            return Err(Invalid::NoTime);
+        }
+        if let Some(name) =
+            self.environment_variables.keys().find(|n| n.is_empty() || n.contains(['=', '\0']))
+        {
+            return Err(Invalid::VariableName { name: name.clone() });
+        }
+        self.check_for_nul()
+    }
+
+    fn check_for_nul(&self) -> Result<(), InvalidConfiguration> {
+        let texts = self
+            .arguments
+            .iter()
+            .enumerate()
+            .map(|(n, text)| (format!("argument {}", n + 1), text));
+        let values = self
+            .environment_variables
+            .iter()
+            .map(|(name, text)| (format!("environment variable {name}"), text));
+        let command = self.command.iter().map(|text| ("the command".to_owned(), text));
+        match texts.chain(values).chain(command).find(|(_, text)| text.contains('\0')) {
+            Some((what, _)) => Err(InvalidConfiguration::Nul { what }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The script must stay inside the source directory, else the snapshot has not got it.
+fn check_script(script: &str) -> Result<(), InvalidConfiguration> {
+    use std::path::{Component, Path};
+    let mut depth = 0_i64;
+    let mut inside = !script.is_empty() && !script.contains('\0');
+    for component in Path::new(script).components() {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::ParentDir => depth -= 1,
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => inside = false,
+        }
+        inside = inside && depth >= 0;
+    }
+    if inside && depth > 0 {
+        Ok(())
+    } else {
+        Err(InvalidConfiguration::ScriptOutside { script: script.to_owned() })
+    }
+}
