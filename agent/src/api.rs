@@ -1,1 +1,3 @@
 //! The HTTP API on the agent's socket: routes, OpenAPI, errors.
+
+pub(crate) mod wire;

@@ -1,1 +1,3 @@
 //! A run as the agent keeps it.
+
+pub(crate) mod status;

@@ -1,0 +1,80 @@
+//! The agent itself.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Who answers, and how busy it is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AgentStatus {
+    /// The version of this document.
+    pub(crate) schema_version: u32,
+    /// The agent's version.
+    pub(crate) version: String,
+    /// The agent's process.
+    pub(crate) pid: u32,
+    /// The user it runs as.
+    pub(crate) uid: u32,
+    /// Its state directory.
+    #[schema(value_type = String)]
+    pub(crate) home: PathBuf,
+    /// Its object store.
+    #[schema(value_type = String)]
+    pub(crate) store: PathBuf,
+    /// Device and inode of the object store: equal where command line and agent share one.
+    pub(crate) store_id: String,
+    /// When it started.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) started_time_utc: Timestamp,
+    /// How many runs wait and how many are on.
+    pub(crate) runs: RunCounts,
+    /// How many runs may be on at once.
+    pub(crate) concurrency: usize,
+}
+
+/// How many runs wait and how many are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RunCounts {
+    /// Runs that wait for a place.
+    pub(crate) queued: usize,
+    /// Runs that have one.
+    pub(crate) running: usize,
+}
+
+/// What to free.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GcRequest {
+    /// Only say what would go.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    /// Objects and snapshots younger than this stay. Default: one day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) grace_seconds: Option<u64>,
+    /// Ended runs older than this go too. Default: none goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) older_than_seconds: Option<u64>,
+}
+
+/// What was freed, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GcReport {
+    /// Ended runs that went.
+    pub(crate) runs_removed: u64,
+    /// Objects that went.
+    pub(crate) objects_removed: u64,
+    /// What they took on the disk.
+    pub(crate) bytes_freed: u64,
+    /// Pack files that went.
+    pub(crate) packs_removed: u64,
+    /// Pack files that were written anew without what nobody needs.
+    pub(crate) packs_rewritten: u64,
+    /// Snapshot records that went.
+    pub(crate) snapshots_removed: u64,
+    /// Left-overs of environments that were never finished.
+    pub(crate) environment_leftovers: u64,
+}

@@ -1,0 +1,55 @@
+//! The events of `GET /v1/runs/{ref}/follow`, as server-sent events.
+//!
+//! The event's name says which of these its data is. A stream that ends without `end` was
+//! broken: ask again from the last `nextOffset`, which is also the event's id.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::run::Run;
+use crate::run::status::RunStatus;
+
+/// `status`: where the run stands now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct StatusEvent {
+    /// Where the run stands.
+    pub(crate) status: RunStatus,
+    /// Its place in the queue, from 1, while it is in it.
+    pub(crate) position: Option<usize>,
+    /// When the agent said so.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) time: Timestamp,
+}
+
+/// `build`: bytes of the environment's build log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct BuildEvent {
+    /// Where they begin in `system_logs/environment_build.log`.
+    pub(crate) offset: u64,
+    /// The bytes, base64.
+    pub(crate) data: String,
+}
+
+/// `log`: bytes that the script wrote to one of its streams, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogEvent {
+    /// Where they begin in `user_logs/std_log.txt`.
+    pub(crate) offset: u64,
+    /// Where to go on reading.
+    pub(crate) next_offset: u64,
+    /// `stdout` or `stderr`.
+    pub(crate) stream: String,
+    /// When the first of them was written, in nanoseconds since 1970.
+    pub(crate) time_ns: i64,
+    /// The bytes, base64.
+    pub(crate) data: String,
+}
+
+/// `end`: the run is over and every byte was sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct EndEvent {
+    /// The run as it ended.
+    pub(crate) run: Box<Run>,
+}

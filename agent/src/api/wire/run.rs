@@ -1,0 +1,167 @@
+//! A run as it is shown.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::submission::SubmitRequest;
+use crate::run::status::RunStatus;
+
+/// A run without its long parts: what lists show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunSummary {
+    /// The run's id: `<experiment>_<unix seconds>_<8 hex>`.
+    pub(crate) run_id: String,
+    /// What it belongs to.
+    pub(crate) experiment: String,
+    /// Its name for people.
+    pub(crate) display_name: String,
+    /// Where it stands.
+    pub(crate) status: RunStatus,
+    /// Its place in the queue, from 1, while it is in it.
+    pub(crate) position: Option<usize>,
+    /// Where it runs.
+    pub(crate) target: String,
+    /// What people call its environment.
+    pub(crate) environment: String,
+    /// What it runs: the script with its arguments, or the command.
+    pub(crate) command_line: String,
+    /// Its source.
+    pub(crate) snapshot_id: String,
+    /// When the script started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) start_time_utc: Option<Timestamp>,
+    /// When the run was over.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) end_time_utc: Option<Timestamp>,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) created_time_utc: Timestamp,
+    /// The user's labels.
+    pub(crate) tags: BTreeMap<String, String>,
+    /// How it ended.
+    pub(crate) exit: Option<Exit>,
+}
+
+/// A run with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Run {
+    /// The version of this document.
+    pub(crate) schema_version: u32,
+    /// What lists show.
+    #[serde(flatten)]
+    pub(crate) summary: RunSummary,
+    /// Facts, such as those of git.
+    pub(crate) properties: BTreeMap<String, String>,
+    /// What the script reported, by name, in the order in which it came.
+    pub(crate) metrics: BTreeMap<String, Vec<MetricPoint>>,
+    /// Every try at starting it.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Logs, as paths for `/v1/runs/{ref}/files/{path}`.
+    pub(crate) log_files: Vec<String>,
+    /// What it left in `outputs/` and `logs/`.
+    pub(crate) output_files: Vec<OutputFile>,
+    /// The environment as it was prepared.
+    pub(crate) prepared_environment: Option<PreparedEnvironment>,
+    /// What the user was warned of, at submission and since.
+    pub(crate) warnings: Vec<String>,
+    /// The run directory on the agent's machine.
+    pub(crate) run_directory: String,
+    /// What was handed in, without the values of secrets: enough to hand it in again.
+    pub(crate) request: SubmitRequest,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Exit {
+    /// Why, in a word: `completed`, `script_failed`, `cancelled`, …
+    pub(crate) reason: String,
+    /// The script's exit code, where it exited.
+    pub(crate) code: Option<i32>,
+    /// The signal that ended it, where one did.
+    pub(crate) signal: Option<i32>,
+    /// Why, for people.
+    pub(crate) message: String,
+    /// Who cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cancelled_by: Option<String>,
+    /// What `trainyard run` and `wait` exit with.
+    pub(crate) process_exit_code: i32,
+}
+
+/// One value of a metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MetricPoint {
+    /// Where on the x axis, if the script said.
+    pub(crate) step: Option<i64>,
+    /// The value. `null` where it is not a finite number.
+    pub(crate) value: Option<f64>,
+    /// When the script reported it, as far as is known.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) time_utc: Timestamp,
+}
+
+/// One try at starting a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Attempt {
+    /// From 1.
+    pub(crate) number: u32,
+    /// Why it was made: `submitted`, or what ended the one before.
+    pub(crate) reason: String,
+    /// When it was begun.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) start_time_utc: Timestamp,
+    /// When it was over.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) end_time_utc: Option<Timestamp>,
+    /// How it ended.
+    pub(crate) exit: Option<Exit>,
+}
+
+/// A file that a run left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct OutputFile {
+    /// Where, relative to the script's working directory.
+    pub(crate) path: String,
+    /// Its length.
+    pub(crate) size: u64,
+    /// Its digest.
+    pub(crate) sha256: String,
+}
+
+/// An environment as it was prepared for a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PreparedEnvironment {
+    /// Its key, where it was built here.
+    pub(crate) key: Option<String>,
+    /// What people call it.
+    pub(crate) name: String,
+    /// The Python that ran.
+    pub(crate) interpreter: String,
+    /// Its version.
+    pub(crate) python_version: String,
+    /// Where it lives.
+    pub(crate) prefix: String,
+    /// It had been built before.
+    pub(crate) reused: bool,
+    /// What `pip freeze` said, once it has been asked.
+    #[serde(default)]
+    pub(crate) packages: Vec<String>,
+}
+
+/// Asks for a run to end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CancelRequest {
+    /// Without grace.
+    #[serde(default)]
+    pub(crate) now: bool,
+}

@@ -1,0 +1,105 @@
+//! Handing in a run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use images::environment::Environment;
+use serde::{Deserialize, Serialize};
+use snapshots::digest::Digest;
+use utoipa::ToSchema;
+
+/// A run as it is handed in. `script` or `command` is given, never both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SubmitRequest {
+    /// What the run belongs to.
+    pub(crate) experiment: String,
+    /// A name for people. Default: made up by the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) display_name: Option<String>,
+    /// A file of the snapshot, run by the environment's Python.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) script: Option<String>,
+    /// A line for `/bin/sh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) command: Option<String>,
+    /// What the script is given.
+    #[serde(default)]
+    pub(crate) arguments: Vec<String>,
+    /// Where it runs. Only `local` for now.
+    pub(crate) target: String,
+    /// What it runs in.
+    #[schema(value_type = Object)]
+    pub(crate) environment: Environment,
+    /// What people call that environment.
+    #[serde(default)]
+    pub(crate) environment_name: String,
+    /// Variables for the script.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub(crate) environment_variables: Variables,
+    /// Variables for the script whose values are kept out of every record and log.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub(crate) secrets: Variables,
+    /// The user's labels.
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+    /// Facts, such as those of git.
+    #[serde(default)]
+    pub(crate) properties: BTreeMap<String, String>,
+    /// When the run is ended if it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_seconds: Option<f64>,
+    /// How long a run may take to end once asked to. Default: 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) grace_seconds: Option<f64>,
+    /// The source, which the agent's store has by now.
+    #[schema(value_type = String)]
+    pub(crate) snapshot_id: Digest,
+    /// Where the source was, for people to read.
+    #[serde(default)]
+    pub(crate) source_directory: String,
+    /// What git would call the diff of the source, base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) git_patch: Option<String>,
+    /// What the user was warned of.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
+    /// The run that this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rerun_of: Option<String>,
+}
+
+/// Environment variables. Values may be secret, so `Debug` shows names only.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Variables(pub(crate) BTreeMap<String, String>);
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The answer to a run that was handed in: it is on the disk and will be run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Submitted {
+    /// The run's id.
+    pub(crate) run_id: String,
+    /// Its name for people.
+    pub(crate) display_name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_variables_do_not_print() {
+        let variables = Variables(BTreeMap::from([("KEY".to_owned(), "hunter2".to_owned())]));
+
+        assert_eq!(format!("{variables:?}"), r#"{"KEY"}"#);
+    }
+}
