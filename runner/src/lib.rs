@@ -4,9 +4,13 @@
 //! A run is a directory with a supervisor: everything else gets that directory to some machine
 //! and starts that supervisor there.
 
+pub mod base_environment;
+pub mod cancel_request;
 pub mod compute_target;
+pub mod durable_file;
 pub mod exit_record;
 pub mod launch;
+pub mod log_index;
 pub mod log_reader;
 pub mod metrics_line;
 pub mod outputs;

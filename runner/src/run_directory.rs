@@ -1,1 +1,171 @@
 //! The run directory: which file is where, and how each is written.
+
+use std::path::{Path, PathBuf};
+
+/// The directory of one run. Only names: nothing here touches the disk.
+///
+/// ```text
+/// run.json                                what was asked, resolved        agent, atomically
+/// launch.json                             program, environment, limits    agent, atomically
+/// secrets.json                            names and values, mode 0600     agent; unlinked by the
+///                                                                         supervisor before start
+/// cancel.json                             who wants the run to end        agent, atomically
+/// supervisor.json                         who supervises, made once       supervisor
+/// events                                  one JSON line per change        supervisor, appended
+/// exit.json                               why it ended; it is over        supervisor, atomically
+/// supervisor.log                          what the supervisor itself said
+/// work/                                   the snapshot; where the script runs
+/// work/outputs/, work/logs/               made before the script starts
+/// tmp/                                    the script's TMPDIR, removed at the end
+/// user_logs/std_log.txt                   both streams as the user would see them
+/// user_logs/std_log.index                 which bytes came from which stream, and when
+/// system_logs/environment_build.log       how the environment was built
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RunDirectory {
+    path: PathBuf,
+}
+
+impl RunDirectory {
+    /// Names the run directory at `path`, which need not exist.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Returns the directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the snapshot's place, and the script's working directory.
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
+    /// Returns where the script leaves what is to be kept.
+    #[must_use]
+    pub fn outputs(&self) -> PathBuf {
+        self.path.join("work/outputs")
+    }
+
+    /// Returns where the script leaves its own logs and `metrics.jsonl`.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("work/logs")
+    }
+
+    /// Returns the file in which a script may write metrics, one JSON object a line.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("work/logs/metrics.jsonl")
+    }
+
+    /// Returns the default place of the script's temporary files.
+    #[must_use]
+    pub fn temporary(&self) -> PathBuf {
+        self.path.join("tmp")
+    }
+
+    /// Returns the log: both streams as the user would see them.
+    #[must_use]
+    pub fn std_log(&self) -> PathBuf {
+        self.path.join("user_logs/std_log.txt")
+    }
+
+    /// Returns the log's index: which bytes came from which stream, and when.
+    #[must_use]
+    pub fn std_log_index(&self) -> PathBuf {
+        self.path.join("user_logs/std_log.index")
+    }
+
+    /// Returns the log of the environment's build.
+    #[must_use]
+    pub fn build_log(&self) -> PathBuf {
+        self.path.join("system_logs/environment_build.log")
+    }
+
+    /// Returns what was asked for, resolved.
+    #[must_use]
+    pub fn run_json(&self) -> PathBuf {
+        self.path.join("run.json")
+    }
+
+    /// Returns what the supervisor is to do.
+    #[must_use]
+    pub fn launch_json(&self) -> PathBuf {
+        self.path.join("launch.json")
+    }
+
+    /// Returns why the run ended; the file exists when it has.
+    #[must_use]
+    pub fn exit_json(&self) -> PathBuf {
+        self.path.join("exit.json")
+    }
+
+    /// Returns the list of changes, one JSON object a line.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events")
+    }
+
+    /// Returns who supervises the run; made once.
+    #[must_use]
+    pub fn supervisor_json(&self) -> PathBuf {
+        self.path.join("supervisor.json")
+    }
+
+    /// Returns what the supervisor itself had to say.
+    #[must_use]
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.path.join("supervisor.log")
+    }
+
+    /// Returns the request to end the run.
+    #[must_use]
+    pub fn cancel_json(&self) -> PathBuf {
+        self.path.join("cancel.json")
+    }
+
+    /// Returns the run's secrets, gone before the script starts.
+    #[must_use]
+    pub fn secrets_json(&self) -> PathBuf {
+        self.path.join("secrets.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_the_documentation_lists() {
+        let run = RunDirectory::new("/r");
+        let documented = include_str!("run_directory.rs");
+
+        for path in [
+            run.run_json(),
+            run.launch_json(),
+            run.secrets_json(),
+            run.cancel_json(),
+            run.supervisor_json(),
+            run.events(),
+            run.exit_json(),
+            run.supervisor_log(),
+            run.work(),
+            run.outputs(),
+            run.logs(),
+            run.temporary(),
+            run.std_log(),
+            run.std_log_index(),
+            run.build_log(),
+        ] {
+            let name = path.strip_prefix("/r").unwrap().to_str().unwrap();
+            let listed =
+                documented.lines().any(|line| line.starts_with("/// ") && line.contains(name));
+            assert!(listed, "{name} is not in the documentation of RunDirectory");
+        }
+    }
+}
