@@ -112,7 +112,7 @@ impl IgnoreRules {
         let mut rules =
             Self { kind: IgnoreKind::GitIgnore, innermost: None, notes: Arc::default() };
         let Some(repository) = repository::around(real) else { return Ok(rules) };
-        let inside = real.strip_prefix(&repository.root).unwrap_or(Path::new(""));
+        let Ok(inside) = real.strip_prefix(&repository.root) else { return Ok(rules) };
         let steps: Vec<&OsStr> = inside.iter().collect();
         let up = |levels: usize| -> PathBuf { std::iter::repeat_n("..", levels).collect() };
 

@@ -319,7 +319,7 @@ mod tests {
             let started = Instant::now();
             assert!(!path(&pattern, &text) && !name(&pattern, &text));
             let took = started.elapsed();
-            assert!(took < Duration::from_secs(2), "{took:?} for {:.20}…", pattern);
+            assert!(took < Duration::from_secs(2), "{took:?} for {pattern:.20}…");
         }
     }
 
