@@ -1,0 +1,172 @@
+//! Storing objects: gathered in temporary files, given their places all at once.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::{Read, Write};
+
+use tempfile::NamedTempFile;
+
+use super::lease::Lease;
+use super::pack::PackWriter;
+use super::{LocalStore, durable};
+use crate::archive::Encoding;
+use crate::digest::{Digest, Hasher};
+use crate::path_error::IoContext;
+use crate::store::{LARGE_OBJECT_BYTES, StoreError};
+
+/// Stores objects. Nothing shows in the store before [`Self::commit`]; dropped, it leaves nothing.
+///
+/// It holds a [`Lease`], so what it skipped because the store has it is still there afterwards.
+pub struct StoreWriter {
+    store: LocalStore,
+    pack: Option<PackWriter>,
+    large: Vec<(Digest, NamedTempFile)>,
+    seen: HashSet<Digest>,
+    healing: Vec<Digest>,
+    freshened: HashSet<String>,
+    written: Written,
+    _lease: Lease,
+}
+
+/// What a writer added to the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// How many objects.
+    pub objects: u64,
+    /// Their own bytes, before any compression.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Written {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+    }
+}
+
+impl StoreWriter {
+    pub(super) fn new(store: LocalStore) -> Result<Self, StoreError> {
+        let lease = store.lease()?;
+        store.refresh()?;
+        Ok(Self {
+            store,
+            pack: None,
+            large: Vec::new(),
+            seen: HashSet::new(),
+            healing: Vec::new(),
+            freshened: HashSet::new(),
+            written: Written::default(),
+            _lease: lease,
+        })
+    }
+
+    /// Stores an object unless the store or this writer has it; returns whether it is new.
+    ///
+    /// `digest` is taken from the caller, who has just computed it from these very bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Path`]: the object could not be written. Drop the writer.
+    pub fn put(&mut self, digest: Digest, bytes: &[u8]) -> Result<bool, StoreError> {
+        if !self.wants(digest)? {
+            return Ok(false);
+        }
+        let temporary = &self.store.inner.temporary;
+        match u32::try_from(bytes.len()) {
+            Ok(length) if u64::from(length) < LARGE_OBJECT_BYTES => {
+                let pack = match &mut self.pack {
+                    Some(pack) => pack,
+                    none => none.insert(PackWriter::new(temporary)?),
+                };
+                pack.add(digest, length, Encoding::Plain, bytes)?;
+            }
+            _ => {
+                let mut file = durable::temporary_file(temporary)?;
+                file.write_all(bytes).context("write", file.path())?;
+                self.large.push((digest, file));
+            }
+        }
+        self.written += Written { objects: 1, bytes: bytes.len() as u64 };
+        Ok(true)
+    }
+
+    /// Stores what `from` gives, of any length, without holding it in memory; returns its digest,
+    /// its length and whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Stream`]: `from` cannot be read; the writer is as it was.
+    /// [`StoreError::Path`]: the object could not be written. Drop the writer.
+    pub fn put_large(&mut self, from: &mut dyn Read) -> Result<(Digest, u64, bool), StoreError> {
+        let mut start = Vec::new();
+        let mut head = from.take(LARGE_OBJECT_BYTES);
+        head.read_to_end(&mut start).map_err(|source| StoreError::Stream { source })?;
+        if (start.len() as u64) < LARGE_OBJECT_BYTES {
+            let digest = Digest::of(&start);
+            return Ok((digest, start.len() as u64, self.put(digest, &start)?));
+        }
+        let mut file = durable::temporary_file(&self.store.inner.temporary)?;
+        let mut hasher = Hasher::new();
+        let mut length = 0;
+        loop {
+            hasher.update(&start);
+            file.write_all(&start).context("write", file.path())?;
+            length += start.len() as u64;
+            start.clear();
+            let mut next = from.take(1 << 20);
+            next.read_to_end(&mut start).map_err(|source| StoreError::Stream { source })?;
+            if start.is_empty() {
+                break;
+            }
+        }
+        let digest = hasher.finish();
+        if !self.wants(digest)? {
+            return Ok((digest, length, false));
+        }
+        self.large.push((digest, file));
+        self.written += Written { objects: 1, bytes: length };
+        Ok((digest, length, true))
+    }
+
+    /// Makes what was put durable and then visible.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Path`]: not everything could be made durable. What was is harmless; store
+    /// the rest again.
+    pub fn commit(self) -> Result<Written, StoreError> {
+        let inner = &self.store.inner;
+        for (_, file) in &self.large {
+            file.as_file().sync_data().context("sync", file.path())?;
+        }
+        let mut directories = BTreeSet::new();
+        for (digest, file) in self.large {
+            directories.insert(inner.large.place(&digest, file)?);
+        }
+        let packs = inner.packs.directory();
+        let pack = self.pack.map(|pack| pack.finish(packs, &inner.temporary)).transpose()?;
+        if pack.is_some() {
+            directories.insert(packs.to_owned());
+        }
+        for directory in &directories {
+            durable::sync_directory(directory)?;
+        }
+        if let Some(pack) = pack {
+            inner.packs.add(pack);
+        }
+        for digest in &self.healing {
+            inner.damage.heal(digest)?;
+        }
+        Ok(self.written)
+    }
+
+    /// Returns whether the object has to be written: neither the store nor this writer has it.
+    fn wants(&mut self, digest: Digest) -> Result<bool, StoreError> {
+        if !self.seen.insert(digest) || self.store.claim(&digest, &mut self.freshened)? {
+            return Ok(false);
+        }
+        if self.store.inner.damage.contains(&digest) {
+            self.healing.push(digest);
+        }
+        Ok(true)
+    }
+}
