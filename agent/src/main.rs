@@ -17,4 +17,17 @@ mod task;
 mod terminal;
 mod workspace;
 
-fn main() {}
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // A supervisor lives as long as its run: it takes the short way, past everything else.
+    if let [_, command, run_directory] = arguments.as_slice()
+        && command == "supervise"
+    {
+        return runner::supervisor::supervise(Path::new(run_directory));
+    }
+    cli::main(arguments)
+}

@@ -1,0 +1,116 @@
+//! What every command gets: streams, settings, paths and, if it asks, a runtime.
+
+use std::cell::OnceCell;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::config::{Files, Key, Settings};
+use crate::terminal::{ColorWhen, Terminal};
+use crate::workspace::Workspace;
+
+/// The process a command runs in.
+pub(crate) struct Context {
+    /// The streams.
+    pub terminal: Terminal,
+    /// The settings, flags of the command not yet among them.
+    pub settings: Settings,
+    runtime: OnceCell<tokio::runtime::Runtime>,
+}
+
+/// The version of every JSON document on standard output.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+impl Context {
+    /// Reads the settings.
+    pub(super) fn new(color: Option<ColorWhen>, quiet: bool) -> Result<Self, Failure> {
+        let variable = |name: &str| std::env::var_os(name);
+        let mut settings = Settings::load(&Files::of_this_process(variable), variable)?;
+        if let Some(color) = color {
+            let word = match color {
+                ColorWhen::Auto => "auto",
+                ColorWhen::Always => "always",
+                ColorWhen::Never => "never",
+            };
+            settings.set_flag(Key::Color, word);
+        }
+        let color = match settings.text(Key::Color).as_deref() {
+            Some("always") => ColorWhen::Always,
+            Some("never") => ColorWhen::Never,
+            _ => ColorWhen::Auto,
+        };
+        let terminal = Terminal::new(color, quiet);
+        Ok(Self { terminal, settings, runtime: OnceCell::new() })
+    }
+
+    /// Finds the state directory and the agent's socket: as the settings say, else as the agent
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// Nothing says where they are.
+    pub(crate) fn workspace(&self) -> Result<Workspace, Failure> {
+        let setting = |name: &str| {
+            let key = match name {
+                "TRAINYARD_HOME" => Key::Home,
+                "TRAINYARD_SOCKET" => Key::Socket,
+                name => return std::env::var_os(name),
+            };
+            let path = self.settings.path(key)?;
+            std::path::absolute(path).ok().map(PathBuf::into_os_string)
+        };
+        Workspace::locate(&setting).map_err(|error| {
+            let hint = error.hint();
+            Failure::usage(error).maybe_hint(hint)
+        })
+    }
+
+    /// Runs `future` to its end; the runtime is made by the first command that needs one.
+    ///
+    /// # Errors
+    ///
+    /// The future's, or the system has no room for a runtime.
+    pub(crate) fn wait_for<T>(
+        &self,
+        future: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        if self.runtime.get().is_none() {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(Failure::failed)?;
+            self.runtime.set(runtime).ok();
+        }
+        self.runtime.get().expect("it was just set").block_on(future)
+    }
+
+    /// Prints one JSON document on standard output.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
+    pub(crate) fn print_json(&self, document: &impl Serialize) -> Result<(), Failure> {
+        let mut text = if self.terminal.out_is_terminal() {
+            serde_json::to_string_pretty(document)
+        } else {
+            serde_json::to_string(document)
+        }
+        .map_err(Failure::failed)?;
+        text.push('\n');
+        self.print(text)
+    }
+
+    /// Prints bytes on standard output.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
+    pub(crate) fn print(&self, text: impl AsRef<[u8]>) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_ref())?;
+        out.flush()?;
+        Ok(())
+    }
+}

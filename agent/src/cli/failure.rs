@@ -1,0 +1,172 @@
+//! How a command ends that did not do its work: message, hint, exit code.
+
+use std::error::Error;
+use std::io;
+
+/// The exit code of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit(pub(crate) u8);
+
+impl Exit {
+    /// All went well.
+    pub(crate) const OK: Self = Self(0);
+    /// The work could not be done.
+    pub(crate) const FAILED: Self = Self(1);
+    /// What was asked for makes no sense, or not yet.
+    pub(crate) const USAGE: Self = Self(2);
+    /// `run` and `wait` only: the fault is ours or the machine's, not the script's.
+    pub(crate) const OURS: Self = Self(125);
+    /// What a program ends with that writes into a pipe nobody reads: 128 + SIGPIPE.
+    pub(crate) const PIPE: Self = Self(141);
+}
+
+/// Who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// The user: bad usage or input, nothing was changed.
+    User,
+    /// Us, or the machine.
+    Host,
+    /// Nobody: our reader had enough.
+    Reader,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    blame: Blame,
+    error: Box<dyn Error + Send + Sync>,
+    hint: Option<String>,
+}
+
+/// What a command returns.
+pub(crate) type Outcome = Result<Exit, Failure>;
+
+impl Failure {
+    /// The work could not be done.
+    pub(crate) fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { blame: Blame::Host, error: error.into(), hint: None }
+    }
+
+    /// What was asked for cannot be; nothing was changed.
+    pub(crate) fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { blame: Blame::User, error: error.into(), hint: None }
+    }
+
+    /// What was asked for is planned, but does not exist in this version.
+    pub(crate) fn not_yet(what: impl std::fmt::Display) -> Self {
+        Self::usage(format!("{what} is not supported yet"))
+    }
+
+    /// Adds what to do next, unless the error has said so itself.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// Adds what to do next if there is something.
+    pub(crate) fn maybe_hint(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// Returns the exit code; `is_run` is whether the command's code is otherwise its script's.
+    pub(crate) fn exit(&self, is_run: bool) -> Exit {
+        match self.blame {
+            Blame::User => Exit::USAGE,
+            Blame::Host if is_run => Exit::OURS,
+            Blame::Host => Exit::FAILED,
+            Blame::Reader if is_run => Exit::PIPE,
+            Blame::Reader => Exit::OK,
+        }
+    }
+
+    /// Returns the message with its causes, or nothing when there is nobody to tell.
+    pub(crate) fn message(&self) -> Option<String> {
+        if self.blame == Blame::Reader {
+            return None;
+        }
+        let mut message = self.error.to_string();
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some libraries repeat the cause in their own text.
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        Some(message)
+    }
+
+    /// Returns what to do next.
+    pub(crate) fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+/// Writing to standard output is the only I/O that a command does itself.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self { blame: Blame::Reader, error: error.into(), hint: None };
+        }
+        Self::failed(Output { source: error })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct Output {
+    source: io::Error,
+}
+
+impl From<crate::config::ConfigError> for Failure {
+    fn from(error: crate::config::ConfigError) -> Self {
+        let hint = error.hint();
+        Self::usage(error).maybe_hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_to_blame_decides_the_exit_code() {
+        let closed = || Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let full = || Failure::from(io::Error::from(io::ErrorKind::StorageFull));
+        let table: Vec<_> = [
+            ("bad input", Failure::usage("x")),
+            ("not yet", Failure::not_yet("x")),
+            ("failed", Failure::failed("x")),
+            ("disk full", full()),
+            ("reader gone", closed()),
+        ]
+        .iter()
+        .map(|(name, failure)| {
+            format!("{name:<12} run {:<3} else {}", failure.exit(true).0, failure.exit(false).0)
+        })
+        .collect();
+
+        insta::assert_snapshot!(table.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_message_has_every_cause_once() {
+        let full = Failure::from(io::Error::from(io::ErrorKind::StorageFull));
+        insta::assert_snapshot!(full.message().unwrap(), @"");
+
+        let closed = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(closed.message(), None);
+    }
+
+    #[test]
+    fn the_first_hint_is_kept() {
+        let failure = Failure::failed("x").hint("closest to the error").hint("further away");
+        assert_eq!(failure.next_step(), Some("closest to the error"));
+    }
+}

@@ -1,0 +1,18 @@
+//! `trainyard remove`: forgets ended runs.
+
+use super::{Context, Failure, Outcome};
+
+/// Removes ended runs with their logs and outputs
+#[derive(Debug, clap::Args)]
+#[command(visible_alias = "rm", after_help = "Example:\n  trainyard remove swift-otter-12")]
+pub(super) struct Args {
+    /// Runs: ids, unique beginnings or names
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<String>,
+}
+
+/// Removes runs.
+pub(super) fn remove(args: &Args, context: &Context) -> Outcome {
+    let _ = (args, context);
+    Err(Failure::not_yet("remove"))
+}

@@ -1,0 +1,131 @@
+//! `trainyard run`: from a source directory to the script's exit code.
+
+use super::{Context, Failure, Outcome};
+
+/// Runs a script and follows it to its end
+///
+/// Takes a snapshot of the source directory, prepares the environment, runs the script and shows
+/// what it prints: its stdout on stdout, its stderr on stderr. The exit code is the script's own;
+/// 128+N when signal N ended it, 124 at the time limit, 130 when cancelled, 125 when the fault is
+/// ours or the machine's. Ctrl-C cancels the run, a second one leaves it running.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  trainyard run train.py --epochs 3
+  trainyard run --source examples/diabetes --env requirements.txt train.py
+  trainyard run -e SEED=1 --secret WANDB_API_KEY --timeout 2h train.py
+  trainyard run --command 'make data && python train.py'")]
+pub(super) struct Args {
+    /// The script, looked for in the source directory, then in the current one; then its arguments
+    #[arg(value_name = "SCRIPT [ARGS]", trailing_var_arg = true, conflicts_with = "command")]
+    script: Vec<String>,
+    /// Runs this shell line in place of a script
+    #[arg(long, value_name = "LINE")]
+    command: Option<String>,
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    machine: Machine,
+    #[command(flatten)]
+    how: How,
+}
+
+/// What is run, and what is recorded with it.
+#[derive(Debug, clap::Args)]
+pub(super) struct What {
+    /// Directory to take the snapshot of [default: .]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    source: Option<std::path::PathBuf>,
+    /// Experiment the run belongs to [default: the source directory's name]
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    /// Compute target [default: local]
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Environment: a registered name, or a file looked for in the source directory, then here
+    #[arg(long, value_name = "NAME|FILE")]
+    env: Option<String>,
+    /// Reads a .runconfig or a v2 command-job YAML; options on the command line beat it
+    #[arg(short = 'c', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    runconfig: Option<std::path::PathBuf>,
+    /// Python to use, or to base the environment on
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::ExecutablePath)]
+    python: Option<std::path::PathBuf>,
+    /// Runs in a container of this image (not yet)
+    #[arg(long, value_name = "IMAGE")]
+    docker: Option<String>,
+    /// Sets a variable for the script; without =V it gets your own value
+    #[arg(short = 'e', long = "env-var", value_name = "K[=V]")]
+    env_vars: Vec<String>,
+    /// Sets a secret variable from FILE, or from your own value; kept out of records and logs
+    #[arg(long = "secret", value_name = "K[=FILE]")]
+    secrets: Vec<String>,
+    /// Name shown to people [default: two words and a number]
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Records a tag
+    #[arg(long = "tag", value_name = "K=V")]
+    tags: Vec<String>,
+}
+
+/// What the run may use.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(super) struct Machine {
+    /// Ends the run after this time, as in 90, 15m or 1h30m
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<String>,
+    /// Number of GPUs (not yet)
+    #[arg(long, value_name = "N")]
+    gpus: Option<u32>,
+    /// Number of CPUs (not yet)
+    #[arg(long, value_name = "N")]
+    cpus: Option<f64>,
+    /// Memory limit (not yet)
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Limit of processes and threads (not yet)
+    #[arg(long, value_name = "N")]
+    pids: Option<u64>,
+    /// Limit of bytes written (not yet)
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<String>,
+    /// Size of /dev/shm (not yet)
+    #[arg(long, value_name = "SIZE")]
+    shm_size: Option<String>,
+    /// What of the network the run may reach: full, loopback (not yet) or none (not yet)
+    #[arg(long, value_name = "MODE")]
+    network: Option<String>,
+    /// Tries a failed run again (not yet)
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+    /// Place in the queue (not yet)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i32>,
+    /// Waits for another run to complete first (not yet)
+    #[arg(long, value_name = "RUN")]
+    after: Option<String>,
+}
+
+/// How the command itself behaves.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "This command")]
+pub(super) struct How {
+    /// Returns as soon as the run is accepted, and prints its id
+    #[arg(short, long)]
+    detach: bool,
+    /// Says what would be sent and run, and does nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Shows the script's output as it is, control sequences included
+    #[arg(long)]
+    raw: bool,
+    /// With --detach or --dry-run: prints one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs a script.
+pub(super) fn run(args: Args, context: &Context) -> Outcome {
+    let _ = (args, context);
+    Err(Failure::not_yet("run"))
+}

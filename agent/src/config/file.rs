@@ -1,0 +1,237 @@
+//! Reading one settings file.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{Definition, KEYS, Key};
+use super::{Origin, Setting};
+
+/// Why settings could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file is there, but not for us.
+    #[error("cannot read {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// There is no such setting.
+    #[error("{}:{line}: unknown key {key:?}", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What was set.
+        key: String,
+    },
+    /// The setting exists, but a project must not make it.
+    #[error("{}:{line}: {key:?} cannot be set by a project", path.display())]
+    NotHere {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What was set.
+        key: &'static str,
+    },
+    /// The value is not one of this setting's.
+    #[error("{}:{line}: {key:?} must be {expected}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What was set.
+        key: &'static str,
+        /// What may be set.
+        expected: String,
+    },
+    /// An environment variable's value is not one of its setting's.
+    #[error("{name}={} must be {expected}", value.display())]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        value: OsString,
+        /// What it may say.
+        expected: String,
+    },
+}
+
+impl ConfigError {
+    /// Returns what to do next.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown { .. } => Some("`trainyard config show` lists what can be set"),
+            Self::NotHere { .. } => {
+                Some("set it in your own configuration file or in the environment")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reads the settings of one file; a file that does not exist makes none.
+pub(super) fn read(path: &Path, is_project: bool) -> Result<Vec<(Key, Setting)>, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+    };
+    Reader { path, text: &text, is_project }.settings()
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    is_project: bool,
+}
+
+impl Reader<'_> {
+    fn settings(&self) -> Result<Vec<(Key, Setting)>, ConfigError> {
+        let table = DeTable::parse(self.text).map_err(|error| ConfigError::Syntax {
+            path: self.path.to_owned(),
+            line: self.line(error.span().map_or(0, |span| span.start)),
+            message: error.message().to_owned(),
+        })?;
+        let mut settings = Vec::new();
+        self.table(table.get_ref(), "", &mut settings)?;
+        Ok(settings)
+    }
+
+    fn table(
+        &self,
+        table: &DeTable<'_>,
+        prefix: &str,
+        settings: &mut Vec<(Key, Setting)>,
+    ) -> Result<(), ConfigError> {
+        for (key, value) in table.iter() {
+            let name = format!("{prefix}{}", key.get_ref());
+            let line = self.line(key.span().start);
+            let is_table = KEYS.iter().any(|known| {
+                known.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with('.'))
+            });
+            if let (true, DeValue::Table(inner)) = (is_table, value.get_ref()) {
+                self.table(inner, &format!("{name}."), settings)?;
+                continue;
+            }
+            let Some(definition) = KEYS.iter().find(|known| known.name == name) else {
+                return Err(ConfigError::Unknown { path: self.path.to_owned(), line, key: name });
+            };
+            if self.is_project && !definition.in_project {
+                let (path, key) = (self.path.to_owned(), definition.name);
+                return Err(ConfigError::NotHere { path, line, key });
+            }
+            settings.push((definition.key, self.setting(definition, value, line)?));
+        }
+        Ok(())
+    }
+
+    fn setting(
+        &self,
+        definition: &'static Definition,
+        value: &Spanned<DeValue<'_>>,
+        line: usize,
+    ) -> Result<Setting, ConfigError> {
+        let text = match value.get_ref() {
+            DeValue::String(text) => Ok(text.to_string()),
+            DeValue::Integer(number) => Ok(number.to_string()),
+            DeValue::Float(number) => Ok(number.to_string()),
+            _ => Err("a text or a number".to_owned()),
+        };
+        let checked = text.and_then(|text| {
+            let text = OsString::from(text);
+            definition.check(&text).map(|()| text)
+        });
+        match checked {
+            Ok(value) => {
+                let origin = Origin::File { path: self.path.to_owned(), line };
+                Ok(Setting { value, origin })
+            }
+            Err(expected) => Err(ConfigError::Value {
+                path: self.path.to_owned(),
+                line,
+                key: definition.name,
+                expected,
+            }),
+        }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        before.matches('\n').count() + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str, is_project: bool) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        let error = read(&path, is_project).unwrap_err();
+        error.to_string().replace(dir.path().to_str().unwrap(), "")
+    }
+
+    #[test]
+    fn tables_and_dotted_keys_are_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        for text in ["[snapshot]\nmax-files = 5\n", "snapshot.max-files = 5\n"] {
+            std::fs::write(&path, text).unwrap();
+            let settings = read(&path, true).unwrap();
+            assert_eq!(settings[0].0, Key::MaxFiles);
+            assert_eq!(settings[0].1.value, "5");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_named_with_file_and_line() {
+        let shown: Vec<_> = [
+            ("experiment = \"a\"\nexperimnt = \"b\"\n", false),
+            ("\n[snapshot]\nmax-file = 5\n", false),
+            ("[run]\nx = 1\n", false),
+            ("snapshot = 5\n", false),
+            ("home = \"/tmp/x\"\n", true),
+            ("timeout = \"soon\"\n", true),
+            ("color = [\"red\"]\n", true),
+            ("snapshot.max-bytes = \"many\"\n", true),
+            ("experiment = \n", true),
+            ("experiment = \"a\"\nexperiment = \"b\"\n", true),
+        ]
+        .into_iter()
+        .map(|(text, is_project)| refused(text, is_project))
+        .collect();
+
+        insta::assert_snapshot!(shown.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_file_that_does_not_exist_sets_nothing() {
+        assert!(read(Path::new("/nonexistent/config.toml"), true).unwrap().is_empty());
+        assert!(read(Path::new("/dev/null/config.toml"), true).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,250 @@
+//! The table of settings.
+
+use std::ffi::OsStr;
+
+use crate::terminal::measure::parse_duration;
+
+/// A setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    /// Where all state lives.
+    Home,
+    /// The agent's socket.
+    Socket,
+    /// What new runs belong to.
+    Experiment,
+    /// Where runs are carried out.
+    Target,
+    /// What a run's environment is made from.
+    Env,
+    /// Which Python is used.
+    Python,
+    /// How long a run may take.
+    Timeout,
+    /// The largest snapshot.
+    MaxBytes,
+    /// The most files in a snapshot.
+    MaxFiles,
+    /// Colours.
+    Color,
+}
+
+/// What may be said for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any text that is not empty.
+    Text,
+    /// A path.
+    Path,
+    /// A number, with a unit if one likes: `20 GiB`, `500 MB`.
+    Number,
+    /// A duration.
+    Duration,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// Everything known of a key.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    /// The key.
+    pub key: Key,
+    /// Its name in files; a dot separates table and key.
+    pub name: &'static str,
+    /// Its environment variable.
+    pub variable: &'static str,
+    /// What may be said.
+    pub kind: Kind,
+    /// What holds if nobody says anything; none means that the command decides.
+    pub default: Option<&'static str>,
+    /// Whether a project's own file may set it. Where state is kept and whom one talks to is
+    /// never up to a project that was just downloaded.
+    pub in_project: bool,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+/// Every setting there is.
+pub(crate) const KEYS: &[Definition] = &[
+    Definition {
+        key: Key::Home,
+        name: "home",
+        variable: "TRAINYARD_HOME",
+        kind: Kind::Path,
+        default: None,
+        in_project: false,
+        about: "directory of all state; default $XDG_STATE_HOME/trainyard",
+    },
+    Definition {
+        key: Key::Socket,
+        name: "socket",
+        variable: "TRAINYARD_SOCKET",
+        kind: Kind::Path,
+        default: None,
+        in_project: false,
+        about: "the agent's socket; default agent.sock in home",
+    },
+    Definition {
+        key: Key::Experiment,
+        name: "experiment",
+        variable: "TRAINYARD_EXPERIMENT",
+        kind: Kind::Text,
+        default: None,
+        in_project: true,
+        about: "experiment of new runs; default the source directory's name",
+    },
+    Definition {
+        key: Key::Target,
+        name: "target",
+        variable: "TRAINYARD_TARGET",
+        kind: Kind::Text,
+        default: Some("local"),
+        in_project: true,
+        about: "compute target of new runs",
+    },
+    Definition {
+        key: Key::Env,
+        name: "env",
+        variable: "TRAINYARD_ENV",
+        kind: Kind::Text,
+        default: None,
+        in_project: true,
+        about: "environment of new runs; default what the source directory holds",
+    },
+    Definition {
+        key: Key::Python,
+        name: "python",
+        variable: "TRAINYARD_PYTHON",
+        kind: Kind::Text,
+        default: None,
+        in_project: true,
+        about: "interpreter; default the active environment's, else python3",
+    },
+    Definition {
+        key: Key::Timeout,
+        name: "timeout",
+        variable: "TRAINYARD_TIMEOUT",
+        kind: Kind::Duration,
+        default: None,
+        in_project: true,
+        about: "time limit of new runs; default none",
+    },
+    Definition {
+        key: Key::MaxBytes,
+        name: "snapshot.max-bytes",
+        variable: "TRAINYARD_SNAPSHOT_MAX_BYTES",
+        kind: Kind::Number,
+        default: Some("20 GiB"),
+        in_project: true,
+        about: "largest snapshot",
+    },
+    Definition {
+        key: Key::MaxFiles,
+        name: "snapshot.max-files",
+        variable: "TRAINYARD_SNAPSHOT_MAX_FILES",
+        kind: Kind::Number,
+        default: Some("1000000"),
+        in_project: true,
+        about: "most files in a snapshot",
+    },
+    Definition {
+        key: Key::Color,
+        name: "color",
+        variable: "TRAINYARD_COLOR",
+        kind: Kind::Choice(&["auto", "always", "never"]),
+        default: Some("auto"),
+        in_project: true,
+        about: "when to use colours",
+    },
+];
+
+impl Key {
+    /// Returns what is known of the key.
+    pub(crate) fn definition(self) -> &'static Definition {
+        KEYS.iter().find(|definition| definition.key == self).expect("every key is in the table")
+    }
+}
+
+impl Definition {
+    /// Checks a value.
+    ///
+    /// # Errors
+    ///
+    /// What was expected instead.
+    pub(crate) fn check(&self, value: &OsStr) -> Result<(), String> {
+        if self.kind == Kind::Path {
+            return Ok(());
+        }
+        let text = value.to_str().ok_or_else(|| "text in UTF-8".to_owned())?;
+        match self.kind {
+            Kind::Path => Ok(()),
+            Kind::Text if text.is_empty() => Err("a text that is not empty".to_owned()),
+            Kind::Text => Ok(()),
+            Kind::Number if parse_number(text).is_none() => {
+                Err("a number, as in 1000 or \"20 GiB\"".to_owned())
+            }
+            Kind::Number => Ok(()),
+            Kind::Duration if parse_duration(text).is_err() => {
+                Err("a duration, as in 90, \"15m\" or \"1h30m\"".to_owned())
+            }
+            Kind::Duration => Ok(()),
+            Kind::Choice(words) if words.contains(&text) => Ok(()),
+            Kind::Choice(words) => Err(format!("one of {}", words.join(", "))),
+        }
+    }
+}
+
+/// Reads a number with an optional decimal (`MB`) or binary (`MiB`) unit.
+pub(crate) fn parse_number(text: &str) -> Option<u64> {
+    let text = text.trim().replace('_', "");
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..end].parse().ok()?;
+    let unit = text[end..].trim().to_ascii_lowercase();
+    let factor = match unit.trim_end_matches('b') {
+        "" => 1,
+        "k" => 1000,
+        "m" => 1_000_000,
+        "g" => 1_000_000_000,
+        "t" => 1_000_000_000_000,
+        "ki" => 1 << 10,
+        "mi" => 1 << 20,
+        "gi" => 1 << 30,
+        "ti" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_take_decimal_and_binary_units() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("1_000", Some(1000)),
+            ("5 kB", Some(5000)),
+            ("300MiB", Some(300 << 20)),
+            ("20 GiB", Some(20 << 30)),
+            ("2T", Some(2_000_000_000_000)),
+            ("", None),
+            ("-1", None),
+            ("1.5 GB", None),
+            ("7 bananas", None),
+            ("99999999999999 TB", None),
+        ] {
+            assert_eq!(parse_number(text), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_legal_value() {
+        for definition in KEYS {
+            if let Some(default) = definition.default {
+                assert_eq!(definition.check(OsStr::new(default)), Ok(()), "{}", definition.name);
+            }
+            assert_eq!(definition.key.definition().name, definition.name);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Progress bars, shown on a terminal only.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Terminal, measure};
+
+/// One line that moves while work is done. It appears after a short while only, so that quick
+/// work shows nothing, and takes itself away when dropped.
+pub(crate) struct Progress {
+    verb: &'static str,
+    enabled: bool,
+    started: std::time::Instant,
+    bar: OnceLock<ProgressBar>,
+}
+
+/// Work that is done by then shows no bar.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+impl Progress {
+    /// Begins the line for work called `verb`.
+    pub(crate) fn new(terminal: &Terminal, verb: &'static str) -> Self {
+        let enabled = terminal.err_is_terminal() && !terminal.is_quiet();
+        Self { verb, enabled, started: std::time::Instant::now(), bar: OnceLock::new() }
+    }
+
+    /// Says how far the work is.
+    pub(crate) fn set(&self, text: impl FnOnce() -> String) {
+        if !self.enabled || self.started.elapsed() < PATIENCE {
+            return;
+        }
+        let bar = self.bar.get_or_init(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) =
+                ProgressStyle::with_template("{prefix:>12.green.bold} {spinner} {wide_msg}")
+            {
+                bar.set_style(style);
+            }
+            bar.set_prefix(self.verb);
+            bar
+        });
+        bar.set_message(super::Plain(&text()).to_string());
+        bar.tick();
+    }
+
+    /// Says how many files and bytes are done.
+    pub(crate) fn set_files(&self, files: u64, bytes: u64) {
+        self.set(|| format!("{}, {}", measure::count(files, "file"), measure::size(bytes)));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
+        }
+    }
+}
