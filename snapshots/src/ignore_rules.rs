@@ -29,6 +29,7 @@ use rustix::fs::{Mode, OFlags};
 
 use self::pattern::Pattern;
 use self::rule_file::RuleFile;
+use crate::digest::{Digest, Hasher};
 use crate::path_error::{IoContext, PathError};
 
 /// Which ignore files rule a source.
@@ -183,6 +184,27 @@ impl IgnoreRules {
         let mut rules = self.clone();
         rules.push(RuleFile::parse(&shown, text)?, Place::Inside(dir.into()));
         Ok(rules)
+    }
+
+    /// Returns a digest of all that these rules decide by: two with the same decide the same.
+    pub(crate) fn fingerprint(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        let mut text = |text: &[u8]| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        };
+        text(self.file_name().as_bytes());
+        let mut level = self.innermost.as_deref();
+        while let Some(here) = level {
+            match &here.place {
+                Place::Inside(dir) => text(&[b"inside ", &**dir].concat()),
+                Place::Above(prefix) => text(&[b"above ", &**prefix].concat()),
+            }
+            text(&(here.file.patterns().count() as u64).to_le_bytes());
+            here.file.patterns().for_each(&mut text);
+            level = here.outer.as_deref();
+        }
+        hasher.finish()
     }
 
     fn push(&mut self, file: RuleFile, place: Place) {

@@ -80,6 +80,11 @@ impl RuleFile {
         self.patterns.is_empty()
     }
 
+    /// Returns the text of every pattern, in order.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &[u8]> {
+        self.patterns.iter().map(|pattern| &*pattern.text)
+    }
+
     /// Returns whether [`Self::last_match`] needs to know the path.
     pub(super) fn looks_at_paths(&self) -> bool {
         self.looks_at_paths

@@ -8,6 +8,7 @@
 //!         objects/ab/<hex>   one file an object of 4 MiB and more
 //!         damaged/<hex>      an empty file for each object that was found damaged
 //!         snapshots/<id>.json
+//!         generation         another value after anything was removed or found damaged
 //!         temporary/         what is being written; nothing in it counts
 //! ```
 //!
@@ -35,6 +36,7 @@
 
 mod damage;
 mod durable;
+mod generation;
 mod large;
 mod lease;
 mod pack;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
+use super::generation;
 use crate::digest::Digest;
 use crate::path_error::IoContext;
 use crate::store::StoreError;
@@ -44,6 +45,8 @@ impl Damage {
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(*digest);
         let path = self.directory.join(digest.to_string());
         File::create(&path).context("create", &path)?;
+        // The store does not have what it had.
+        generation::renew(self.directory.parent().unwrap_or(&self.directory))?;
         Ok(())
     }
 

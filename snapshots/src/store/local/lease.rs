@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::generation;
 use crate::path_error::IoContext;
 use crate::store::StoreError;
 
@@ -33,7 +34,10 @@ impl Exclusive {
         let started = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => {
+                    generation::renew(directory)?;
+                    return Ok(Self { _file: file });
+                }
                 Err(TryLockError::WouldBlock) if started.elapsed() < patience => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
