@@ -1,1 +1,78 @@
 //! Tasks that end with their owner: the one door to the runtime.
+
+use std::panic;
+
+use tokio::task::{JoinError, JoinHandle};
+use tracing::{Instrument, Span};
+
+/// A spawned task that ends with its owner.
+#[must_use = "dropping a Task aborts it"]
+#[derive(Debug)]
+pub(crate) struct Task<T>(JoinHandle<T>);
+
+/// Spawns `future` inside `span`. The only caller of `tokio::spawn`; clippy's
+/// `disallowed-methods` keeps it so.
+pub(crate) fn spawn<T: Send + 'static>(
+    span: Span,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Task<T> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one wrapper")]
+    Task(tokio::spawn(future.instrument(span)))
+}
+
+/// Carries out `work`, which blocks, away from the runtime's own threads. A panic in it goes on
+/// in the caller. If the caller goes away meanwhile, the work is still done to its end.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let span = Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    done.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
+}
+
+impl<T> Task<T> {
+    /// Waits for the task's end.
+    ///
+    /// # Errors
+    ///
+    /// The task panicked or was aborted.
+    pub(crate) async fn join(mut self) -> Result<T, JoinError> {
+        (&mut self.0).await
+    }
+
+    /// Says whether the task has ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_ends_with_its_owner() {
+        let (held, ended) = oneshot::channel::<()>();
+        let task = spawn(Span::none(), async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+
+        drop(task);
+
+        // The sender is dropped with the task's future.
+        ended.await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_task_gives_its_result_to_whoever_joins_it() {
+        assert_eq!(spawn(Span::none(), async { 7 }).join().await.unwrap(), 7);
+        assert_eq!(blocking(|| 7).await, 7);
+    }
+}
