@@ -1,1 +1,189 @@
 //! The agent's records: domain calls, one database behind them.
+//!
+//! SQLite, written by one thread that puts all requests which wait into one transaction, so that
+//! a burst of submissions costs one fsync. A call that writes returns when its transaction is on
+//! the disk. Reads go through connections of their own and never wait for a write.
+
+mod changes;
+mod connection;
+mod documents;
+mod metrics;
+mod migrations;
+mod readers;
+mod reference;
+mod removal;
+mod row;
+mod submission;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use changes::{Change, Facts};
+pub(crate) use documents::ListFilter;
+pub(crate) use metrics::MetricRow;
+pub(crate) use row::RunRow;
+pub(crate) use submission::{Accepted, NewRun};
+
+use readers::Readers;
+use writer::Writer;
+
+use crate::run::status::TransitionDenied;
+
+/// The records of one agent.
+#[derive(Debug)]
+pub(crate) struct Store {
+    writer: Writer,
+    readers: Readers,
+}
+
+/// Why the records cannot be used, read or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// The file cannot be opened or set up.
+    #[error("cannot open the records in {path:?}")]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite answered.
+        source: rusqlite::Error,
+    },
+    /// A newer program wrote it.
+    #[error("the records in {path:?} have version {found}, newer than this program's {known}")]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// The version found.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// It is no database of ours.
+    #[error("{path:?} is not a database of trainyard's records")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite finds its structure broken, or a migration is not the one that was applied.
+    #[error("the records in {path:?} are damaged: {finding}")]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What is wrong.
+        finding: String,
+    },
+    /// The copy that is made before an upgrade could not be made.
+    #[error("cannot back up the records to {path:?} before upgrading them")]
+    Backup {
+        /// The copy.
+        path: PathBuf,
+        /// What SQLite answered.
+        source: rusqlite::Error,
+    },
+    /// A statement could not be carried out.
+    #[error("cannot {action} in the records")]
+    Statement {
+        /// What it was for.
+        action: &'static str,
+        /// What SQLite answered.
+        source: rusqlite::Error,
+    },
+    /// A record does not read as what was written.
+    #[error("a record of run {run} cannot be understood")]
+    Record {
+        /// The run.
+        run: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// No run is meant by what was given.
+    #[error("no run is named {reference:?}")]
+    NoSuchRun {
+        /// What was given.
+        reference: String,
+    },
+    /// Several runs are meant by what was given.
+    #[error("{reference:?} could be any of {} runs", candidates.len())]
+    Ambiguous {
+        /// What was given.
+        reference: String,
+        /// Their ids, the newest first.
+        candidates: Vec<String>,
+    },
+    /// The run is over, or not there yet.
+    #[error(transparent)]
+    Denied(#[from] TransitionDenied),
+    /// The run has not ended, so it cannot be removed.
+    #[error("run {run} has not ended")]
+    NotEnded {
+        /// The run.
+        run: String,
+    },
+    /// An idempotency key came again with another request.
+    #[error("the idempotency key {key:?} was used for another submission")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// The thread that writes is gone.
+    #[error("the records are closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Returns what to do next.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Newer { .. } => Some("use the newer trainyard; nothing was changed"),
+            Self::Damaged { .. } => Some(
+                "keep the file; `sqlite3 agent.db .recover` gets back what can be, and an older agent.db.v* beside it is the copy made before an upgrade",
+            ),
+            Self::NoSuchRun { .. } => Some("`trainyard list` shows the runs"),
+            Self::Ambiguous { .. } => Some("give more of the id"),
+            Self::NotEnded { .. } => Some("`trainyard cancel` ends it"),
+            Self::KeyReused { .. } => Some("use a new key for a new submission"),
+            _ => None,
+        }
+    }
+
+    /// Says whether the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        let (Self::Open { source, .. } | Self::Statement { source, .. }) = self else {
+            return false;
+        };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+}
+
+/// Names what was being done when SQLite said no.
+trait SqlContext<T> {
+    fn doing(self, action: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> SqlContext<T> for rusqlite::Result<T> {
+    fn doing(self, action: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Statement { action, source })
+    }
+}
+
+impl Store {
+    /// Opens the records in the database file `path`: creates them, or checks and upgrades
+    /// them, after a backup.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be opened, are damaged or were written by a newer program. They are left as
+    /// they were.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = connection::open_for_writing(path)?;
+        Ok(Self { writer: Writer::start(connection), readers: Readers::new(path) })
+    }
+
+    /// Says how many fsyncs the calls that write have cost so far, and how many calls there
+    /// were.
+    pub(crate) fn writes(&self) -> (u64, u64) {
+        self.writer.counts()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

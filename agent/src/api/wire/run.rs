@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use runner::exit_record::ExitRecord;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -164,4 +165,39 @@ pub(crate) struct CancelRequest {
     /// Without grace.
     #[serde(default)]
     pub(crate) now: bool,
+}
+
+impl From<&ExitRecord> for Exit {
+    fn from(record: &ExitRecord) -> Self {
+        let by = record.cancelled_by.as_ref().map(|by| match &by.user {
+            Some(user) => format!("{user} (uid {})", by.uid),
+            None => format!("uid {}", by.uid),
+        });
+        Self {
+            reason: record.reason.name().to_owned(),
+            code: record.code,
+            signal: record.signal,
+            message: record.message.clone(),
+            cancelled_by: by,
+            process_exit_code: record.process_exit_code(),
+        }
+    }
+}
+
+impl PreparedEnvironment {
+    /// Puts together what was prepared and what is installed in it.
+    pub(crate) fn new(
+        environment: images::environment::PreparedEnvironment,
+        packages: Vec<String>,
+    ) -> Self {
+        Self {
+            key: environment.key.map(|key| key.to_string()),
+            name: environment.name,
+            interpreter: environment.interpreter.to_string_lossy().into_owned(),
+            python_version: environment.python_version,
+            prefix: environment.prefix.to_string_lossy().into_owned(),
+            reused: environment.reused,
+            packages,
+        }
+    }
 }

@@ -1,0 +1,56 @@
+//! Forgetting runs.
+
+use jiff::Timestamp;
+use runner::run_id::RunId;
+use rusqlite::{OptionalExtension, params};
+
+use super::{SqlContext, Store, StoreError};
+use crate::run::status::RunStatus;
+
+impl Store {
+    /// Removes an ended run from the records.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotEnded`]: it has not ended.
+    pub(crate) async fn remove(&self, run: &RunId) -> Result<(), StoreError> {
+        let run = run.clone();
+        self.writer
+            .write(move |transaction| {
+                let action = "remove a run";
+                let status: Option<String> = transaction
+                    .query_row("select status from runs where id = ?1", [run.as_str()], |row| {
+                        row.get(0)
+                    })
+                    .optional()
+                    .doing(action)?;
+                let status =
+                    status.ok_or_else(|| StoreError::NoSuchRun { reference: run.to_string() })?;
+                if !RunStatus::named(&status).is_some_and(RunStatus::is_ended) {
+                    return Err(StoreError::NotEnded { run: run.to_string() });
+                }
+                transaction
+                    .execute("delete from runs where id = ?1", [run.as_str()])
+                    .doing(action)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Lists the runs that ended before `time`.
+    pub(crate) async fn ended_before(&self, time: Timestamp) -> Result<Vec<RunId>, StoreError> {
+        self.readers
+            .read(move |connection| {
+                let action = "list old runs";
+                let mut statement = connection
+                    .prepare_cached("select id from runs where ended_at < ?1 order by number")
+                    .doing(action)?;
+                let ids: Vec<String> = statement
+                    .query_map(params![time.as_microsecond()], |row| row.get(0))
+                    .and_then(Iterator::collect)
+                    .doing(action)?;
+                Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+            })
+            .await
+    }
+}

@@ -1,0 +1,110 @@
+//! A run's row, as the agent works with it.
+
+use images::environment::PreparedEnvironment;
+use jiff::Timestamp;
+use runner::cancel_request::CancelRequest;
+use runner::exit_record::ExitRecord;
+use runner::run_id::RunId;
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::de::DeserializeOwned;
+
+use super::{SqlContext, Store, StoreError};
+use crate::api::wire::submission::SubmitRequest;
+use crate::run::status::RunStatus;
+
+/// What the records say of a run that is not over: all that is needed to carry it out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunRow {
+    /// Its id.
+    pub(crate) id: RunId,
+    /// Where it stands.
+    pub(crate) status: RunStatus,
+    /// What was asked, without the values of secrets.
+    pub(crate) request: SubmitRequest,
+    /// The environment, once it was prepared.
+    pub(crate) environment: Option<PreparedEnvironment>,
+    /// Who asked for its end.
+    pub(crate) cancel: Option<CancelRequest>,
+    /// When it was accepted.
+    pub(crate) created: Timestamp,
+}
+
+pub(super) const ROW_COLUMNS: &str = "id, status, request, environment, cancel, created_at";
+
+impl Store {
+    /// Returns the run with this id, whether it is over or not.
+    pub(crate) async fn row(&self, run: &RunId) -> Result<RunRow, StoreError> {
+        let run = run.clone();
+        self.readers.read(move |connection| row(connection, run.as_str())).await
+    }
+
+    /// Returns every run that is not over, in the order in which they were accepted.
+    pub(crate) async fn unfinished(&self) -> Result<Vec<RunRow>, StoreError> {
+        self.readers
+            .read(|connection| {
+                let sql = format!(
+                    "select {ROW_COLUMNS} from runs where ended_at is null order by number"
+                );
+                let action = "list the runs that are not over";
+                let mut statement = connection.prepare_cached(&sql).doing(action)?;
+                let mut rows = statement.query([]).doing(action)?;
+                let mut runs = Vec::new();
+                while let Some(row) = rows.next().doing(action)? {
+                    runs.push(read_row(row)?);
+                }
+                Ok(runs)
+            })
+            .await
+    }
+}
+
+fn row(connection: &Connection, run: &str) -> Result<RunRow, StoreError> {
+    let sql = format!("select {ROW_COLUMNS} from runs where id = ?1");
+    let mut statement = connection.prepare_cached(&sql).doing("look up a run")?;
+    let found = statement.query_row([run], |row| Ok(read_row(row))).optional();
+    found
+        .doing("look up a run")?
+        .ok_or_else(|| StoreError::NoSuchRun { reference: run.to_owned() })?
+}
+
+fn read_row(row: &Row) -> Result<RunRow, StoreError> {
+    let action = "read a run";
+    let id: String = row.get(0).doing(action)?;
+    Ok(RunRow {
+        status: status(row, 1)?,
+        request: json(&id, Some(row.get(2).doing(action)?))?.ok_or(StoreError::Closed)?,
+        environment: json(&id, row.get(3).doing(action)?)?,
+        cancel: json(&id, row.get(4).doing(action)?)?,
+        created: time(row.get(5).doing(action)?),
+        id: id.parse().map_err(|_| StoreError::NoSuchRun { reference: id })?,
+    })
+}
+
+/// Reads a status from a column.
+pub(super) fn status(row: &Row, column: usize) -> Result<RunStatus, StoreError> {
+    let name: String = row.get(column).doing("read a status")?;
+    RunStatus::named(&name)
+        .ok_or(rusqlite::Error::InvalidColumnType(column, name, rusqlite::types::Type::Text))
+        .doing("read a status")
+}
+
+/// Reads a document that may not be there yet.
+pub(super) fn json<T: DeserializeOwned>(
+    run: &str,
+    text: Option<String>,
+) -> Result<Option<T>, StoreError> {
+    let Some(text) = text else { return Ok(None) };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|source| StoreError::Record { run: run.to_owned(), source })
+}
+
+/// Reads how a run ended.
+pub(super) fn exit(run: &str, text: Option<String>) -> Result<Option<ExitRecord>, StoreError> {
+    json(run, text)
+}
+
+/// Reads a time. One out of range, which nothing here writes, becomes 1970.
+pub(super) fn time(microseconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(microseconds).unwrap_or_default()
+}
