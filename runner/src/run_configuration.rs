@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub mod command_job_v2;
+mod command_job_v2;
 pub mod duration;
 mod environment_choice;
 mod error;
@@ -20,7 +20,7 @@ mod note;
 mod overrides;
 mod reading;
 mod resources;
-pub mod runconfig_v1;
+mod runconfig_v1;
 pub mod size;
 mod validation;
 pub mod yaml;

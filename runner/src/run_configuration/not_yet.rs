@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{EnvironmentChoice, LOCAL_TARGET, Network, RunConfiguration};
+use super::{Distribution, EnvironmentChoice, LOCAL_TARGET, Network, RunConfiguration};
 
 /// One thing that was asked for and that this version does not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,16 +100,16 @@ fn environment(choice: &EnvironmentChoice, items: &mut Vec<NotYetItem>) {
 }
 
 fn distribution(configuration: &RunConfiguration, items: &mut Vec<NotYetItem>) {
-    let Some(distribution) = &configuration.distribution else { return };
-    let mut size = format!("{} on {} node(s)", distribution.launcher, distribution.node_count);
-    if let Some(count) = distribution.process_count {
-        size += &format!(", {count} processes");
-    }
-    refuse(
-        items,
-        format!("distributed runs ({size})"),
-        "Name one process on one node in the file, or have the script start its own processes",
-    );
+    let Some(Distribution { launcher, node_count, process_count }) = &configuration.distribution
+    else {
+        return;
+    };
+    let nodes = if *node_count == 1 { "1 node".to_owned() } else { format!("{node_count} nodes") };
+    let asked = match process_count {
+        Some(count) => format!("distributed runs ({launcher}, {count} processes on {nodes})"),
+        None => format!("distributed runs ({launcher} on {nodes})"),
+    };
+    refuse(items, asked, "Ask for one process on one node, started by Python itself");
 }
 
 fn data_and_services(configuration: &RunConfiguration, items: &mut Vec<NotYetItem>) {
