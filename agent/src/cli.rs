@@ -13,6 +13,7 @@ mod doctor;
 mod env;
 mod explain;
 mod failure;
+mod following;
 mod gc;
 mod list;
 mod logs;
@@ -25,6 +26,7 @@ mod show;
 mod snapshot;
 mod submit;
 mod target;
+mod variables;
 mod wait;
 
 use std::ffi::OsString;
@@ -167,7 +169,11 @@ fn carry_out(command: Command, context: &Context) -> Outcome {
 fn refuse(error: &clap::Error) -> ExitCode {
     // A reader that is gone needs no help text.
     error.print().ok();
-    ExitCode::from(if error.use_stderr() { Exit::USAGE.0 } else { Exit::OK.0 })
+    ExitCode::from(refuse_code(error))
+}
+
+fn refuse_code(error: &clap::Error) -> u8 {
+    if error.use_stderr() { Exit::USAGE.0 } else { Exit::OK.0 }
 }
 
 #[cfg(test)]

@@ -1,1 +1,329 @@
 //! The command line's side of the API, and starting an agent where none answers.
+
+mod error;
+mod events;
+mod follow;
+mod start;
+mod upload;
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(crate) use error::ClientError;
+pub(crate) use follow::{Event, Follow, From};
+pub(crate) use start::StartError;
+
+use crate::api::wire::agent::{AgentStatus, GcReport, GcRequest};
+use crate::api::wire::problem::Problem;
+use crate::api::wire::run::{CancelRequest, Run, RunSummary};
+use crate::api::wire::submission::{SubmitRequest, Submitted};
+use crate::workspace::Workspace;
+use crate::workspace::socket_address::SocketAddress;
+
+/// Whether an agent is started where none answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Yes: what was asked for needs one.
+    IfNone,
+    /// No: without an agent there is nothing to do.
+    Never,
+}
+
+/// How long an answer may take that the agent has at hand.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a submission is sent again whose answer was lost.
+const SUBMIT_ATTEMPTS: u32 = 5;
+
+/// The largest part of a log to ask for at once.
+const LOG_PART_BYTES: u64 = 1 << 20;
+
+/// A connection to the agent of a workspace.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    workspace: Workspace,
+    start: Start,
+    /// Keeps the socket's directory open where its path is too long for the system.
+    _address: SocketAddress,
+}
+
+/// Which runs a list shows.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct ListQuery {
+    /// So many at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u32>,
+    /// Of this experiment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) experiment: Option<String>,
+    /// With this status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
+    /// With this tag: `k` or `k=v`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+}
+
+/// A part of a run's log.
+pub(crate) struct LogPart {
+    /// The bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// Where to go on reading.
+    pub(crate) next_offset: u64,
+}
+
+impl Client {
+    /// Connects to the agent of `workspace`, starting one if `start` says so, and returns what it
+    /// says of itself. `announce` is called before an agent is started.
+    ///
+    /// # Errors
+    ///
+    /// No agent answers and none could be started.
+    pub(crate) async fn connect(
+        workspace: &Workspace,
+        start: Start,
+        announce: impl Fn(),
+    ) -> Result<(Self, AgentStatus), ClientError> {
+        if start == Start::IfNone && !workspace.socket().exists() {
+            announce();
+            start::start(workspace)?;
+        }
+        let client = Self::new(workspace, start)?;
+        match client.status().await {
+            Err(error) if error.is_gone() && start == Start::IfNone => {
+                announce();
+                start::start(workspace)?;
+                let client = Self::new(workspace, start)?;
+                let status = client.status().await?;
+                Ok((client, status))
+            }
+            Err(error) => Err(error),
+            Ok(status) => Ok((client, status)),
+        }
+    }
+
+    fn new(workspace: &Workspace, start: Start) -> Result<Self, ClientError> {
+        let none = |source| ClientError::NoAgent {
+            socket: workspace.socket().to_owned(),
+            source: Box::new(source),
+        };
+        let address = SocketAddress::of(workspace.socket()).map_err(none)?;
+        let http = reqwest::Client::builder()
+            .unix_socket(address.path())
+            .no_proxy()
+            .build()
+            .map_err(|source| ClientError::Broken { asked: "connect".to_owned(), source })?;
+        Ok(Self { http, workspace: workspace.clone(), start, _address: address })
+    }
+
+    /// Asks the agent how it is.
+    pub(crate) async fn status(&self) -> Result<AgentStatus, ClientError> {
+        self.get(&["status"], &()).await
+    }
+
+    /// Submits a run. An answer that got lost is asked for again; the run is made once.
+    pub(crate) async fn submit(&self, request: &SubmitRequest) -> Result<Submitted, ClientError> {
+        let key = format!("{:032x}", rand::random::<u128>());
+        let mut attempt = 1;
+        loop {
+            let sent = self
+                .request(Method::POST, &["runs"])
+                .header("idempotency-key", &key)
+                .json(request)
+                .timeout(PATIENCE);
+            match self.json(sent, "submit the run").await {
+                Err(error) if error.is_lost() && attempt < SUBMIT_ATTEMPTS => {
+                    attempt += 1;
+                    self.revive().await?;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Returns runs, newest first.
+    pub(crate) async fn runs(&self, query: &ListQuery) -> Result<Vec<RunSummary>, ClientError> {
+        self.get(&["runs"], query).await
+    }
+
+    /// Returns the run that `reference` stands for.
+    pub(crate) async fn run(&self, reference: &str) -> Result<Run, ClientError> {
+        self.get(&["runs", reference], &()).await
+    }
+
+    /// Asks for a run to end.
+    pub(crate) async fn cancel(&self, reference: &str, now: bool) -> Result<Run, ClientError> {
+        let asked = self
+            .request(Method::POST, &["runs", reference, "cancel"])
+            .json(&CancelRequest { now })
+            .timeout(PATIENCE);
+        self.json(asked, "cancel the run").await
+    }
+
+    /// Forgets an ended run.
+    pub(crate) async fn remove(&self, reference: &str) -> Result<(), ClientError> {
+        let asked = self.request(Method::DELETE, &["runs", reference]);
+        self.send(asked, "remove the run").await.map(drop)
+    }
+
+    /// Returns a part of a run's log: from `offset`, or from the last `tail` lines on.
+    pub(crate) async fn logs(
+        &self,
+        reference: &str,
+        offset: u64,
+        tail: Option<u64>,
+        stream: &str,
+    ) -> Result<LogPart, ClientError> {
+        let mut query = vec![("stream", stream.to_owned()), ("limit", LOG_PART_BYTES.to_string())];
+        match tail {
+            Some(lines) => query.push(("tail", lines.to_string())),
+            None => query.push(("offset", offset.to_string())),
+        }
+        let asked = self.request(Method::GET, &["runs", reference, "logs"]).query(&query);
+        let answer = self.send(asked, "read the log").await?;
+        let next_offset = answer
+            .headers()
+            .get("trainyard-next-offset")
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .ok_or(ClientError::Nonsense { asked: "read the log".to_owned() })?;
+        let bytes = answer
+            .bytes()
+            .await
+            .map_err(|source| ClientError::Broken { asked: "read the log".to_owned(), source })?;
+        Ok(LogPart { bytes: bytes.to_vec(), next_offset })
+    }
+
+    /// Begins to follow a run.
+    pub(crate) fn follow(&self, reference: &str, from: From) -> Follow<'_> {
+        Follow::new(self, reference, from)
+    }
+
+    /// Opens a file of a run; `path` is one of those that the run names.
+    pub(crate) async fn file(&self, reference: &str, path: &str) -> Result<Response, ClientError> {
+        let mut segments = vec!["runs", reference, "files"];
+        segments.extend(path.split('/'));
+        let asked = self.request(Method::GET, &segments);
+        self.send(asked, "read the file").await
+    }
+
+    /// Frees what nothing refers to.
+    pub(crate) async fn gc(&self, request: &GcRequest) -> Result<GcReport, ClientError> {
+        let asked = self.request(Method::POST, &["gc"]).json(request);
+        self.json(asked, "free space").await
+    }
+
+    /// Tells the agent to stop.
+    pub(crate) async fn stop(&self) -> Result<(), ClientError> {
+        let asked = self.request(Method::POST, &["agent", "stop"]).timeout(PATIENCE);
+        self.send(asked, "stop the agent").await.map(drop)
+    }
+
+    /// Asks for a document.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        query: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let asked = self.request(Method::GET, segments).query(query).timeout(PATIENCE);
+        self.json(asked, &format!("read {}", segments.join("/"))).await
+    }
+
+    /// Asks for a text, such as an environment's build log.
+    pub(crate) async fn get_bytes(&self, segments: &[&str]) -> Result<Vec<u8>, ClientError> {
+        let what = format!("read {}", segments.join("/"));
+        let answer = self.send(self.request(Method::GET, segments), &what).await?;
+        let bytes = answer.bytes().await;
+        Ok(bytes.map_err(|source| ClientError::Broken { asked: what, source })?.to_vec())
+    }
+
+    /// Deletes what `segments` name.
+    pub(crate) async fn delete(&self, segments: &[&str]) -> Result<(), ClientError> {
+        let what = format!("remove {}", segments.join("/"));
+        self.send(self.request(Method::DELETE, segments), &what).await.map(drop)
+    }
+
+    /// Makes sure that an agent answers, starting one where that is allowed.
+    async fn revive(&self) -> Result<(), ClientError> {
+        match self.status().await {
+            Err(error) if error.is_gone() && self.start == Start::IfNone => {
+                Ok(start::start(&self.workspace)?)
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        self.http.request(method, url(segments))
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        asked: &str,
+    ) -> Result<T, ClientError> {
+        let answer = self.send(request, asked).await?;
+        answer
+            .json()
+            .await
+            .map_err(|source| ClientError::Broken { asked: asked.to_owned(), source })
+    }
+
+    async fn send(&self, request: RequestBuilder, asked: &str) -> Result<Response, ClientError> {
+        let answer = request.send().await.map_err(|source| {
+            if source.is_connect() {
+                let socket = self.workspace.socket().to_owned();
+                ClientError::NoAgent { socket, source: Box::new(source) }
+            } else {
+                ClientError::Broken { asked: asked.to_owned(), source }
+            }
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        match answer.json::<Problem>().await {
+            Ok(problem) => Err(ClientError::Refused { status, problem: problem.error }),
+            Err(_) if status == StatusCode::NOT_FOUND => {
+                Err(ClientError::Older { asked: asked.to_owned() })
+            }
+            Err(_) => Err(ClientError::Nonsense { asked: asked.to_owned() }),
+        }
+    }
+
+    /// Returns the state directory's path, for messages.
+    pub(crate) fn home(&self) -> &Path {
+        self.workspace.home()
+    }
+}
+
+/// Returns the URL of a route; each segment is escaped, whatever a name may hold.
+fn url(segments: &[&str]) -> Url {
+    let mut url = Url::parse("http://agent/v1").expect("the text is a URL");
+    url.path_segments_mut().expect("the URL has a path").extend(segments);
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_change_the_route() {
+        let shown: Vec<_> = [
+            &["runs", "@"][..],
+            &["runs", "../agent/stop", "logs"],
+            &["runs", "a b?c#d%2f"],
+            &["runs", "x", "files", "outputs", "model.pkl"],
+        ]
+        .iter()
+        .map(|segments| url(segments).to_string())
+        .collect();
+
+        insta::assert_snapshot!(shown.join("\n"), @"");
+    }
+}

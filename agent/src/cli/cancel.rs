@@ -1,6 +1,7 @@
 //! `trainyard cancel`: ends runs and everything they started.
 
-use super::{Context, Failure, Outcome};
+use super::{Context, Exit, Outcome};
+use crate::client::Start;
 
 /// Cancels runs, with everything they started
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,14 @@ pub(super) struct Args {
 
 /// Cancels runs.
 pub(super) fn cancel(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("cancel"))
+    let (client, _) = context.agent(Start::IfNone)?;
+    for reference in &args.runs {
+        let run = context.wait_for(async { Ok(client.cancel(reference, args.now).await?) })?;
+        if args.json {
+            context.print_line(&run)?;
+        } else {
+            context.terminal.status("Cancelling", &run.summary.display_name);
+        }
+    }
+    Ok(Exit::OK)
 }

@@ -1,12 +1,15 @@
 //! What every command gets: streams, settings, paths and, if it asks, a runtime.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tokio::runtime::Runtime;
 
 use super::Failure;
+use crate::api::wire::agent::AgentStatus;
+use crate::client::{Client, Start};
 use crate::config::{Files, Key, Settings};
 use crate::terminal::{ColorWhen, Terminal};
 use crate::workspace::Workspace;
@@ -17,7 +20,7 @@ pub(crate) struct Context {
     pub terminal: Terminal,
     /// The settings, flags of the command not yet among them.
     pub settings: Settings,
-    runtime: OnceCell<tokio::runtime::Runtime>,
+    runtime: OnceCell<Runtime>,
 }
 
 /// The version of every JSON document on standard output.
@@ -67,7 +70,40 @@ impl Context {
         })
     }
 
-    /// Runs `future` to its end; the runtime is made by the first command that needs one.
+    /// Connects to the agent, starting one if `start` says so, which is said once.
+    ///
+    /// # Errors
+    ///
+    /// No agent answers and none could be started.
+    pub(crate) fn agent(&self, start: Start) -> Result<(Client, AgentStatus), Failure> {
+        let workspace = self.workspace()?;
+        let announced = Cell::new(false);
+        let announce = || {
+            if !announced.replace(true) {
+                let home = workspace.home().display();
+                self.terminal.status("Starting", format!("agent (state in {home})"));
+            }
+        };
+        self.wait_for(async { Ok(Client::connect(&workspace, start, announce).await?) })
+    }
+
+    /// Returns the runtime; it is made by the first command that needs one.
+    ///
+    /// # Errors
+    ///
+    /// The system has no room for one.
+    pub(crate) fn runtime(&self) -> Result<&Runtime, Failure> {
+        if self.runtime.get().is_none() {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(Failure::failed)?;
+            self.runtime.set(runtime).ok();
+        }
+        Ok(self.runtime.get().expect("it was just set"))
+    }
+
+    /// Runs `future` to its end.
     ///
     /// # Errors
     ///
@@ -76,14 +112,7 @@ impl Context {
         &self,
         future: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        if self.runtime.get().is_none() {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(Failure::failed)?;
-            self.runtime.set(runtime).ok();
-        }
-        self.runtime.get().expect("it was just set").block_on(future)
+        self.runtime()?.block_on(future)
     }
 
     /// Prints one JSON document on standard output.
@@ -100,6 +129,16 @@ impl Context {
         .map_err(Failure::failed)?;
         text.push('\n');
         self.print(text)
+    }
+
+    /// Prints one line of JSON on standard output, one of several.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
+    pub(crate) fn print_line(&self, document: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(document).map_err(Failure::failed)?;
+        self.print(text + "\n")
     }
 
     /// Prints bytes on standard output.

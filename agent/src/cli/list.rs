@@ -1,6 +1,15 @@
 //! `trainyard list`: the runs, newest first.
 
-use super::{Context, Failure, Outcome};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::context::SCHEMA_VERSION;
+use super::{Context, Exit, Failure, Outcome};
+use crate::api::wire::run::RunSummary;
+use crate::client::{ListQuery, Start};
+use crate::run::status::RunStatus;
+use crate::terminal::measure;
+use crate::terminal::table::{self, Align};
 
 /// Lists runs, newest first
 #[derive(Debug, clap::Args)]
@@ -31,6 +40,111 @@ pub(super) struct Args {
 
 /// Lists runs.
 pub(super) fn list(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("list"))
+    let (client, _) = context.agent(Start::IfNone)?;
+    let query = ListQuery {
+        limit: if args.all { None } else { Some(args.limit) },
+        experiment: args.experiment.clone(),
+        status: args.status.as_deref().map(status).transpose()?,
+        tag: args.tag.clone(),
+    };
+    let runs = context.wait_for(async { Ok(client.runs(&query).await?) })?;
+    if args.json {
+        let documents: Vec<_> = runs.iter().map(Document::of).collect();
+        context.print_json(&documents)?;
+    } else if context.terminal.is_quiet() {
+        context.print(runs.iter().map(|run| format!("{}\n", run.run_id)).collect::<String>())?;
+    } else if runs.is_empty() && context.terminal.out_is_terminal() {
+        context.terminal.help("no runs yet; `trainyard run train.py` makes one");
+    } else {
+        let now = context.terminal.out_is_terminal().then(Timestamp::now);
+        let rows: Vec<_> = runs.iter().map(|run| row(run, now)).collect();
+        context.print(table::render(&context.terminal, HEAD, &rows))?;
+    }
+    Ok(Exit::OK)
+}
+
+const HEAD: &[(&str, Align)] = &[
+    ("name", Align::Left),
+    ("status", Align::Left),
+    ("created", Align::Left),
+    ("took", Align::Right),
+    ("experiment", Align::Left),
+    ("command", Align::Left),
+];
+
+/// A run as `list --json` has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    schema_version: u32,
+    #[serde(flatten)]
+    run: &'a RunSummary,
+}
+
+impl<'a> Document<'a> {
+    fn of(run: &'a RunSummary) -> Self {
+        Self { schema_version: SCHEMA_VERSION, run }
+    }
+}
+
+/// Returns a status as the agent names it, however it was typed.
+fn status(typed: &str) -> Result<String, Failure> {
+    let named = RunStatus::ALL.iter().find(|status| status.name().eq_ignore_ascii_case(typed));
+    named.map(|status| status.name().to_owned()).ok_or_else(|| {
+        let names: Vec<_> = RunStatus::ALL.iter().map(|status| status.name()).collect();
+        Failure::usage(format!("there is no status {typed:?}"))
+            .hint(format!("it is one of {}", names.join(", ")))
+    })
+}
+
+/// Returns a run's cells. For people, who have a `now`, times are relative; programs also get the
+/// id in place of the name.
+fn row(run: &RunSummary, now: Option<Timestamp>) -> Vec<String> {
+    let end = run.end_time_utc.or(now);
+    let took = match (run.start_time_utc, end) {
+        (Some(start), Some(end)) => measure::duration(measure::between(start, end)),
+        _ => String::new(),
+    };
+    let status = match (&run.exit, run.position) {
+        (Some(exit), _) if run.status == RunStatus::Failed => {
+            format!("{} ({})", run.status.name(), exit.process_exit_code)
+        }
+        (_, Some(position)) => format!("{} #{position}", run.status.name()),
+        _ => run.status.name().to_owned(),
+    };
+    let created = match now {
+        Some(now) => measure::ago(run.created_time_utc, now),
+        None => measure::rfc3339(run.created_time_utc),
+    };
+    let name = if now.is_some() { &run.display_name } else { &run.run_id };
+    vec![name.clone(), status, created, took, run.experiment.clone(), run.command_line.clone()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::run_document;
+
+    fn summary() -> RunSummary {
+        serde_json::from_value(run_document()).unwrap()
+    }
+
+    #[test]
+    fn people_see_names_and_programs_ids() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        insta::assert_snapshot!(row(&summary(), Some(now)).join(" | "), @"");
+        insta::assert_snapshot!(row(&summary(), None).join(" | "), @"");
+    }
+
+    #[test]
+    fn the_json_of_a_list_has_no_long_parts() {
+        let document = serde_json::to_value(Document::of(&summary())).unwrap();
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @"");
+    }
+
+    #[test]
+    fn a_status_may_be_typed_in_any_case() {
+        assert_eq!(status("running").unwrap(), "Running");
+        assert_eq!(status("done").unwrap_err().exit(false), Exit::USAGE);
+    }
 }

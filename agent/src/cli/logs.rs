@@ -1,12 +1,14 @@
 //! `trainyard logs`: what a run printed.
 
-use super::{Context, Failure, Outcome};
+use super::following::{self, OnInterrupt, Printer};
+use super::{Context, Exit, Failure, Outcome};
+use crate::client::{Client, From, Start};
 
 /// Shows what a run printed
 ///
-/// The script's stdout goes to stdout and its stderr to stderr. With -f, waits for a queued run
-/// and follows it to its end; Ctrl-C only leaves. Into a file or pipe the bytes are exact; on a
-/// terminal control sequences are left out unless --raw is given.
+/// Both streams of the script go to standard output. With -f, waits for a queued run and follows
+/// it to its end; Ctrl-C only leaves. Into a file or pipe the bytes are exact; on a terminal
+/// control sequences are left out unless --raw is given.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  trainyard logs -f @\n  trainyard logs -n 20 --stream stderr swift-otter-12"
@@ -46,8 +48,62 @@ pub(super) enum Stream {
     All,
 }
 
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::All => "all",
+        }
+    }
+}
+
+/// The log of the environment's build, among a run's files.
+const BUILD_LOG: &str = "system_logs/environment_build.log";
+
 /// Shows a run's log.
 pub(super) fn logs(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("logs"))
+    let (client, _) = context.agent(Start::IfNone)?;
+    let mut printer = Printer::new(&context.terminal, args.raw).merged();
+    if args.build {
+        let bytes = context.wait_for(build_log(&client, &args.run))?;
+        printer.write(&bytes)?;
+        printer.finish()?;
+        return Ok(Exit::OK);
+    }
+    // The id, since what a name or @ stands for may change while we follow.
+    let run = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
+    let id = &run.summary.run_id;
+    let offset = context.wait_for(what_is_there(args, &client, id, &mut printer))?;
+    if args.follow && !run.summary.status.is_ended() {
+        let from = From { offset, build_offset: u64::MAX, stream: args.stream.name() };
+        let following = following::follow(&client, id, from, &mut printer, OnInterrupt::Leave);
+        context.wait_for(following)?;
+    }
+    printer.finish()?;
+    Ok(Exit::OK)
+}
+
+async fn build_log(client: &Client, reference: &str) -> Result<Vec<u8>, Failure> {
+    let answer = client.file(reference, BUILD_LOG).await?;
+    Ok(answer.bytes().await.map_err(Failure::failed)?.to_vec())
+}
+
+/// Prints what the log holds by now and returns where it ends.
+async fn what_is_there(
+    args: &Args,
+    client: &Client,
+    id: &str,
+    printer: &mut Printer<'_>,
+) -> Result<u64, Failure> {
+    let mut offset = args.since.unwrap_or(0);
+    let mut tail = args.lines;
+    loop {
+        let part = client.logs(id, offset, tail.take(), args.stream.name()).await?;
+        printer.write(&part.bytes)?;
+        if part.next_offset <= offset {
+            return Ok(offset);
+        }
+        offset = part.next_offset;
+    }
 }

@@ -1,6 +1,7 @@
 //! `trainyard remove`: forgets ended runs.
 
-use super::{Context, Failure, Outcome};
+use super::{Context, Exit, Outcome};
+use crate::client::Start;
 
 /// Removes ended runs with their logs and outputs
 #[derive(Debug, clap::Args)]
@@ -13,6 +14,10 @@ pub(super) struct Args {
 
 /// Removes runs.
 pub(super) fn remove(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("remove"))
+    let (client, _) = context.agent(Start::IfNone)?;
+    for reference in &args.runs {
+        context.wait_for(async { Ok(client.remove(reference).await?) })?;
+        context.terminal.status("Removed", reference);
+    }
+    Ok(Exit::OK)
 }

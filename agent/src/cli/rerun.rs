@@ -1,6 +1,10 @@
 //! `trainyard rerun`: the same snapshot in the same environment, once more.
 
-use super::{Context, Failure, Outcome};
+use super::context::SCHEMA_VERSION;
+use super::following::follow_to_exit;
+use super::{Context, Exit, Failure, Outcome, variables};
+use crate::api::wire::submission::{Submitted, Variables};
+use crate::client::Start;
 
 /// Runs a run again: same snapshot, same environment, same arguments
 ///
@@ -30,6 +34,41 @@ pub(super) struct Args {
 
 /// Runs a run again.
 pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("rerun"))
+    let secrets = variables::secrets(&args.secrets, &variables::of_this_process)?;
+    let (client, _) = context.agent(Start::IfNone)?;
+    let original = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
+    let mut request = original.request;
+    if let Some(name) = request.secrets.0.keys().find(|name| !secrets.contains_key(*name)) {
+        return Err(Failure::usage(format!("the secret {name} was not kept"))
+            .hint(format!("give it again: --secret {name}")));
+    }
+    request.secrets = Variables(secrets);
+    request.display_name.clone_from(&args.name);
+    request.rerun_of = Some(original.summary.run_id);
+    let submitted = context.wait_for(async { Ok(client.submit(&request).await?) })?;
+    let Submitted { run_id, display_name } = &submitted;
+    if args.detach {
+        return say_submitted(context, &submitted, args.json);
+    }
+    context
+        .terminal
+        .status("Rerun", format!("of {} as {display_name}", original.summary.display_name));
+    follow_to_exit(context, &client, run_id, display_name, args.raw)
+}
+
+/// Says that a run was accepted: its id on standard output, how to return on standard error.
+pub(super) fn say_submitted(context: &Context, submitted: &Submitted, json: bool) -> Outcome {
+    let Submitted { run_id, display_name } = submitted;
+    if json {
+        context.print_json(&serde_json::json!({
+            "schemaVersion": SCHEMA_VERSION,
+            "runId": run_id,
+            "displayName": display_name,
+        }))?;
+    } else {
+        let line = format!("{display_name} · trainyard logs -f {display_name}");
+        context.terminal.status("Submitted", line);
+        context.print(format!("{run_id}\n"))?;
+    }
+    Ok(Exit::OK)
 }

@@ -124,6 +124,14 @@ pub(super) struct How {
     json: bool,
 }
 
+impl Args {
+    /// Returns the script and its arguments as they were typed.
+    #[cfg(test)]
+    pub(super) fn script_and_arguments(&self) -> &[String] {
+        &self.script
+    }
+}
+
 /// Runs a script.
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let _ = (args, context);

@@ -1,6 +1,16 @@
 //! `trainyard show`: everything about one run.
 
-use super::{Context, Failure, Outcome};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anstyle::Style;
+use jiff::Timestamp;
+
+use super::{Context, Exit, Outcome};
+use crate::api::wire::run::Run;
+use crate::client::Start;
+use crate::run::status::RunStatus;
+use crate::terminal::{Plain, measure};
 
 /// Shows everything about a run
 #[derive(Debug, clap::Args)]
@@ -16,6 +26,183 @@ pub(super) struct Args {
 
 /// Shows a run.
 pub(super) fn show(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("show"))
+    let (client, _) = context.agent(Start::IfNone)?;
+    if args.json {
+        // As the agent has it, so that what a newer agent adds is not lost.
+        let run: serde_json::Value =
+            context.wait_for(async { Ok(client.get(&["runs", &args.run], &()).await?) })?;
+        context.print_json(&run)?;
+        return Ok(Exit::OK);
+    }
+    let run = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
+    let now = context.terminal.out_is_terminal().then(Timestamp::now);
+    let mut text = String::new();
+    for (label, value) in facts(&run, now) {
+        let label = context.terminal.paint(Style::new().bold(), &format!("{label:<12}"));
+        writeln!(text, "{label} {}", Plain(&value)).expect("a string takes every text");
+    }
+    section(&mut text, context, "Metrics", &metrics(&run));
+    section(&mut text, context, "Outputs", &outputs(&run));
+    section(&mut text, context, "Warnings", &run.warnings);
+    context.print(text)?;
+    Ok(Exit::OK)
+}
+
+fn section(text: &mut String, context: &Context, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let title = context.terminal.paint(Style::new().bold(), title);
+    writeln!(text, "{title}").expect("a string takes every text");
+    for line in lines {
+        writeln!(text, "  {}", Plain(line)).expect("a string takes every text");
+    }
+}
+
+/// Returns what is known of a run, most wanted first. Times are relative if `now` is given.
+fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
+    let summary = &run.summary;
+    let moment = |moment| match now {
+        Some(now) => measure::ago(moment, now),
+        None => measure::rfc3339(moment),
+    };
+    let mut facts = vec![
+        ("Run", summary.display_name.clone()),
+        ("Id", summary.run_id.clone()),
+        ("Experiment", summary.experiment.clone()),
+        ("Status", status(run, now)),
+        ("Created", moment(summary.created_time_utc)),
+        ("Command", summary.command_line.clone()),
+        ("Target", summary.target.clone()),
+        ("Environment", environment(run)),
+        ("Source", run.request.source_directory.clone()),
+        ("Snapshot", summary.snapshot_id.clone()),
+    ];
+    if let Some(git) = git(&run.properties) {
+        facts.push(("Git", git));
+    }
+    if !summary.tags.is_empty() {
+        let tags: Vec<_> =
+            summary.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        facts.push(("Tags", tags.join(" ")));
+    }
+    if let Some(original) = &run.request.rerun_of {
+        facts.push(("Rerun of", original.clone()));
+    }
+    facts.push(("Directory", run.run_directory.clone()));
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
+}
+
+fn status(run: &Run, now: Option<Timestamp>) -> String {
+    let summary = &run.summary;
+    let mut text = summary.status.name().to_owned();
+    if let Some(position) = summary.position {
+        text.push_str(&format!(", number {position} in the queue"));
+    }
+    match (summary.start_time_utc, summary.end_time_utc, now) {
+        (Some(start), Some(end), _) => {
+            text.push_str(&format!(" in {}", measure::duration(measure::between(start, end))));
+        }
+        (Some(start), None, Some(now)) => {
+            text.push_str(&format!(" for {}", measure::duration(measure::between(start, now))));
+        }
+        _ => {}
+    }
+    if let Some(exit) = &summary.exit
+        && summary.status != RunStatus::Completed
+    {
+        text.push_str(&format!(": {}", exit.message));
+    }
+    text
+}
+
+fn environment(run: &Run) -> String {
+    match &run.prepared_environment {
+        Some(prepared) => {
+            let reused = if prepared.key.is_none() {
+                ""
+            } else if prepared.reused {
+                ", reused"
+            } else {
+                ", built for this run"
+            };
+            format!("{} (Python {}{reused})", prepared.name, prepared.python_version)
+        }
+        None => run.summary.environment.clone(),
+    }
+}
+
+/// Returns `main@9bd01f2, modified`, from Azure's property names.
+fn git(properties: &BTreeMap<String, String>) -> Option<String> {
+    let commit = properties.get("azureml.git.commit")?;
+    let short = commit.get(..7).unwrap_or(commit);
+    let branch = properties.get("azureml.git.branch").map_or("(no branch)", String::as_str);
+    let is_dirty =
+        properties.get("azureml.git.dirty").is_some_and(|dirty| dirty.eq_ignore_ascii_case("true"));
+    Some(format!("{branch}@{short}{}", if is_dirty { ", modified" } else { "" }))
+}
+
+/// Returns a line for each metric: its last value, and how it moved if it did.
+fn metrics(run: &Run) -> Vec<String> {
+    let width = run.metrics.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    run.metrics
+        .iter()
+        .map(|(name, points)| {
+            let values: Vec<f64> = points.iter().filter_map(|point| point.value).collect();
+            let last = points.last().and_then(|point| point.value);
+            let last = last.map_or_else(|| "not a number".to_owned(), measure::number);
+            let line = format!("{name:<width$}  {last}");
+            if values.len() < 2 {
+                return line;
+            }
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let (least, most) = (measure::number(least), measure::number(most));
+            format!("{line}  (last of {}, {least} to {most})", points.len())
+        })
+        .collect()
+}
+
+fn outputs(run: &Run) -> Vec<String> {
+    const SHOWN: usize = 20;
+    let mut lines: Vec<_> = run
+        .output_files
+        .iter()
+        .take(SHOWN)
+        .map(|file| format!("{:>9}  {}", measure::size(file.size), file.path))
+        .collect();
+    if run.output_files.len() > SHOWN {
+        let more = (run.output_files.len() - SHOWN) as u64;
+        lines.push(format!("and {} more: trainyard outputs", measure::count(more, "file")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::run_document;
+
+    #[test]
+    fn a_run_is_shown_on_a_page() {
+        let run: Run = serde_json::from_value(run_document()).unwrap();
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+
+        let page: Vec<_> = facts(&run, Some(now))
+            .into_iter()
+            .map(|(label, value)| format!("{label:<12} {value}"))
+            .chain(metrics(&run))
+            .chain(outputs(&run))
+            .collect();
+
+        insta::assert_snapshot!(page.join("\n"), @"");
+    }
+
+    #[test]
+    fn without_a_terminal_times_are_rfc_3339() {
+        let run: Run = serde_json::from_value(run_document()).unwrap();
+        let created = facts(&run, None).into_iter().find(|(label, _)| *label == "Created");
+        assert_eq!(created.unwrap().1, "2026-11-21T11:50:00Z");
+    }
 }

@@ -1,6 +1,8 @@
 //! `trainyard wait`: until runs have ended.
 
-use super::{Context, Failure, Outcome};
+use super::following::{self, Followed, OnInterrupt, Printer, exit_of};
+use super::{Context, Exit, Failure, Outcome};
+use crate::client::{Client, From, Start};
 
 /// Waits until runs have ended
 ///
@@ -19,6 +21,34 @@ pub(super) struct Args {
 
 /// Waits for runs.
 pub(super) fn wait(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("wait"))
+    let (client, _) = context.agent(Start::IfNone)?;
+    // All are looked up first: a name that does not exist is told at once, not after hours.
+    let mut ids = Vec::new();
+    for reference in &args.runs {
+        let run = context.wait_for(async { Ok(client.run(reference).await?) })?;
+        ids.push(run.summary.run_id);
+    }
+    let mut exit = Exit::OK;
+    for id in &ids {
+        let run = match context.wait_for(ended(&client, id, context))? {
+            Followed::Ended(run) => run,
+            Followed::Left => return Ok(Exit(130)),
+        };
+        if args.json {
+            context.print_line(&run)?;
+        } else {
+            let summary = &run.summary;
+            context.terminal.status(summary.status.name(), &summary.display_name);
+        }
+        if exit == Exit::OK {
+            exit = exit_of(&run);
+        }
+    }
+    Ok(exit)
+}
+
+async fn ended(client: &Client, id: &str, context: &Context) -> Result<Followed, Failure> {
+    let nothing = From { offset: u64::MAX, build_offset: u64::MAX, stream: "none" };
+    let mut printer = Printer::new(&context.terminal, false);
+    following::follow(client, id, nothing, &mut printer, OnInterrupt::Leave).await
 }

@@ -1,0 +1,229 @@
+//! Following a run on the terminal: its bytes on our streams, its state in our lines.
+
+mod printer;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Context, Exit, Failure};
+use crate::api::wire::follow::StatusEvent;
+use crate::api::wire::run::Run;
+use crate::client::{Client, Event, Follow, From};
+use crate::run::status::RunStatus;
+use crate::terminal::{Terminal, measure};
+
+pub(super) use printer::Printer;
+
+/// What Ctrl-C means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnInterrupt {
+    /// The first cancels the run and keeps following, the second leaves.
+    Cancel,
+    /// It leaves.
+    Leave,
+}
+
+/// How following ended.
+#[derive(Debug)]
+pub(super) enum Followed {
+    /// With the run.
+    Ended(Box<Run>),
+    /// The user left; the run goes on.
+    Left,
+}
+
+/// Signals that ask this command to end.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::failed);
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Passes on what `run` writes until it ends or the user leaves.
+///
+/// # Errors
+///
+/// The agent is lost for good, or our own streams are closed. The run goes on.
+pub(super) async fn follow(
+    client: &Client,
+    run: &str,
+    from: From,
+    printer: &mut Printer<'_>,
+    on_interrupt: OnInterrupt,
+) -> Result<Followed, Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let mut following = client.follow(run, from);
+    let mut cancelled = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = interrupts.next() => {
+                if on_interrupt == OnInterrupt::Leave || cancelled {
+                    return Ok(Followed::Left);
+                }
+                cancelled = true;
+                printer.status("Cancelling", format!("{run} (Ctrl-C again leaves it running)"));
+                client.cancel(run, false).await?;
+            }
+            event = next(&mut following) => match event? {
+                Event::End(run) => {
+                    printer.finish()?;
+                    return Ok(Followed::Ended(run));
+                }
+                event => printer.show(event)?,
+            },
+        }
+    }
+}
+
+async fn next(following: &mut Follow<'_>) -> Result<Event, Failure> {
+    Ok(following.next().await?)
+}
+
+/// Follows a run that this command started, says how it ended and returns its exit code.
+pub(super) fn follow_to_exit(
+    context: &Context,
+    client: &Client,
+    run_id: &str,
+    name: &str,
+    raw: bool,
+) -> Result<Exit, Failure> {
+    let from = From { offset: 0, build_offset: 0, stream: "all" };
+    let mut printer = Printer::new(&context.terminal, raw).with_states(name);
+    let followed =
+        context.wait_for(follow(client, run_id, from, &mut printer, OnInterrupt::Cancel));
+    let return_by = format!("`trainyard logs -f {name}` returns to it");
+    match followed {
+        Ok(Followed::Ended(run)) => {
+            let reference = context.wait_for(async {
+                let query = crate::client::ListQuery { limit: Some(1), ..Default::default() };
+                let latest = client.runs(&query).await.unwrap_or_default();
+                Ok(if latest.first().is_some_and(|latest| latest.run_id == run.summary.run_id) {
+                    "@".to_owned()
+                } else {
+                    run.summary.display_name.clone()
+                })
+            })?;
+            say_how_it_ended(&context.terminal, &run, &reference);
+            Ok(exit_of(&run))
+        }
+        Ok(Followed::Left) => {
+            context.terminal.status("Detached", format!("{name} goes on; {return_by}"));
+            Ok(Exit(130))
+        }
+        Err(failure) => Err(failure.hint(format!("the run goes on; {return_by}"))),
+    }
+}
+
+/// Returns the exit code of `run` and `wait` for a run that ended.
+pub(super) fn exit_of(run: &Run) -> Exit {
+    match &run.summary.exit {
+        Some(exit) => Exit(u8::try_from(exit.process_exit_code).unwrap_or(Exit::OURS.0)),
+        None if run.summary.status == RunStatus::Completed => Exit::OK,
+        None => Exit::OURS,
+    }
+}
+
+fn say_how_it_ended(terminal: &Terminal, run: &Run, reference: &str) {
+    let line = closing_line(run, reference);
+    match run.summary.status {
+        RunStatus::Completed => terminal.status("Completed", line),
+        status => terminal.failed(status.name(), line),
+    }
+}
+
+/// Returns what is said at the end: `in 1m 12s · loss=0.31 · 3 outputs (4.1 MB) · trainyard show @`.
+fn closing_line(run: &Run, reference: &str) -> String {
+    let mut parts = Vec::new();
+    if let (Some(start), Some(end)) = (run.summary.start_time_utc, run.summary.end_time_utc) {
+        parts.push(format!("in {}", measure::duration(measure::between(start, end))));
+    }
+    if let Some(exit) = &run.summary.exit
+        && run.summary.status != RunStatus::Completed
+    {
+        parts.push(exit.message.clone());
+    }
+    let metrics: Vec<_> = run
+        .metrics
+        .iter()
+        .filter_map(|(name, points)| {
+            Some(format!("{name}={}", measure::number(points.last()?.value?)))
+        })
+        .take(4)
+        .collect();
+    if !metrics.is_empty() {
+        parts.push(metrics.join(" "));
+    }
+    if !run.output_files.is_empty() {
+        let bytes = run.output_files.iter().map(|file| file.size).sum();
+        let count = measure::count(run.output_files.len() as u64, "output");
+        parts.push(format!("{count} ({})", measure::size(bytes)));
+    }
+    parts.push(format!("trainyard show {reference}"));
+    parts.join(" · ")
+}
+
+/// Returns what is said when a run stands elsewhere, if it is worth a line.
+fn state_line(event: &StatusEvent, name: &str) -> Option<(&'static str, String)> {
+    match (event.status, event.position) {
+        (RunStatus::Queued, Some(position)) if position > 1 => {
+            Some(("Queued", format!("{name}, number {position} in the queue")))
+        }
+        (RunStatus::Queued, _) => Some(("Queued", format!("{name}, next in the queue"))),
+        (RunStatus::Running, _) => Some(("Running", name.to_owned())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::run_document;
+
+    #[test]
+    fn the_last_line_says_what_came_of_it_and_where_to_look() {
+        let mut lines = Vec::new();
+        for (status, code, reason) in [
+            ("Completed", 0, "completed"),
+            ("Failed", 1, "script_failed"),
+            ("Failed", 137, "signal"),
+            ("Canceled", 130, "cancelled"),
+        ] {
+            let mut document = run_document();
+            document["status"] = status.into();
+            document["exit"]["reason"] = reason.into();
+            document["exit"]["processExitCode"] = code.into();
+            document["exit"]["message"] = format!("the message for {reason}").into();
+            let run: Run = serde_json::from_value(document).unwrap();
+            lines.push(format!("{status} {} → exit {}", closing_line(&run, "@"), exit_of(&run).0));
+        }
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_run_without_an_exit_is_our_fault_unless_it_completed() {
+        let mut document = run_document();
+        document["exit"] = serde_json::Value::Null;
+        let run: Run = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(exit_of(&run), Exit::OK);
+
+        document["status"] = "Failed".into();
+        let run: Run = serde_json::from_value(document).unwrap();
+        assert_eq!(exit_of(&run), Exit::OURS);
+    }
+}

@@ -1,0 +1,193 @@
+//! A run's bytes on our streams.
+
+use std::io::{self, Write};
+
+use super::{StatusEvent, state_line};
+use crate::client::Event;
+use crate::run::status::RunStatus;
+use crate::terminal::log_filter::LogFilter;
+use crate::terminal::{Progress, Terminal};
+
+/// Passes a run's bytes on: exactly where a program reads them, without control sequences where a
+/// terminal shows them.
+pub(in crate::cli) struct Printer<'a> {
+    terminal: &'a Terminal,
+    out: Sink<io::Stdout>,
+    err: Sink<io::Stderr>,
+    /// How the run is called, where its states are worth lines.
+    name: Option<String>,
+    said: Option<RunStatus>,
+    build: Option<Progress>,
+    /// Whether both of the script's streams go to standard output.
+    merged: bool,
+}
+
+/// One of our streams.
+struct Sink<W> {
+    stream: W,
+    /// Whether what it shows must be made harmless.
+    filter: Option<LogFilter>,
+    /// Whether a terminal's cursor is at the beginning of a line.
+    at_line_start: bool,
+    is_terminal: bool,
+}
+
+impl<W: Write> Sink<W> {
+    fn new(stream: W, is_terminal: bool, raw: bool) -> Self {
+        let filter = (is_terminal && !raw).then(LogFilter::default);
+        Self { stream, filter, at_line_start: true, is_terminal }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut shown = Vec::new();
+        let bytes = match &mut self.filter {
+            Some(filter) => {
+                filter.feed(bytes, &mut shown);
+                &shown
+            }
+            None => bytes,
+        };
+        if let Some(last) = bytes.last() {
+            self.at_line_start = *last == b'\n';
+        }
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// Ends a line that the script left open, so that ours begin on their own.
+    fn end_line(&mut self) -> io::Result<()> {
+        if self.is_terminal && !self.at_line_start {
+            self.at_line_start = true;
+            self.stream.write_all(b"\n")?;
+            self.stream.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Printer<'a> {
+    /// Makes a printer for this process's streams; `raw` leaves control sequences in.
+    pub(in crate::cli) fn new(terminal: &'a Terminal, raw: bool) -> Self {
+        Self {
+            terminal,
+            out: Sink::new(io::stdout(), terminal.out_is_terminal(), raw),
+            err: Sink::new(io::stderr(), terminal.err_is_terminal(), raw),
+            name: None,
+            said: None,
+            build: None,
+            merged: false,
+        }
+    }
+
+    /// Lets both of the script's streams go to standard output.
+    pub(in crate::cli) fn merged(mut self) -> Self {
+        self.merged = true;
+        self
+    }
+
+    /// Lets it also say when the run, called `name`, waits and starts.
+    pub(in crate::cli) fn with_states(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Shows what happened.
+    pub(super) fn show(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Status(event) => {
+                self.state(&event);
+                Ok(())
+            }
+            Event::Build(bytes) => self.build(&bytes),
+            Event::Log { bytes, is_stderr } => {
+                self.build = None;
+                if is_stderr && !self.merged {
+                    self.err.write(&bytes)
+                } else {
+                    self.out.write(&bytes)
+                }
+            }
+            Event::End(_) => self.finish(),
+        }
+    }
+
+    /// Writes bytes of a log to standard output.
+    pub(in crate::cli) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write(bytes)
+    }
+
+    /// Says something of our own, on a line of its own.
+    pub(super) fn status(&mut self, verb: &str, text: String) {
+        // Whoever closed our streams does not read this line either.
+        self.finish().ok();
+        self.terminal.status(verb, text);
+    }
+
+    /// Ends open lines.
+    pub(in crate::cli) fn finish(&mut self) -> io::Result<()> {
+        self.build = None;
+        self.out.end_line()?;
+        self.err.end_line()
+    }
+
+    /// The build's lines go to standard error. A terminal sees the latest one only.
+    fn build(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.name.is_some() && self.err.is_terminal {
+            let bar = self.build.get_or_insert_with(|| Progress::new(self.terminal, "Building"));
+            let text = String::from_utf8_lossy(bytes);
+            if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
+                bar.set(|| line.trim().to_owned());
+            }
+            return Ok(());
+        }
+        if self.terminal.is_quiet() { Ok(()) } else { self.err.write(bytes) }
+    }
+
+    fn state(&mut self, event: &StatusEvent) {
+        let Some(name) = &self.name else { return };
+        if self.said == Some(event.status) {
+            return;
+        }
+        if let Some((verb, text)) = state_line(event, name) {
+            self.said = Some(event.status);
+            self.status(verb, text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sink(is_terminal: bool, raw: bool) -> Sink<Vec<u8>> {
+        Sink::new(Vec::new(), is_terminal, raw)
+    }
+
+    #[test]
+    fn a_program_gets_every_byte() {
+        let mut sink = sink(false, false);
+        sink.write(b"a\x1b[2J\xff\r\n\0").unwrap();
+        sink.end_line().unwrap();
+        assert_eq!(sink.stream, b"a\x1b[2J\xff\r\n\0");
+    }
+
+    #[test]
+    fn a_terminal_gets_text_only_unless_told_otherwise() {
+        let mut shown = sink(true, false);
+        shown.write(b"a\x1b[2Jb\n").unwrap();
+        assert_eq!(shown.stream, b"ab\n");
+
+        let mut raw = sink(true, true);
+        raw.write(b"a\x1b[2Jb\n").unwrap();
+        assert_eq!(raw.stream, b"a\x1b[2Jb\n");
+    }
+
+    #[test]
+    fn our_lines_begin_on_their_own_on_a_terminal() {
+        let mut sink = sink(true, false);
+        sink.write(b"50%\r").unwrap();
+        sink.end_line().unwrap();
+        sink.end_line().unwrap();
+        assert_eq!(sink.stream, b"50%\r\n");
+    }
+}
