@@ -395,3 +395,6 @@ impl IgnoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

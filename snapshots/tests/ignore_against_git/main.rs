@@ -184,6 +184,55 @@ fn every_path_is_decided_by_the_rule_that_git_names() {
 }
 
 #[test]
+fn every_class_holds_the_bytes_that_it_holds_for_git() {
+    let classes = [
+        "[[:alnum:]]",
+        "[[:alpha:]]",
+        "[[:blank:]]",
+        "[[:cntrl:]]",
+        "[[:digit:]]",
+        "[[:graph:]]",
+        "[[:lower:]]",
+        "[[:print:]]",
+        "[[:punct:]]",
+        "[[:space:]]",
+        "[[:upper:]]",
+        "[[:xdigit:]]",
+        "[[:word:]]",
+        "[[:ALPHA:]]",
+        "[![:alpha:]]",
+        "[^[:space:]]",
+        "[ -~]",
+        "?",
+        "[!a]",
+        "[\\]-a]",
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    git::init(directory.path());
+    let names: Vec<Vec<u8>> =
+        (1..=255).filter(|byte| *byte != b'/').map(|byte| vec![b'x', byte]).collect();
+    let root = IgnoreRules::for_source(directory.path()).unwrap();
+    let (mut asked, mut ours) = (Vec::new(), Vec::new());
+    for (number, class) in classes.iter().enumerate() {
+        let (inside, text) = (format!("class{number}").into_bytes(), format!("x{class}"));
+        fs::create_dir(directory.path().join(path(&inside))).unwrap();
+        fs::write(directory.path().join(path(&inside)).join(".gitignore"), &text).unwrap();
+        let rules = root.enter(&inside, text.as_bytes()).unwrap();
+        for name in &names {
+            let entry = join(&inside, name);
+            ours.push(rules.decide(&entry, false).excluded);
+            asked.push(entry);
+        }
+    }
+
+    let answers = git::check_ignore(directory.path(), &asked);
+
+    for ((entry, ours), gits) in asked.iter().zip(ours).zip(answers) {
+        assert_eq!(ours, gits.ignored(), "{} {gits:?}", entry.escape_ascii());
+    }
+}
+
+#[test]
 fn rules_from_above_the_source_and_from_info_exclude_count() {
     let mut numbers = Numbers(seed());
     let (mut wrong, mut compared) = (Vec::new(), 0);
