@@ -1,5 +1,6 @@
 //! Where runs are carried out: the border, and the local target.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use snapshots::path_error::PathError;
@@ -10,6 +11,7 @@ use crate::process_identity::ProcessIdentity;
 use crate::run_directory::RunDirectory;
 
 pub mod local;
+mod sweep;
 
 /// A place that runs can be carried out on: it starts supervisors and speaks to them.
 ///
@@ -55,6 +57,7 @@ pub trait ComputeTarget: Send + Sync {
     /// # Errors
     ///
     /// - [`TargetError::StillSupervised`]: a supervisor is at it.
+    /// - [`TargetError::NotStarted`]: there never was one.
     /// - others: try again.
     fn settle(&self, run: &RunDirectory) -> Result<ExitRecord, TargetError>;
 }
@@ -88,7 +91,7 @@ pub enum TargetError {
     #[error("cannot start the supervisor {program:?}")]
     Spawn {
         /// The program.
-        program: std::path::PathBuf,
+        program: PathBuf,
         /// What the system answered.
         source: std::io::Error,
     },
@@ -96,7 +99,7 @@ pub enum TargetError {
     #[error("the supervisor of {run:?} did not take it over: {said}")]
     NotTakenOver {
         /// The run directory.
-        run: std::path::PathBuf,
+        run: PathBuf,
         /// What it said.
         said: String,
     },
@@ -104,21 +107,27 @@ pub enum TargetError {
     #[error("run {run:?} has been started already")]
     AlreadyStarted {
         /// The run directory.
-        run: std::path::PathBuf,
+        run: PathBuf,
+    },
+    /// A run that nobody has started needs no end: start it.
+    #[error("run {run:?} has not been started")]
+    NotStarted {
+        /// The run directory.
+        run: PathBuf,
     },
     /// Only a lost run can be settled.
     #[error("run {run:?} is still supervised")]
     StillSupervised {
         /// The run directory.
-        run: std::path::PathBuf,
+        run: PathBuf,
     },
-    /// A process of a lost run cannot be ended.
-    #[error("cannot end process {pid} of run {run:?}")]
+    /// Processes of a lost run cannot be ended: they belong to somebody else.
+    #[error("cannot end processes {pids:?} of run {run:?}")]
     Unkillable {
         /// The run directory.
-        run: std::path::PathBuf,
-        /// The process.
-        pid: i32,
+        run: PathBuf,
+        /// The processes.
+        pids: Vec<i32>,
     },
     /// A file of the run directory cannot be read or written.
     #[error(transparent)]

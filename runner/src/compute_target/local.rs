@@ -1,13 +1,28 @@
 //! The local target: supervisors on this machine, detached from whoever starts them.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::unistd::{ForkResult, fork, setsid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use snapshots::path_error::{IoContext as _, PathError};
 
 use crate::cancel_request::CancelRequest;
-use crate::compute_target::{ComputeTarget, SupervisorState, TargetError};
-use crate::exit_record::ExitRecord;
-use crate::process_identity::ProcessIdentity;
+use crate::compute_target::sweep::{self, sweep};
+use crate::compute_target::{ComputeTarget, LostReason, SupervisorState, TargetError};
+use crate::exit_record::{ExitReason, ExitRecord};
+use crate::process_identity::{ProcessIdentity, boot_id};
 use crate::run_directory::RunDirectory;
+use crate::supervisor::claim::SupervisorRecord;
+use crate::supervisor::{FirstWord, close_lost_run};
 
 /// This machine.
 #[derive(Clone, Debug)]
@@ -22,6 +37,62 @@ impl LocalTarget {
     pub fn new(program: PathBuf) -> Self {
         Self { program }
     }
+
+    /// Returns a descriptor that becomes readable when a process of the supervisor of `run` ends;
+    /// `None` when none is alive. Probe afterwards: there are two such processes.
+    ///
+    /// # Errors
+    ///
+    /// When the run directory or `/proc` cannot be read.
+    pub fn watch(&self, run: &RunDirectory) -> Result<Option<OwnedFd>, TargetError> {
+        let Some(record) = SupervisorRecord::read(run)? else { return Ok(None) };
+        for _ in 0..2 {
+            let Some(process) = record.alive()? else { return Ok(None) };
+            let descriptor = Pid::from_raw(process.pid)
+                .and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
+            // Only now is it certain that the descriptor is of the process that was meant.
+            if process.is_alive()? {
+                return Ok(descriptor);
+            }
+        }
+        Ok(None)
+    }
+
+    fn spawn(&self, run: &RunDirectory) -> io::Result<String> {
+        let log =
+            OpenOptions::new().append(true).create(true).mode(0o600).open(run.supervisor_log())?;
+        let mut command = Command::new(&self.program);
+        command
+            .arg("supervise")
+            .arg(run.path())
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        // SAFETY: `leave` makes system calls only; it neither allocates nor takes a lock.
+        unsafe { command.pre_exec(leave) };
+        let mut child = command.spawn()?;
+        let mut first_word = String::new();
+        let read = child.stdout.take().map(|mut out| out.read_to_string(&mut first_word));
+        // The process that was forked here has ended: the supervisor is its child, not ours.
+        child.wait()?;
+        read.transpose()?;
+        Ok(first_word)
+    }
+}
+
+/// Forks once more and lets the first process end, so that the supervisor becomes nobody's child
+/// here: it never waits to be reaped by an agent, nor dies with it.
+fn leave() -> io::Result<()> {
+    setsid()?;
+    // SAFETY: called between fork and exec, where this process has one thread.
+    match unsafe { fork() }? {
+        ForkResult::Child => Ok(()),
+        // SAFETY: ends the process at once, without running what belongs to the program that
+        // was forked: that is the point.
+        ForkResult::Parent { .. } => unsafe { nix::libc::_exit(0) },
+    }
 }
 
 impl ComputeTarget for LocalTarget {
@@ -30,15 +101,61 @@ impl ComputeTarget for LocalTarget {
     }
 
     fn start(&self, run: &RunDirectory) -> Result<ProcessIdentity, TargetError> {
-        todo!("{run:?} {:?}", self.program)
+        let path = || run.path().to_owned();
+        if SupervisorRecord::read(run)?.is_some() || run.exit_json().exists() {
+            return Err(TargetError::AlreadyStarted { run: path() });
+        }
+        let said = self
+            .spawn(run)
+            .map_err(|source| TargetError::Spawn { program: self.program.clone(), source })?;
+        if said == FirstWord::AlreadyStarted.text() {
+            return Err(TargetError::AlreadyStarted { run: path() });
+        }
+        match SupervisorRecord::read(run)? {
+            Some(record) if said == FirstWord::TakenOver.text() => Ok(record.guard),
+            _ => Err(TargetError::NotTakenOver { run: path(), said: last_words(run) }),
+        }
     }
 
     fn probe(&self, run: &RunDirectory) -> Result<SupervisorState, TargetError> {
-        todo!("{run:?}")
+        if let Some(record) = ExitRecord::read(run)? {
+            return Ok(SupervisorState::Ended(record));
+        }
+        let Some(record) = SupervisorRecord::read(run)? else {
+            return Ok(SupervisorState::NotStarted);
+        };
+        if let Some(process) = record.alive()? {
+            return Ok(SupervisorState::Running(process.clone()));
+        }
+        // It may have written the record between the two looks.
+        if let Some(record) = ExitRecord::read(run)? {
+            return Ok(SupervisorState::Ended(record));
+        }
+        let rebooted = record.guard.boot_id != boot_id()?;
+        Ok(SupervisorState::Lost(if rebooted {
+            LostReason::HostRebooted
+        } else {
+            LostReason::SupervisorGone
+        }))
     }
 
     fn wait(&self, run: &RunDirectory, limit: Duration) -> Result<SupervisorState, TargetError> {
-        todo!("{run:?} {limit:?}")
+        let begun = Instant::now();
+        loop {
+            let state = self.probe(run)?;
+            let left = limit.saturating_sub(begun.elapsed());
+            if left.is_zero() || !matches!(state, SupervisorState::Running(_)) {
+                return Ok(state);
+            }
+            if let Some(descriptor) = self.watch(run)? {
+                let left = Timespec {
+                    tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                    tv_nsec: left.subsec_nanos().into(),
+                };
+                // Interrupted or not, the state is looked at again.
+                let _woken = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&left));
+            }
+        }
     }
 
     fn cancel(&self, run: &RunDirectory, request: &CancelRequest) -> Result<(), TargetError> {
@@ -46,6 +163,39 @@ impl ComputeTarget for LocalTarget {
     }
 
     fn settle(&self, run: &RunDirectory) -> Result<ExitRecord, TargetError> {
-        todo!("{run:?}")
+        let path = || run.path().to_owned();
+        let (reason, message) = match self.probe(run)? {
+            SupervisorState::Ended(record) => return Ok(record),
+            SupervisorState::Running(_) => {
+                return Err(TargetError::StillSupervised { run: path() });
+            }
+            SupervisorState::NotStarted => return Err(TargetError::NotStarted { run: path() }),
+            SupervisorState::Lost(LostReason::HostRebooted) => {
+                (ExitReason::HostRebooted, "the machine was restarted while the run was running")
+            }
+            SupervisorState::Lost(LostReason::SupervisorGone) => {
+                (ExitReason::SupervisorKilled, "both processes of the supervisor were killed")
+            }
+        };
+        let mut record = ExitRecord::new(reason, message, Timestamp::now());
+        if reason == ExitReason::SupervisorKilled {
+            let swept = sweep(run, &sweep::Marks::of(run)?)?;
+            if !swept.remaining.is_empty() {
+                return Err(TargetError::Unkillable { run: path(), pids: swept.remaining });
+            }
+            record.leftover_processes = swept.killed;
+            record.ended_time_utc = Timestamp::now();
+        }
+        close_lost_run(run, record.clone())?;
+        Ok(ExitRecord::read(run)?.unwrap_or(record))
     }
+}
+
+/// Returns the last line that the supervisor of `run` said.
+fn last_words(run: &RunDirectory) -> String {
+    let log: Result<Vec<u8>, PathError> =
+        fs::read(run.supervisor_log()).context("read", run.supervisor_log());
+    let log = log.unwrap_or_default();
+    let text = String::from_utf8_lossy(&log);
+    text.lines().next_back().unwrap_or("it said nothing").to_owned()
 }

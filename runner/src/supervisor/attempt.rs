@@ -1,0 +1,277 @@
+//! The inner process: carries out the run from its claim to its exit record.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::sys::resource::{UsageWho, getrusage};
+use rustix::fs::{FallocateFlags, fallocate};
+use snapshots::path_error::{IoContext as _, PathError};
+
+use crate::cancel_request::CancelRequest;
+use crate::durable_file;
+use crate::exit_record::{ExitReason, ExitRecord};
+use crate::launch::{LAUNCH_VERSION, Launch};
+use crate::process_identity::{ProcessIdentity, ProcessStat};
+use crate::run_directory::RunDirectory;
+use crate::supervisor::claim::SupervisorRecord;
+use crate::supervisor::event_loop::{EventLoop, Limits, Outcome, watch_for_cancel};
+use crate::supervisor::events::{Event, EventLog};
+use crate::supervisor::log_writer::LogWriter;
+use crate::supervisor::masker::Masker;
+use crate::supervisor::script::{Script, StartError};
+use crate::supervisor::secrets::Secrets;
+use crate::supervisor::temporary_directory::TemporaryDirectory;
+use crate::supervisor::verdict::{Ending, Facts, ScriptStatus, verdict};
+use crate::supervisor::{FirstWord, OUR_FAULT, complain};
+
+/// Kept free from the start, so that the end can be written on a full disk.
+const RESERVE_BYTES: u64 = 64 * 1024;
+
+/// Why a run was not started.
+#[derive(Debug, thiserror::Error)]
+enum NotStarted {
+    #[error("the run was cancelled by {} before it started", request.by)]
+    Cancelled { request: CancelRequest },
+    #[error(transparent)]
+    Script(#[from] StartError),
+    #[error("the launch record has version {found}; this program reads {LAUNCH_VERSION}")]
+    Version { found: u32 },
+    #[error("there is no launch record {path:?}")]
+    NoLaunch { path: std::path::PathBuf },
+    #[error("{what} of {seconds} seconds is no length of time")]
+    Time { what: &'static str, seconds: f64 },
+    #[error("the secret {name:?} is missing")]
+    NoSecret { name: String },
+    #[error("the path {path:?} is not UTF-8, which a TMPDIR must be")]
+    Path { path: std::path::PathBuf },
+    #[error(transparent)]
+    File(#[from] PathError),
+}
+
+/// Claims the run and carries it out.
+pub(crate) fn carry_out(run: &RunDirectory, guard: ProcessIdentity) -> ExitCode {
+    match claim(run, guard) {
+        Ok(true) => FirstWord::TakenOver.say(),
+        Ok(false) => {
+            FirstWord::AlreadyStarted.say();
+            return ExitCode::from(OUR_FAULT);
+        }
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(OUR_FAULT);
+        }
+    }
+    match carry_out_claimed(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(OUR_FAULT)
+        }
+    }
+}
+
+fn claim(run: &RunDirectory, guard: ProcessIdentity) -> Result<bool, PathError> {
+    // Orphans of the script come to us, not to the guard.
+    nix::sys::prctl::set_child_subreaper(true).context("adopt orphans in", "/proc/self")?;
+    let supervisor = ProcessIdentity::of_this_process()?;
+    SupervisorRecord { version: 1, guard, supervisor }.claim(run)
+}
+
+/// Carries out a run that is ours: whatever happens, it ends with a record.
+fn carry_out_claimed(run: &RunDirectory) -> Result<(), PathError> {
+    let mut events = EventLog::open(run)?;
+    let reserve = reserve(run);
+    let record = match attempt(run, &mut events) {
+        Ok(record) => record,
+        Err(error) => not_started(&error),
+    };
+    // Before the record, which is the last thing that happens to a run.
+    events.say(Event::Ended { reason: record.reason });
+    if reserve.is_ok() {
+        fs::remove_file(run.path().join(".reserve"))
+            .context("remove the reserve of", run.path())?;
+    }
+    record.write(run)?;
+    Ok(())
+}
+
+/// Returns the record of a run whose script never ran.
+fn not_started(error: &NotStarted) -> ExitRecord {
+    let reason = match error {
+        NotStarted::Cancelled { .. } => ExitReason::Cancelled,
+        NotStarted::Script(StartError::Pipe { .. }) => ExitReason::AgentFault,
+        NotStarted::Script(_) => ExitReason::CannotStart,
+        NotStarted::File(error) if error.source.kind() == io::ErrorKind::StorageFull => {
+            ExitReason::DiskFull
+        }
+        _ => ExitReason::AgentFault,
+    };
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        message += &format!(": {error}");
+        cause = error.source();
+    }
+    let mut record = ExitRecord::new(reason, message, Timestamp::now());
+    if let NotStarted::Cancelled { request } = error {
+        record.cancelled_by = Some(request.by.clone());
+    }
+    record
+}
+
+/// Starts the script and stays with it to the end.
+fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotStarted> {
+    let secrets = Secrets::take(run)?;
+    let path = run.launch_json();
+    let launch: Launch = durable_file::read_json(&path)?.ok_or(NotStarted::NoLaunch { path })?;
+    let limits = limits(&launch)?;
+    let cancel_watch = watch_for_cancel(run);
+    if let Some(request) = CancelRequest::read(run)? {
+        return Err(NotStarted::Cancelled { request });
+    }
+    make_directories(run)?;
+    let mut log = LogWriter::create(run, &Masker::new(secrets.values()))?;
+    let temporary = TemporaryDirectory::create(run)?;
+    let oom_kills_before = oom_kills();
+    let script = match script(run, &launch, &secrets, &temporary).and_then(|s| Ok(s.start()?)) {
+        Ok(script) => script,
+        Err(error) => {
+            temporary.close()?;
+            return Err(error);
+        }
+    };
+    let started = Timestamp::now();
+    let stat = ProcessStat::read(script.pid)?;
+    let start_time = stat.map_or(0, |stat| stat.start_time);
+    events.say(Event::Started { pid: script.pid, start_time });
+
+    let both = (&mut log, &mut *events);
+    let outcome = EventLoop::new(run, script, cancel_watch, both, limits)
+        .context("read signals in", run.path())?
+        .run()?;
+
+    let facts = Facts {
+        status: outcome.status,
+        ending: outcome.ending.clone(),
+        oom_kills: oom_kills().saturating_sub(oom_kills_before),
+        log_bytes_dropped: log.bytes_dropped(),
+        disk_was_full: log.disk_was_full(),
+    };
+    let synced = log.sync();
+    let mut record = record(&facts, &outcome, &log, started);
+    if let Err(error) = synced {
+        record.message += &format!("; its log may not survive a power cut: {error}");
+    }
+    if let Err(error) = temporary.close() {
+        complain(&error);
+    }
+    Ok(record)
+}
+
+fn record(facts: &Facts, outcome: &Outcome, log: &LogWriter, started: Timestamp) -> ExitRecord {
+    let (reason, message) = verdict(facts);
+    let mut record = ExitRecord::new(reason, message, Timestamp::now());
+    record.started_time_utc = Some(started);
+    match outcome.status {
+        ScriptStatus::Code(code) => record.code = Some(code),
+        ScriptStatus::Signal(signal) => record.signal = Some(signal),
+    }
+    if let Some(Ending::Cancelled(request)) = &outcome.ending {
+        record.cancelled_by = Some(request.by.clone());
+    }
+    record.log_bytes = log.bytes();
+    record.log_bytes_dropped = log.bytes_dropped();
+    record.leftover_processes = outcome.leftovers;
+    if let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) {
+        let seconds = |time: nix::sys::time::TimeVal| {
+            let micros = u32::try_from(time.tv_usec()).unwrap_or(0);
+            let whole = u32::try_from(time.tv_sec()).unwrap_or(u32::MAX);
+            f64::from(whole) + f64::from(micros) / 1e6
+        };
+        record.cpu_seconds = Some(seconds(usage.user_time()) + seconds(usage.system_time()));
+        record.peak_memory_bytes = u64::try_from(usage.max_rss()).ok().map(|kib| kib * 1024);
+    }
+    record
+}
+
+fn limits(launch: &Launch) -> Result<Limits, NotStarted> {
+    if launch.version != LAUNCH_VERSION {
+        return Err(NotStarted::Version { found: launch.version });
+    }
+    let time = |what, seconds| {
+        // Longer than a century is without limit, and adding it to a clock overflows nothing.
+        Duration::try_from_secs_f64(seconds)
+            .map(|time| time.min(Duration::from_secs(100 * 365 * 24 * 3600)))
+            .map_err(|_| NotStarted::Time { what, seconds })
+    };
+    Ok(Limits {
+        timeout: launch.timeout_seconds.map(|s| time("a time limit", s)).transpose()?,
+        grace: time("a grace time", launch.grace_seconds)?,
+    })
+}
+
+/// Puts together what is to be started.
+fn script<'a>(
+    run: &RunDirectory,
+    launch: &'a Launch,
+    secrets: &Secrets,
+    temporary: &TemporaryDirectory,
+) -> Result<Script<'a>, NotStarted> {
+    let mut environment = launch.environment.clone();
+    for name in &launch.secret_names {
+        let value =
+            secrets.value(name).ok_or_else(|| NotStarted::NoSecret { name: name.clone() })?;
+        environment.insert(name.clone(), value.to_owned());
+    }
+    // What is left of a run whose supervisor was killed is found by this, so it cannot be chosen.
+    environment.insert("TRAINYARD_RUN_ID".to_owned(), launch.run_id.to_string());
+    if !temporary.is_text() {
+        return Err(NotStarted::Path { path: temporary.path().to_owned() });
+    }
+    environment
+        .entry("TMPDIR".to_owned())
+        .or_insert_with(|| temporary.path().to_string_lossy().into_owned());
+    let working_directory = run.path().join(&launch.working_directory);
+    Ok(Script { program: &launch.program, environment, working_directory })
+}
+
+/// Makes the directories that a script may count on.
+fn make_directories(run: &RunDirectory) -> Result<(), PathError> {
+    for path in [run.outputs(), run.logs(), run.path().join("user_logs")] {
+        fs::create_dir_all(&path).context("create", path)?;
+    }
+    Ok(())
+}
+
+/// Sets disk space aside that the exit record can be written with.
+fn reserve(run: &RunDirectory) -> io::Result<()> {
+    let file = File::create(run.path().join(".reserve"))?;
+    fallocate(file, FallocateFlags::empty(), 0, RESERVE_BYTES)?;
+    Ok(())
+}
+
+/// Returns how many processes of this machine the kernel has killed for memory since the boot.
+fn oom_kills() -> u64 {
+    let text = fs::read_to_string(Path::new("/proc/vmstat")).unwrap_or_default();
+    parse_oom_kills(&text)
+}
+
+fn parse_oom_kills(text: &str) -> u64 {
+    let mut values = text.lines().filter_map(|line| line.strip_prefix("oom_kill "));
+    values.next().and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_how_often_it_killed_for_memory() {
+        assert_eq!(parse_oom_kills("pgfault 12\noom_kill 3\nnuma_hit 1\n"), 3);
+        assert_eq!(parse_oom_kills(""), 0);
+    }
+}

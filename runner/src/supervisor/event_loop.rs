@@ -1,0 +1,346 @@
+//! The one loop of a supervisor: output, signals, cancel requests and deadlines, one thread.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{SigSet, Signal as Signals};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+use snapshots::path_error::PathError;
+
+use crate::cancel_request::CancelRequest;
+use crate::log_index::Stream;
+use crate::run_directory::RunDirectory;
+use crate::supervisor::events::{Event, EventLog};
+use crate::supervisor::log_writer::LogWriter;
+use crate::supervisor::process_tree::{self, Reaper};
+use crate::supervisor::script::RunningScript;
+use crate::supervisor::verdict::{Ending, ScriptStatus};
+
+/// As much as a pipe holds, so that one read empties it.
+const BUFFER_BYTES: usize = 1 << 20;
+/// How often to look for a cancel request when the kernel has no watch left for us.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How the script may end before it ends by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: ScriptStatus,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) leftovers: u32,
+}
+
+/// Where the loop stands.
+#[derive(Debug)]
+enum Phase {
+    Running,
+    /// The script was asked to end and is killed at that time.
+    Asked {
+        ending: Ending,
+        kill_at: Instant,
+    },
+}
+
+/// All that the loop watches and writes.
+pub(crate) struct EventLoop<'a> {
+    run: &'a RunDirectory,
+    script: i32,
+    streams: [(Stream, Option<OwnedFd>); 2],
+    signals: SignalFd,
+    cancel_watch: Option<Inotify>,
+    log: &'a mut LogWriter,
+    events: &'a mut EventLog,
+    reaper: Reaper,
+    phase: Phase,
+    started: Instant,
+    limits: Limits,
+    pace: Pace,
+    buffer: Vec<u8>,
+}
+
+/// Returns the signals that a supervisor reads instead of being interrupted by them.
+pub(crate) fn handled_signals() -> SigSet {
+    [Signals::SIGCHLD, Signals::SIGTERM, Signals::SIGINT, Signals::SIGHUP].into_iter().collect()
+}
+
+/// Watches the run directory for a cancel request; `None` when no watch is to be had.
+pub(crate) fn watch_for_cancel(run: &RunDirectory) -> Option<Inotify> {
+    let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok()?;
+    watch.add_watch(run.path(), AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE).ok()?;
+    Some(watch)
+}
+
+impl<'a> EventLoop<'a> {
+    /// Takes over `script`. `cancel_watch` was made before the last look for a request.
+    pub(crate) fn new(
+        run: &'a RunDirectory,
+        script: RunningScript,
+        cancel_watch: Option<Inotify>,
+        (log, events): (&'a mut LogWriter, &'a mut EventLog),
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self {
+            run,
+            script: script.pid,
+            streams: [(Stream::Stdout, Some(script.stdout)), (Stream::Stderr, Some(script.stderr))],
+            signals: SignalFd::with_flags(&handled_signals(), flags)?,
+            cancel_watch,
+            log,
+            events,
+            reaper: Reaper::new(script.pid),
+            phase: Phase::Running,
+            started: Instant::now(),
+            limits,
+            pace: Pace::default(),
+            buffer: vec![0; BUFFER_BYTES],
+        })
+    }
+
+    /// Runs until the script is over, no process of it is left and its output is in the log.
+    pub(crate) fn run(mut self) -> Result<Outcome, PathError> {
+        while !self.is_over()? {
+            self.wait();
+            self.read_signals();
+            self.read_cancel_request();
+            self.check_time_limit();
+            if self.drain() {
+                self.pace.rest();
+            }
+        }
+        self.end_tree()
+    }
+
+    /// Says whether nothing is left to wait for: what remains is killed next.
+    fn is_over(&mut self) -> Result<bool, PathError> {
+        match &self.phase {
+            Phase::Running => Ok(self.reaper.status.is_some()),
+            Phase::Asked { kill_at, .. } if Instant::now() >= *kill_at => {
+                if self.reaper.status.is_none() && !self.limits.grace.is_zero() {
+                    let seconds = self.limits.grace.as_secs_f64();
+                    self.events.say(Event::GraceOver { seconds });
+                }
+                Ok(true)
+            }
+            // A shell ends at once on TERM; the program it started may still be saving its work.
+            Phase::Asked { .. } => Ok(self.reaper.status.is_some() && !self.group_lives()?),
+        }
+    }
+
+    fn group_lives(&self) -> Result<bool, PathError> {
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let below = process_tree::descendants(me)?;
+        Ok(below.iter().any(|process| process.group == self.script))
+    }
+
+    fn wait(&self) {
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(4);
+        let open = self.streams.iter().filter_map(|(_, fd)| fd.as_ref().map(OwnedFd::as_fd));
+        let others = self.cancel_watch.iter().map(Inotify::as_fd);
+        fds.extend(
+            open.chain(others)
+                .map(|fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
+        fds.push(PollFd::new(&self.signals, PollFlags::IN));
+        let timeout = self.timeout().map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        // An interruption is as good as an event: everything is looked at anyway.
+        let _interrupted = poll(&mut fds, timeout.as_ref());
+    }
+
+    /// Returns how long to wait at most.
+    fn timeout(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let deadline = match &self.phase {
+            Phase::Running => self.limits.timeout.map(|limit| self.started + limit),
+            Phase::Asked { kill_at, .. } => Some(*kill_at),
+        };
+        let left = deadline.map(|at| at.saturating_duration_since(now));
+        let look_again = self.cancel_watch.is_none().then_some(LOOK_AGAIN);
+        left.into_iter().chain(look_again).min()
+    }
+
+    fn read_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let signal = info.ssi_signo.cast_signed();
+            if let Ok(Signals::SIGTERM | Signals::SIGINT) = Signals::try_from(signal) {
+                let uid = info.ssi_uid;
+                self.events.say(Event::StopRequested { signal, uid });
+                self.ask(Ending::Stopped { signal, uid }, self.limits.grace);
+            }
+        }
+        let _children_left = self.reaper.reap();
+    }
+
+    fn read_cancel_request(&mut self) {
+        if let Some(watch) = &self.cancel_watch
+            && watch.read_events().is_err()
+        {
+            return;
+        }
+        match CancelRequest::read(self.run) {
+            Ok(Some(request)) => self.cancel(request),
+            Ok(None) => {}
+            Err(error) => eprintln!("{error}"),
+        }
+    }
+
+    /// Follows a request; the same one seen again changes nothing, a more urgent one does.
+    fn cancel(&mut self, request: CancelRequest) {
+        // What has ended by itself was not cancelled.
+        if self.reaper.status.is_some() && matches!(self.phase, Phase::Running) {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Asked { ending: Ending::Cancelled(before), .. } if *before == request => return,
+            Phase::Asked { kill_at, .. } => {
+                if request.now {
+                    *kill_at = Instant::now();
+                }
+            }
+            Phase::Running => {
+                let grace = if request.now { Duration::ZERO } else { self.limits.grace };
+                self.ask(Ending::Cancelled(request.clone()), grace);
+            }
+        }
+        self.events.say(Event::CancelRequested { by: request.by.clone(), now: request.now });
+        if let Phase::Asked { ending: Ending::Cancelled(before), .. } = &mut self.phase {
+            *before = request;
+        }
+    }
+
+    fn check_time_limit(&mut self) {
+        let Some(limit) = self.limits.timeout else { return };
+        let waits = matches!(self.phase, Phase::Running) && self.reaper.status.is_none();
+        if waits && self.started.elapsed() >= limit {
+            let seconds = limit.as_secs_f64();
+            self.events.say(Event::TimeLimitReached { seconds });
+            self.ask(Ending::TimeLimit { seconds }, self.limits.grace);
+        }
+    }
+
+    /// Asks the script's process group to end. CONT, since a stopped process cannot answer.
+    fn ask(&mut self, ending: Ending, grace: Duration) {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        if let Some(group) = Pid::from_raw(self.script).filter(|_| !grace.is_zero()) {
+            for signal in [Signal::TERM, Signal::CONT] {
+                // The group may have ended by itself just now.
+                let _gone = kill_process_group(group, signal);
+            }
+        }
+        self.phase = Phase::Asked { ending, kill_at: Instant::now() + grace };
+    }
+
+    /// Moves what is in the pipes into the log, one read each; says whether there was anything.
+    fn drain(&mut self) -> bool {
+        let mut any = false;
+        for (stream, pipe) in &mut self.streams {
+            let Some(open) = pipe else { continue };
+            match rustix::io::read(&*open, &mut self.buffer) {
+                Ok(0) => {
+                    self.log.finish(*stream);
+                    *pipe = None;
+                }
+                Ok(count) => {
+                    self.log.append(*stream, &self.buffer[..count]);
+                    self.pace.read(count);
+                    any = true;
+                }
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    eprintln!("cannot read {stream:?} of the script: {error}");
+                    *pipe = None;
+                }
+            }
+        }
+        self.log.publish();
+        if let Some(error) = self.log.take_error() {
+            self.events.say(Event::LogBytesDropped { error: error.to_string() });
+        }
+        any
+    }
+
+    /// Kills what is left, then empties the pipes: nobody can write into them any more.
+    fn end_tree(mut self) -> Result<Outcome, PathError> {
+        let script_was_over = self.reaper.status;
+        let end = process_tree::end_descendants(&mut self.reaper)?;
+        while self.drain() {}
+        for (stream, pipe) in &mut self.streams {
+            // Still open: in the hands of a process that does not descend from us.
+            if pipe.take().is_some() {
+                self.log.finish(*stream);
+            }
+        }
+        let status = self.reaper.status.unwrap_or(ScriptStatus::Signal(Signal::KILL.as_raw()));
+        self.events.say(match status {
+            ScriptStatus::Code(code) => Event::ScriptEnded { code: Some(code), signal: None },
+            ScriptStatus::Signal(signal) => Event::ScriptEnded { code: None, signal: Some(signal) },
+        });
+        let leftovers = end.killed.saturating_sub(u32::from(script_was_over.is_none()));
+        if leftovers > 0 {
+            self.events.say(Event::LeftoversEnded { processes: leftovers });
+        }
+        if !end.remaining.is_empty() {
+            self.events.say(Event::LeftoversRemain { pids: end.remaining });
+        }
+        let ending = match self.phase {
+            Phase::Running => None,
+            Phase::Asked { ending, .. } => Some(ending),
+        };
+        Ok(Outcome { status, ending, leftovers })
+    }
+}
+
+/// Keeps a script that writes line by line from waking us for each of them.
+///
+/// The first pieces are read at once; in a burst we rest for a moment between reads, while the
+/// pipe collects. A pipe that fills up is read without rest.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    reads: u32,
+    largest: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { since: Instant::now(), reads: 0, largest: 0 }
+    }
+}
+
+impl Pace {
+    const WINDOW: Duration = Duration::from_millis(10);
+    const READS_AT_ONCE: u32 = 10;
+    const REST: Duration = Duration::from_millis(1);
+
+    fn read(&mut self, count: usize) {
+        if self.since.elapsed() > Self::WINDOW {
+            self.since = Instant::now();
+            self.reads = 0;
+        }
+        self.reads += 1;
+        self.largest = self.largest.max(count);
+    }
+
+    fn rest(&mut self) {
+        if self.reads > Self::READS_AT_ONCE && self.largest < BUFFER_BYTES / 8 {
+            thread::sleep(Self::REST);
+        }
+        self.largest = 0;
+    }
+}

@@ -1,0 +1,163 @@
+//! The list of changes of a run: the file `events`, one JSON object a line.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use snapshots::path_error::{IoContext as _, PathError};
+
+use crate::cancel_request::CancelledBy;
+use crate::exit_record::ExitReason;
+use crate::run_directory::RunDirectory;
+
+/// Something that happened to a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// The script was started.
+    Started {
+        /// Its process; also its session and process group.
+        pid: i32,
+        /// When the kernel says it was started, in clock ticks since the boot.
+        start_time: u64,
+    },
+    /// A user asked that it end.
+    CancelRequested {
+        /// Who.
+        by: CancelledBy,
+        /// Whether without TERM and grace.
+        now: bool,
+    },
+    /// It ran longer than allowed.
+    TimeLimitReached {
+        /// The limit.
+        seconds: f64,
+    },
+    /// The supervisor was asked to stop by a signal.
+    StopRequested {
+        /// Which.
+        signal: i32,
+        /// The user who sent it.
+        uid: u32,
+    },
+    /// The script did not end within the grace time and was killed.
+    GraceOver {
+        /// How long it had.
+        seconds: f64,
+    },
+    /// The script's main process ended.
+    ScriptEnded {
+        /// Its exit code.
+        code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
+    /// Processes that the script left behind were ended.
+    LeftoversEnded {
+        /// How many.
+        processes: u32,
+    },
+    /// Processes that belong to somebody else could not be ended.
+    LeftoversRemain {
+        /// Which.
+        pids: Vec<i32>,
+    },
+    /// The log could not be written from here on.
+    LogBytesDropped {
+        /// Why.
+        error: String,
+    },
+    /// The supervisor is gone without having ended the run.
+    SupervisorLost {
+        /// What is known of it.
+        message: String,
+    },
+    /// The run is over.
+    Ended {
+        /// Why.
+        reason: ExitReason,
+    },
+}
+
+/// A line of the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimedEvent {
+    /// When it happened.
+    pub time_utc: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The file, open for appending.
+#[derive(Debug)]
+pub(crate) struct EventLog(File);
+
+impl EventLog {
+    pub(crate) fn open(run: &RunDirectory) -> Result<Self, PathError> {
+        let path = run.events();
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        Ok(Self(file.context("open", path)?))
+    }
+
+    /// Appends one line. A line that cannot be written, as on a full disk, is given up: what
+    /// must be known in the end is in `exit.json`.
+    pub(crate) fn say(&mut self, event: Event) {
+        let line = TimedEvent { time_utc: Timestamp::now(), event };
+        let Ok(mut text) = serde_json::to_vec(&line) else { return };
+        text.push(b'\n');
+        if let Err(error) = self.0.write_all(&text) {
+            eprintln!("cannot write an event: {error}");
+        }
+    }
+}
+
+/// Reads the events of `run` in order; a line that is not whole yet is left out.
+///
+/// # Errors
+///
+/// When the file is there and cannot be read.
+pub fn read(run: &RunDirectory) -> Result<Vec<TimedEvent>, PathError> {
+    let path = run.events();
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("read", path),
+    };
+    let lines = text.split(|&byte| byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_back_in_order_and_half_a_line_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(directory.path());
+        assert_eq!(read(&run).unwrap(), []);
+        let started = Event::Started { pid: 7, start_time: 9 };
+        let ended = Event::Ended { reason: ExitReason::TimeLimit };
+
+        let mut log = EventLog::open(&run).unwrap();
+        log.say(started.clone());
+        log.say(ended.clone());
+        log.0.write_all(b"{\"timeUtc\":").unwrap();
+
+        let events: Vec<_> = read(&run).unwrap().into_iter().map(|line| line.event).collect();
+        assert_eq!(events, [started, ended]);
+    }
+
+    #[test]
+    fn a_line_keeps_its_shape() {
+        let line = TimedEvent {
+            time_utc: Timestamp::UNIX_EPOCH,
+            event: Event::CancelRequested { by: CancelledBy { uid: 0, user: None }, now: true },
+        };
+        insta::assert_snapshot!(serde_json::to_string(&line).unwrap(), @r#"{"timeUtc":"1970-01-01T00:00:00Z","event":"cancel_requested","by":{"uid":0,"user":null},"now":true}"#);
+    }
+}

@@ -1,0 +1,119 @@
+//! The outer process: waits for the supervisor and takes its place at the end if it is killed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use nix::sys::signal::Signal as Signals;
+use rustix::process::{Pid, Signal, kill_process};
+use snapshots::path_error::PathError;
+
+use crate::exit_record::{ExitReason, ExitRecord};
+use crate::process_identity::ProcessIdentity;
+use crate::run_directory::RunDirectory;
+use crate::supervisor::claim::SupervisorRecord;
+use crate::supervisor::event_loop::handled_signals;
+use crate::supervisor::events::{self, Event, EventLog, TimedEvent};
+use crate::supervisor::process_tree::{self, Reaper};
+use crate::supervisor::verdict::{ScriptStatus, signal_name};
+use crate::supervisor::{OUR_FAULT, complain, secrets};
+
+/// Waits until the supervisor with the number `child` has ended. If it did so without ending
+/// the run, ends it in its place.
+pub(crate) fn watch(run: &RunDirectory, guard: &ProcessIdentity, child: i32) -> ExitCode {
+    let status = wait_for(child);
+    match finish(run, guard, status) {
+        Ok(()) => match status {
+            ScriptStatus::Code(code) => ExitCode::from(u8::try_from(code).unwrap_or(OUR_FAULT)),
+            ScriptStatus::Signal(_) => ExitCode::from(OUR_FAULT),
+        },
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(OUR_FAULT)
+        }
+    }
+}
+
+/// Waits for the child and passes on what is meant for it.
+fn wait_for(child: i32) -> ScriptStatus {
+    let mut reaper = Reaper::new(child);
+    let signals = handled_signals();
+    loop {
+        let children_left = reaper.reap();
+        if let Some(status) = reaper.status {
+            return status;
+        }
+        assert!(children_left, "the supervisor is our child until it is reaped");
+        if let (Ok(signal @ (Signals::SIGTERM | Signals::SIGINT)), Some(child)) =
+            (signals.wait(), Pid::from_raw(child))
+        {
+            let signal = if signal == Signals::SIGTERM { Signal::TERM } else { Signal::INT };
+            // It may have ended meanwhile, which the next round sees.
+            let _gone = kill_process(child, signal);
+        }
+    }
+}
+
+/// Ends what is left and, unless the run has an end, writes it down.
+fn finish(
+    run: &RunDirectory,
+    guard: &ProcessIdentity,
+    status: ScriptStatus,
+) -> Result<(), PathError> {
+    let end = process_tree::end_descendants(&mut Reaper::new(0))?;
+    if ExitRecord::read(run)?.is_some() {
+        return Ok(());
+    }
+    let ours = match SupervisorRecord::read(run)? {
+        Some(record) => record.guard == *guard,
+        // Killed before it could claim the run.
+        None => SupervisorRecord { version: 1, guard: guard.clone(), supervisor: guard.clone() }
+            .claim(run)?,
+    };
+    if !ours {
+        return Ok(());
+    }
+    let (reason, message) = match status {
+        ScriptStatus::Signal(signal) => (
+            ExitReason::SupervisorKilled,
+            format!("the supervisor was killed by {}", signal_name(signal)),
+        ),
+        ScriptStatus::Code(code) => (
+            ExitReason::AgentFault,
+            format!("the supervisor ended with code {code}; supervisor.log says why"),
+        ),
+    };
+    let mut record = ExitRecord::new(reason, message, Timestamp::now());
+    record.leftover_processes = end.killed;
+    close_lost_run(run, record)
+}
+
+/// Records the end of a run whose supervisor could not: what is known of it goes into `record`.
+pub(crate) fn close_lost_run(run: &RunDirectory, mut record: ExitRecord) -> Result<(), PathError> {
+    secrets::forget(run)?;
+    let past = events::read(run)?;
+    record.started_time_utc = past
+        .iter()
+        .find(|line| matches!(line.event, Event::Started { .. }))
+        .map(|line: &TimedEvent| line.time_utc);
+    record.log_bytes = fs::metadata(run.std_log()).map_or(0, |data| data.len());
+    let mut events = EventLog::open(run)?;
+    events.say(Event::SupervisorLost { message: record.message.clone() });
+    events.say(Event::Ended { reason: record.reason });
+    remove_scratch(run);
+    record.write(run)?;
+    Ok(())
+}
+
+/// Removes what only a running script needs. Failing that is no reason to have no end.
+fn remove_scratch(run: &RunDirectory) {
+    let reserve: PathBuf = run.path().join(".reserve");
+    for removed in [fs::remove_file(reserve), fs::remove_dir_all(run.temporary())] {
+        if let Err(error) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            complain(&error);
+        }
+    }
+}
