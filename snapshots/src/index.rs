@@ -25,8 +25,6 @@
 //! holds for its own stamp, and the same ignore rules hold inside; its files are asked for their
 //! stamps all the same. The store has the objects when nothing was removed from it since.
 
-#![expect(dead_code, reason = "the parts are here before the whole")]
-
 pub(crate) mod block;
 mod checksum;
 pub(crate) mod stamp;

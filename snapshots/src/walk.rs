@@ -1,8 +1,108 @@
 //! Lists what a snapshot of a directory holds, without following a link out of it.
 
-#![expect(dead_code, reason = "the parts are here before the whole")]
-
 pub(crate) mod base;
-pub(crate) mod link;
+mod link;
+pub(crate) mod listing;
 pub(crate) mod place;
 pub(crate) mod queue;
+pub(crate) mod walker;
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use self::listing::{FoundKind, ListingBuffers};
+use self::place::join;
+use self::walker::{Entered, Pending, Walker};
+use crate::snapshot::{SnapshotError, SnapshotOptions, Warning};
+
+/// What a snapshot of a directory would hold.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The files and links, in ascending order of their paths' bytes.
+    pub files: Vec<ListedFile>,
+    /// The directories but the source itself, in the same order.
+    pub directories: Vec<Vec<u8>>,
+    /// The sum of the files' lengths.
+    pub total_bytes: u64,
+    /// What is odd about it.
+    pub warnings: Vec<Warning>,
+}
+
+/// A file or link that a snapshot would hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// The path from the source, without slashes at its ends.
+    pub path: Vec<u8>,
+    /// Its length in bytes; 0 for a link.
+    pub size: u64,
+    /// What it is.
+    pub kind: ListedKind,
+}
+
+/// What a listed file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListedKind {
+    /// A regular file.
+    File {
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A link that is kept as one.
+    Link,
+}
+
+enum Task {
+    Source(Entered),
+    Directory(Pending),
+}
+
+/// Lists what a snapshot of `source` would hold, without reading a file.
+///
+/// # Errors
+///
+/// As [`crate::snapshot::take`], as far as it shows without reading files.
+pub fn list(source: &Path, options: &SnapshotOptions) -> Result<Listing, SnapshotError> {
+    let (walker, entered) = Walker::start(source, options)?;
+    let listing = Mutex::new(Listing::default());
+    queue::run(
+        options.threads(),
+        Task::Source(entered),
+        ListingBuffers::default,
+        |buffers, task, queue| {
+            let entered = match task {
+                Task::Source(entered) => entered,
+                Task::Directory(pending) => match walker.enter(pending)? {
+                    Some(entered) => entered,
+                    None => return Ok(()),
+                },
+            };
+            let found = walker.list(&entered, None, buffers)?;
+            let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
+            if !entered.path.is_empty() {
+                listing.directories.push(entered.path.clone());
+            }
+            for one in found.found {
+                let name = &found.names[one.name];
+                let (size, kind) = match one.kind {
+                    FoundKind::File { stamp, .. } => {
+                        (stamp.size, ListedKind::File { executable: stamp.executable() })
+                    }
+                    FoundKind::Link { .. } => (0, ListedKind::Link),
+                    FoundKind::Directory { followed } => {
+                        let pending = walker.pending(&entered, &found.rules, name, followed);
+                        queue.push([Task::Directory(pending)]);
+                        continue;
+                    }
+                };
+                listing.total_bytes += size;
+                listing.files.push(ListedFile { path: join(&entered.path, name), size, kind });
+            }
+            Ok::<(), SnapshotError>(())
+        },
+    )?;
+    let mut listing = listing.into_inner().unwrap_or_else(PoisonError::into_inner);
+    listing.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    listing.directories.sort_unstable();
+    listing.warnings = walker.into_warnings();
+    Ok(listing)
+}

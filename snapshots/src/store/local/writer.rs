@@ -59,6 +59,16 @@ impl StoreWriter {
         })
     }
 
+    /// Returns whether the store or this writer has the object; it then stays until the writer
+    /// ends.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Path`]: the store cannot be read.
+    pub fn has(&mut self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(self.seen.contains(digest) || self.store.claim(digest, &mut self.freshened)?)
+    }
+
     /// Stores an object unless the store or this writer has it; returns whether it is new.
     ///
     /// `digest` is taken from the caller, who has just computed it from these very bytes.

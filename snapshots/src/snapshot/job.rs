@@ -1,0 +1,393 @@
+//! The work of a snapshot, cut into tasks: list a directory, read some of its files, and put a
+//! directory together once everything in it is done.
+
+use std::iter::Peekable;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::node::{Done, Item, ItemKind, Node, Slot, State};
+use super::objects::Objects;
+use super::read::{self, Source};
+use super::{Progress, SnapshotError};
+use crate::digest::Digest;
+use crate::index::block::{Block, Head, KnownKind, Location};
+use crate::index::stamp::Stamp;
+use crate::index::{Index, IndexWriter};
+use crate::store::LARGE_OBJECT_BYTES;
+use crate::walk::base::OpenDirectory;
+use crate::walk::listing::{DirectoryListing, FoundKind, ListingBuffers};
+use crate::walk::queue::Queue;
+use crate::walk::walker::{Entered, Pending, Walker};
+
+/// Files of one directory are read in one go up to so many and so many bytes; beyond that other
+/// threads help.
+const BATCH_FILES: usize = 64;
+const BATCH_BYTES: u64 = LARGE_OBJECT_BYTES;
+
+/// What all threads that take a snapshot share.
+pub(super) struct Job<'a, O> {
+    pub(super) walker: Walker,
+    pub(super) objects: &'a O,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) index: Option<Index>,
+    /// What the index says of objects is true of the store.
+    pub(super) store_unchanged: bool,
+    pub(super) next_index: IndexWriter,
+    /// The next index says something else than the last one.
+    pub(super) index_changed: AtomicBool,
+    pub(super) totals: Totals,
+    pub(super) result: Mutex<Option<Done>>,
+}
+
+/// How much was found.
+#[derive(Default)]
+pub(super) struct Totals {
+    pub(super) files: AtomicU64,
+    pub(super) directories: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+/// Something to be done.
+pub(super) enum Task {
+    /// The source is to be listed.
+    Source { entered: Entered, block: Option<Location> },
+    /// A directory is to be entered and listed.
+    Directory { pending: Pending, slot: Slot, block: Option<Location> },
+    /// Some files of a directory are to be read.
+    Files { node: Arc<Node>, opened: Arc<OpenDirectory>, path: Arc<[u8]>, items: Vec<usize> },
+}
+
+/// Buffers of one thread.
+#[derive(Default)]
+pub(super) struct Buffers {
+    block: Vec<u8>,
+    content: Vec<u8>,
+    listing: ListingBuffers,
+}
+
+impl<O: Objects> Job<'_, O> {
+    /// Does one task.
+    pub(super) fn handle(
+        &self,
+        buffers: &mut Buffers,
+        task: Task,
+        queue: &Queue<Task>,
+    ) -> Result<(), SnapshotError> {
+        match task {
+            Task::Source { entered, block } => {
+                self.directory(buffers, &entered, None, block, queue)
+            }
+            Task::Directory { pending, slot, block } => match self.walker.enter(pending)? {
+                Some(entered) => self.directory(buffers, &entered, Some(slot), block, queue),
+                None => {
+                    slot.fill(None);
+                    self.finish(slot.node)
+                }
+            },
+            Task::Files { node, opened, path, items } => {
+                let wanted: Vec<_> = items
+                    .into_iter()
+                    .filter_map(|at| Some((at, followed(&node.lock().items[at])?)))
+                    .collect();
+                for (at, followed) in wanted {
+                    let name = &node.names[node.lock().items[at].name.clone()];
+                    let source = Source { directory: &opened, path: &path, name, followed };
+                    let kind = self.read(source, &mut buffers.content)?;
+                    node.lock().items[at].kind = kind;
+                }
+                drop(opened);
+                self.finish(node)
+            }
+        }
+    }
+
+    /// Lists a directory and makes tasks of what is in it.
+    fn directory(
+        &self,
+        buffers: &mut Buffers,
+        entered: &Entered,
+        parent: Option<Slot>,
+        block: Option<Location>,
+        queue: &Queue<Task>,
+    ) -> Result<(), SnapshotError> {
+        let known = match (&self.index, block) {
+            (Some(index), Some(location)) => index.block(location, &mut buffers.block),
+            _ => None,
+        };
+        let last = known.as_ref().map(|known| known.head);
+        let listing = self.walker.list(entered, known.clone(), &mut buffers.listing)?;
+        let mut merged = self.merge(&listing, known)?;
+        let head = head(entered, &listing, last, merged.state.unchanged);
+        if last != Some(head) {
+            self.index_changed.store(true, Ordering::Relaxed);
+        }
+        self.tell(&merged.state.items);
+
+        // Few files are read here and now; more are shared out.
+        let mut batches = batches(&merged.state.items, &merged.unread);
+        if let [_] = batches[..] {
+            for at in batches.remove(0) {
+                let item = &mut merged.state.items[at];
+                let name = &listing.names[item.name.clone()];
+                let followed = followed(item).unwrap_or(false);
+                let source =
+                    Source { directory: &entered.opened, path: &entered.path, name, followed };
+                item.kind = self.read(source, &mut buffers.content)?;
+            }
+        }
+        let parts = merged.directories.len() + batches.len() + 1;
+        let rules = listing.rules;
+        let node = Arc::new(Node {
+            parent,
+            head,
+            names: listing.names,
+            remaining: AtomicUsize::new(parts),
+            state: Mutex::new(merged.state),
+        });
+        queue.push(merged.directories.into_iter().rev().map(|inner| Task::Directory {
+            pending: self.walker.pending(entered, &rules, &node.names[inner.name], inner.followed),
+            slot: Slot { node: node.clone(), item: inner.item },
+            block: inner.block,
+        }));
+        let path: Arc<[u8]> = if batches.is_empty() { [].into() } else { (*entered.path).into() };
+        queue.push(batches.into_iter().map(|items| Task::Files {
+            node: node.clone(),
+            opened: entered.opened.clone(),
+            path: path.clone(),
+            items,
+        }));
+        self.finish(node)
+    }
+
+    /// Compares what is there with what is known from last time.
+    fn merge(
+        &self,
+        listing: &DirectoryListing,
+        known: Option<Block<'_>>,
+    ) -> Result<Merged, SnapshotError> {
+        let mut known = known.map(Iterator::peekable);
+        let mut merged = Merged::new(listing.found.len(), known.is_some());
+        for (at, found) in listing.found.iter().enumerate() {
+            let name = found.name.clone();
+            let last = known.as_mut().and_then(|known| {
+                let (last, skipped) = advance(known, &listing.names[name.clone()]);
+                merged.state.unchanged &= !skipped;
+                last
+            });
+            let (kind, same) = match (&found.kind, last) {
+                (&FoundKind::File { stamp, followed }, last) => {
+                    let digest = match last {
+                        Some(KnownKind::File { stamp: then, digest })
+                            if then == stamp && self.has(&digest)? =>
+                        {
+                            Some(digest)
+                        }
+                        _ => None,
+                    };
+                    if digest.is_none() {
+                        merged.unread.push(at);
+                    }
+                    let kind = ItemKind::File { stamp, digest, settled: true, followed };
+                    (kind, digest.is_some())
+                }
+                (FoundKind::Link { target }, last) => {
+                    let same = last == Some(KnownKind::Link { target });
+                    (ItemKind::Link { target: target.clone() }, same)
+                }
+                (&FoundKind::Directory { followed }, last) => {
+                    let block = match last {
+                        Some(KnownKind::Directory { block }) => Some(block),
+                        _ => None,
+                    };
+                    merged.directories.push(Inner {
+                        item: at,
+                        name: name.clone(),
+                        block,
+                        followed,
+                    });
+                    (ItemKind::Directory { done: None }, block.is_some())
+                }
+            };
+            merged.state.unchanged &= same;
+            merged.state.items.push(Item { name, kind });
+        }
+        merged.state.unchanged &= known.is_some_and(|mut known| known.next().is_none());
+        Ok(merged)
+    }
+
+    /// Returns whether the store still has an object that the index knows of.
+    fn has(&self, digest: &Digest) -> Result<bool, SnapshotError> {
+        Ok(self.store_unchanged || self.objects.has(digest)?)
+    }
+
+    fn read(&self, source: Source<'_>, buffer: &mut Vec<u8>) -> Result<ItemKind, SnapshotError> {
+        let Some(content) = read::read(source, self.objects, buffer)? else {
+            return Ok(ItemKind::Gone);
+        };
+        self.progress.hashed(1, content.stamp.size);
+        Ok(ItemKind::File {
+            stamp: content.stamp,
+            digest: Some(content.digest),
+            settled: content.settled,
+            followed: source.followed,
+        })
+    }
+
+    /// Tells of the files that were found, and of those whose digest is known already.
+    fn tell(&self, items: &[Item]) {
+        let (mut found, mut hashed) = (Size::default(), Size::default());
+        for item in items {
+            let known = !matches!(item.kind, ItemKind::File { digest: None, .. });
+            found.add(item);
+            if known {
+                hashed.add(item);
+            }
+        }
+        self.progress.found(found.files, found.bytes);
+        if hashed.files > 0 {
+            self.progress.hashed(hashed.files, hashed.bytes);
+        }
+    }
+
+    /// Marks one part of a directory as done, and puts it and those it is in together when that
+    /// was the last.
+    fn finish(&self, mut node: Arc<Node>) -> Result<(), SnapshotError> {
+        while node.part_done() {
+            let done = self.put_together(&node)?;
+            let Some(slot) = &node.parent else {
+                *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+                break;
+            };
+            slot.fill(Some(done));
+            let parent = slot.node.clone();
+            node = parent;
+        }
+        Ok(())
+    }
+
+    fn put_together(&self, node: &Node) -> Result<Done, SnapshotError> {
+        let state = node.lock();
+        let mut size = Size::default();
+        state.items.iter().for_each(|item| size.add(item));
+        self.totals.add(size, node.parent.is_some());
+        let unchanged = state.unchanged && self.has(&node.head.tree)?;
+        let mut head = node.head;
+        if !unchanged {
+            self.index_changed.store(true, Ordering::Relaxed);
+            let tree = state.tree(&node.names).expect("names of a directory are legal and differ");
+            head.tree = self.objects.tree(tree)?;
+        }
+        let block = self.next_index.add(&head, state.known(&node.names));
+        Ok(Done { tree: head.tree, block, unchanged })
+    }
+}
+
+impl Totals {
+    fn add(&self, size: Size, is_directory: bool) {
+        self.files.fetch_add(size.files, Ordering::Relaxed);
+        self.bytes.fetch_add(size.bytes, Ordering::Relaxed);
+        self.directories.fetch_add(u64::from(is_directory), Ordering::Relaxed);
+    }
+}
+
+/// Some files and their bytes. Links count as files without any.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    files: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn add(&mut self, item: &Item) {
+        match item.kind {
+            ItemKind::File { stamp, .. } => {
+                self.files += 1;
+                self.bytes += stamp.size;
+            }
+            ItemKind::Link { .. } => self.files += 1,
+            ItemKind::Directory { .. } | ItemKind::Gone => {}
+        }
+    }
+}
+
+/// A directory, as it is and as it was.
+struct Merged {
+    state: State,
+    /// Files that have to be read.
+    unread: Vec<usize>,
+    directories: Vec<Inner>,
+}
+
+/// A directory in the one that was listed.
+struct Inner {
+    item: usize,
+    name: Range<usize>,
+    block: Option<Location>,
+    followed: bool,
+}
+
+impl Merged {
+    fn new(count: usize, unchanged: bool) -> Self {
+        let state = State { items: Vec::with_capacity(count), unchanged };
+        Self { state, unread: Vec::new(), directories: Vec::new() }
+    }
+}
+
+/// Goes on to `name`; returns what it was, and whether names before it are gone.
+fn advance<'a>(known: &mut Peekable<Block<'a>>, name: &[u8]) -> (Option<KnownKind<'a>>, bool) {
+    let mut skipped = false;
+    while known.next_if(|last| last.name < name).is_some() {
+        skipped = true;
+    }
+    (known.next_if(|last| last.name == name).map(|last| last.kind), skipped)
+}
+
+/// Returns what the index will say of a directory.
+fn head(
+    entered: &Entered,
+    listing: &DirectoryListing,
+    known: Option<Head>,
+    unchanged: bool,
+) -> Head {
+    let tree = match &known {
+        Some(known) if unchanged => known.tree,
+        _ => Digest::from_bytes([0; 32]),
+    };
+    let directory = match known {
+        Some(known) if listing.from_index => known.directory,
+        _ if entered.settled && !listing.warned => entered.stamp,
+        _ => Stamp::UNKNOWN,
+    };
+    let ignore_file = listing.ignore_file;
+    Head { tree, directory, rules: listing.rules.fingerprint, ignore_file }
+}
+
+/// Shares out the files that have to be read.
+fn batches(items: &[Item], unread: &[usize]) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut bytes = 0;
+    for &at in unread {
+        let size = match &items[at].kind {
+            ItemKind::File { stamp, .. } => stamp.size,
+            _ => 0,
+        };
+        bytes += size;
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH_FILES && bytes <= BATCH_BYTES => batch.push(at),
+            _ => {
+                batches.push(vec![at]);
+                bytes = size;
+            }
+        }
+    }
+    batches
+}
+
+/// Returns whether a file is behind a link; nothing for what is no file.
+fn followed(item: &Item) -> Option<bool> {
+    match item.kind {
+        ItemKind::File { followed, .. } => Some(followed),
+        _ => None,
+    }
+}

@@ -1,0 +1,55 @@
+//! What is odd about a snapshot without keeping it from being taken.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::ignore_rules::IgnoreNote;
+
+/// Something about a snapshot that may surprise. Its text is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// Something that is neither file, directory nor link was left out.
+    SpecialFile {
+        /// Where, relative to the source.
+        path: PathBuf,
+        /// What it is.
+        kind: SpecialKind,
+    },
+    /// Something about the ignore files.
+    Ignore(IgnoreNote),
+}
+
+/// What has a name in a directory but no content that could be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpecialKind {
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block or character device.
+    Device,
+    /// Something not known here.
+    Other,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SpecialFile { path, kind } => {
+                write!(f, "{path:?} is left out: it is {kind}, not a file")
+            }
+            Self::Ignore(note) => note.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for SpecialKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fifo => "a named pipe",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+            Self::Other => "something else",
+        })
+    }
+}
