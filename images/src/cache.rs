@@ -1,22 +1,51 @@
 //! Built environments by key: found, built once, listed, removed.
+//!
+//! ```text
+//! <key>-<nonce>/         venv/ and requirements/: built here and never moved, as scripts in a
+//!                        virtual environment hold its path
+//! <key>-<nonce>.log      what the build said, byte for byte
+//! <key>.json             the record; writing it makes the environment exist
+//! <key>.lease            locked, shared, by runs that use it; its time is that of the last use
+//! <key>.lock             locked by whoever builds or removes it
+//! <key>.building.json    the build under way, for those who wait and for clearing up after a crash
+//! <key>.failed.json      the last build, if it failed
+//! interpreters/          what interpreters said of themselves
+//! tools/                 where uv is looked for after PATH
+//! ```
+
+mod build;
+mod error;
+mod lock;
+mod prepared;
+mod process_mark;
+mod record;
+mod sweep;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+use std::{fs, thread};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use snapshots::path_error::IoContext;
 
+pub use self::error::EnvironmentError;
+use self::lock::Locked;
+use self::record::{Names, Record};
+use crate::builder::IndexSettings;
 use crate::environment::{Environment, PreparedEnvironment, RequirementsFile};
 use crate::host::HostVariables;
-use crate::interpreter::{InterpreterError, InterpreterFacts};
-use crate::key::EnvironmentKey;
+use crate::interpreter::{self, InterpreterFacts};
+use crate::key::{self, EnvironmentKey};
 
 /// The environments that were built on this machine. Cheap to clone; several processes may have
 /// the same directory open.
 #[derive(Clone, Debug)]
 pub struct EnvironmentCache {
     directory: PathBuf,
-    host: HostVariables,
+    host: Arc<HostVariables>,
 }
 
 /// A built environment.
@@ -66,21 +95,7 @@ pub struct EnvironmentDetails {
 #[derive(Debug)]
 #[must_use = "dropping a lease allows the environment to be removed"]
 pub struct EnvironmentLease {
-    _file: std::fs::File,
-}
-
-/// Why an environment cannot be had, shown or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum EnvironmentError {
-    /// The interpreter is not usable.
-    #[error(transparent)]
-    Interpreter(#[from] InterpreterError),
-    /// No environment has such a key.
-    #[error("no environment has a key that starts with {prefix:?}")]
-    NotFound {
-        /// What was asked for.
-        prefix: String,
-    },
+    _lock: Locked,
 }
 
 impl EnvironmentCache {
@@ -91,7 +106,10 @@ impl EnvironmentCache {
     ///
     /// The directory cannot be created.
     pub fn open(directory: &Path, host: HostVariables) -> Result<Self, EnvironmentError> {
-        Ok(Self { directory: directory.to_owned(), host })
+        fs::create_dir_all(directory).context("create", directory)?;
+        // Scripts in virtual environments hold this path.
+        let directory = directory.canonicalize().context("resolve", directory)?;
+        Ok(Self { directory, host: Arc::new(host) })
     }
 
     /// Returns where the cache is.
@@ -103,8 +121,8 @@ impl EnvironmentCache {
     /// Returns the environment, after building it if nobody did.
     ///
     /// A build's output goes to `log` as it comes, both streams, byte for byte; that of a build
-    /// which another thread or process is busy with, too. Setting `cancel` ends the wait and the
-    /// build, with all its processes, unless others wait for it.
+    /// which another thread or process is busy with, too. Setting `cancel` ends the wait, or the
+    /// build with all its processes; those who waited for that build then start another.
     ///
     /// # Errors
     ///
@@ -115,30 +133,49 @@ impl EnvironmentCache {
         log: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
     ) -> Result<PreparedEnvironment, EnvironmentError> {
-        let _ = (environment, log, cancel, &self.host);
-        Err(InterpreterError::NoneFound.into())
+        let asked = self.ask(environment)?;
+        let (Some(key), Environment::Requirements { files, .. }) = (asked.key, environment) else {
+            return Ok(prepared::user_managed(asked.base));
+        };
+        if let Some(record) = self.usable(&key)? {
+            self.touch(&key);
+            return Ok(prepared::built(&self.directory, record, true));
+        }
+        let job = build::Job { key, base: &asked.base, files, settings: &asked.settings };
+        let (record, reused) = build::build_once(self, &job, log, cancel)?;
+        self.touch(&key);
+        Ok(prepared::built(&self.directory, record, reused))
     }
 
     /// Returns the environment if it can be used without building.
     ///
     /// # Errors
     ///
-    /// The interpreter is not usable, or the cache cannot be read.
+    /// The interpreter or the definition is not usable, or the cache cannot be read.
     pub fn find(
         &self,
         environment: &Environment,
     ) -> Result<Option<PreparedEnvironment>, EnvironmentError> {
-        let _ = environment;
-        Ok(None)
+        let asked = self.ask(environment)?;
+        let Some(key) = asked.key else { return Ok(Some(prepared::user_managed(asked.base))) };
+        Ok(self.usable(&key)?.map(|record| prepared::built(&self.directory, record, true)))
     }
 
     /// Keeps the environment `key` from being removed until the lease is dropped.
+    ///
+    /// To be taken right after [`prepare`](Self::prepare), and again for runs that are still there
+    /// when an agent starts.
     ///
     /// # Errors
     ///
     /// [`EnvironmentError::NotFound`]: it has been removed meanwhile; prepare it again.
     pub fn lease(&self, key: &EnvironmentKey) -> Result<EnvironmentLease, EnvironmentError> {
-        Err(EnvironmentError::NotFound { prefix: key.to_string() })
+        let names = self.names(key);
+        let gone = || EnvironmentError::NotFound { prefix: key.to_string() };
+        let lock = lock::lock_shared(&names.lease())?.ok_or_else(gone)?;
+        // Whoever removes it holds the lease alone and removes the record first.
+        self.record(key)?.ok_or_else(gone)?;
+        Ok(EnvironmentLease { _lock: lock })
     }
 
     /// Lists what was built, the most recently used first.
@@ -147,7 +184,15 @@ impl EnvironmentCache {
     ///
     /// The cache cannot be read.
     pub fn list(&self) -> Result<Vec<EnvironmentEntry>, EnvironmentError> {
-        Ok(Vec::new())
+        let mut entries = Vec::new();
+        for key in self.keys()? {
+            // It may have been removed since.
+            if let Some(record) = self.record(&key)? {
+                entries.push(self.entry(&record)?);
+            }
+        }
+        entries.sort_by(|a, b| (b.last_used_time_utc, &a.key).cmp(&(a.last_used_time_utc, &b.key)));
+        Ok(entries)
     }
 
     /// Returns all that is known of the one environment whose key starts with `prefix`.
@@ -156,7 +201,13 @@ impl EnvironmentCache {
     ///
     /// None or several have such a key, or the cache cannot be read.
     pub fn show(&self, prefix: &str) -> Result<EnvironmentDetails, EnvironmentError> {
-        Err(EnvironmentError::NotFound { prefix: prefix.to_owned() })
+        let record = self.by_prefix(prefix)?;
+        Ok(EnvironmentDetails {
+            entry: self.entry(&record)?,
+            packages: record.packages,
+            base: record.base,
+            files: record.files,
+        })
     }
 
     /// Removes the one environment whose key starts with `prefix`.
@@ -165,7 +216,21 @@ impl EnvironmentCache {
     ///
     /// None or several have such a key, a run uses it, or it cannot be removed.
     pub fn remove(&self, prefix: &str) -> Result<EnvironmentEntry, EnvironmentError> {
-        Err(EnvironmentError::NotFound { prefix: prefix.to_owned() })
+        let record = self.by_prefix(prefix)?;
+        let entry = self.entry(&record)?;
+        let names = self.names(&record.key);
+        let in_use = || EnvironmentError::InUse { key: record.key.short() };
+        let _lock = lock::try_lock(&names.lock())?.ok_or_else(in_use)?;
+        let _lease = self.lease_alone(&names)?.ok_or_else(in_use)?;
+        // Without its record it does not exist: what a crash leaves from here on is swept.
+        record::remove_file(&names.record())?;
+        record::sync_directory(&self.directory)?;
+        record::remove_directory(&self.directory.join(&record.directory))?;
+        record::remove_file(&record::log_file(&self.directory, &record.directory))?;
+        record::remove_file(&names.failure())?;
+        record::remove_file(&names.lease())?;
+        record::remove_file(&names.lock())?;
+        Ok(entry)
     }
 
     /// Removes what crashed builds left behind, and ends their processes. Returns how many
@@ -175,6 +240,114 @@ impl EnvironmentCache {
     ///
     /// The cache cannot be read or something in it cannot be removed.
     pub fn sweep(&self) -> Result<u64, EnvironmentError> {
-        Ok(0)
+        Ok(sweep::all(&self.directory)?)
+    }
+
+    fn host(&self) -> &HostVariables {
+        &self.host
+    }
+
+    fn names<'a>(&'a self, key: &'a EnvironmentKey) -> Names<'a> {
+        Names { cache: &self.directory, key }
+    }
+
+    /// Finds out what the environment's key is.
+    fn ask(&self, environment: &Environment) -> Result<Asked, EnvironmentError> {
+        let interpreters = self.directory.join("interpreters");
+        let base = interpreter::describe_cached(environment.interpreter(), &interpreters)?;
+        let settings = IndexSettings::read(&self.host);
+        let key = key::key(environment, &base, settings.digest(), &self.host)?;
+        Ok(Asked { base, settings, key })
+    }
+
+    fn record(&self, key: &EnvironmentKey) -> Result<Option<Record>, EnvironmentError> {
+        let path = self.names(key).record();
+        let Some(value) = record::read::<serde_json::Value>(&path)? else { return Ok(None) };
+        if value["version"].as_u64().is_some_and(|version| version > u64::from(record::VERSION)) {
+            return Err(EnvironmentError::Newer { path });
+        }
+        Ok(serde_json::from_value(value).ok().filter(|record: &Record| record.key == *key))
+    }
+
+    /// Returns the record of an environment whose interpreter is there, and its base too.
+    fn usable(&self, key: &EnvironmentKey) -> Result<Option<Record>, EnvironmentError> {
+        let record = self.record(key)?;
+        Ok(record.filter(|record| record.facts.executable.is_file()))
+    }
+
+    fn touch(&self, key: &EnvironmentKey) {
+        let path = self.names(key).lease();
+        let touched = fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+        if let Err(error) = touched {
+            tracing::warn!(path = %path.display(), %error, "Could not note the use of an environment.");
+        }
+    }
+
+    fn keys(&self) -> Result<Vec<EnvironmentKey>, EnvironmentError> {
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(&self.directory).context("read", &self.directory)? {
+            let name = entry.context("read", &self.directory)?.file_name();
+            let key = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            keys.extend(key.and_then(|key| key.parse::<EnvironmentKey>().ok()));
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    fn by_prefix(&self, prefix: &str) -> Result<Record, EnvironmentError> {
+        let not_found = || EnvironmentError::NotFound { prefix: prefix.to_owned() };
+        let mut keys = self.keys()?;
+        keys.retain(|key| !prefix.is_empty() && key.to_string().starts_with(prefix));
+        match keys.as_slice() {
+            [] => Err(not_found()),
+            [key] => self.record(key)?.ok_or_else(not_found),
+            several => Err(EnvironmentError::Ambiguous {
+                prefix: prefix.to_owned(),
+                candidates: several.iter().map(EnvironmentKey::short).collect(),
+            }),
+        }
+    }
+
+    fn entry(&self, record: &Record) -> Result<EnvironmentEntry, EnvironmentError> {
+        let names = self.names(&record.key);
+        let used = fs::metadata(names.lease()).and_then(|data| data.modified()).ok();
+        let used = used.and_then(|time| Timestamp::try_from(time).ok());
+        Ok(EnvironmentEntry {
+            key: record.key,
+            kind: record.kind.clone(),
+            definition: record.definition.clone(),
+            python_version: record.facts.version.clone(),
+            bytes: record.bytes,
+            created_time_utc: record.created_time_utc,
+            last_used_time_utc: used.unwrap_or(record.created_time_utc),
+            in_use: lock::try_lock(&names.lease())?.is_none(),
+            path: self.directory.join(&record.directory),
+            log: record::log_file(&self.directory, &record.directory),
+            built_by: record.built_by.clone(),
+        })
+    }
+
+    /// Takes the lease alone. A list holds it for a moment to see whether it can: that is no use.
+    fn lease_alone(&self, names: &Names<'_>) -> Result<Option<Locked>, EnvironmentError> {
+        for _ in 0..10 {
+            if let Some(lease) = lock::try_lock(&names.lease())? {
+                return Ok(Some(lease));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(None)
     }
 }
+
+/// What is known of an environment before it is looked for.
+struct Asked {
+    base: InterpreterFacts,
+    settings: IndexSettings,
+    key: Option<EnvironmentKey>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,11 @@ impl HostVariables {
         Self(variables.into_iter().collect())
     }
 
+    /// Goes through all of them, in the order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
     /// Returns the value of `name`, if it is set and not empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {

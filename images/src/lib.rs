@@ -11,3 +11,6 @@ pub mod environment;
 pub mod host;
 pub mod interpreter;
 pub mod key;
+mod process_group;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,203 @@
+//! Builds that did not work, and why.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use snapshots::path_error::PathError;
+
+use crate::definition::{DefinitionError, Place};
+use crate::interpreter::InterpreterError;
+
+/// How many of the last lines of the log are told with a failure.
+const LAST_LINES: usize = 12;
+
+/// How long a line is told.
+const LINE_CHARACTERS: usize = 300;
+
+/// A build that a tool gave up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedBuild {
+    /// What could not be done: "pip could not install the requirements (exit code 1)".
+    pub what: String,
+    /// Why, as far as the log tells.
+    pub cause: FailureCause,
+    /// The last lines of the log, safe to print.
+    pub last_lines: Vec<String>,
+}
+
+/// Why a build failed, guessed from what the tool said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum FailureCause {
+    /// The base interpreter cannot put pip into a virtual environment, as Debian ships it.
+    NoEnsurepip {
+        /// The package that brings what is missing.
+        package: String,
+    },
+    /// No space was left.
+    DiskFull,
+    /// An index could not be reached.
+    NoNetwork,
+    /// No packages satisfy all the requirements.
+    Unresolvable,
+    /// None of these.
+    Other,
+}
+
+/// Why an environment was not built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A tool gave up.
+    #[error("{}", .0.what)]
+    Failed(FailedBuild),
+    /// It was asked to stop.
+    #[error("the build was cancelled")]
+    Cancelled,
+    /// A requirement names a variable that is not set.
+    #[error("{place} uses ${{{name}}}, which is not set where the build runs")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// The first line that names it.
+        place: Place,
+    },
+    /// A tool could not be started or followed.
+    #[error("cannot run {program:?}")]
+    Run {
+        /// The tool.
+        program: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The definition cannot be used.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// What was built is not a usable Python.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+}
+
+impl FailureCause {
+    /// Guesses the cause from `log`. The tools have no codes for it, only words.
+    pub(crate) fn guess(log: &str, python_version: &str) -> Self {
+        let has = |words: &[&str]| words.iter().any(|word| log.contains(word));
+        if has(&["No space left on device", "os error 28", "Disk quota exceeded"]) {
+            Self::DiskFull
+        } else if has(&["ensurepip is not available", "No module named ensurepip"]) {
+            let minor: Vec<&str> = python_version.split('.').take(2).collect();
+            Self::NoEnsurepip { package: format!("python{}-venv", minor.join(".")) }
+        } else if has(&[
+            "Failed to establish a new connection",
+            "Temporary failure in name resolution",
+            "Name or service not known",
+            "Connection refused",
+            "dns error",
+            "error sending request",
+            "tcp connect error",
+            "Network is unreachable",
+            "network was disabled",
+        ]) {
+            Self::NoNetwork
+        } else if has(&[
+            "No matching distribution found",
+            "ResolutionImpossible",
+            "No solution found when resolving",
+        ]) {
+            Self::Unresolvable
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Returns what to do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoEnsurepip { package } => format!(
+                "Install it with: apt install {package} (or put uv on PATH, which does without)."
+            ),
+            Self::DiskFull => "Free space, for one with: trainyard gc".to_owned(),
+            Self::NoNetwork => {
+                "Check the network, the proxy and the index settings where the agent runs."
+                    .to_owned()
+            }
+            Self::Unresolvable => {
+                "Check names and versions, and that the index serves this Python.".to_owned()
+            }
+            Self::Other => return None,
+        })
+    }
+}
+
+/// Returns the last lines of `log`, without what could move a cursor.
+pub(crate) fn last_lines(log: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(log);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let start = lines.len().saturating_sub(LAST_LINES);
+    lines[start..].iter().map(|line| printable(line)).collect()
+}
+
+/// Leaves out control characters, and the colours that start with one.
+fn printable(line: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = line.trim_end().chars();
+    while let Some(c) = rest.next() {
+        if c == '\u{1b}' {
+            // A sequence ends with its first letter.
+            rest.by_ref().find(char::is_ascii_alphabetic);
+        } else if !c.is_control() || c == '\t' {
+            kept.push(c);
+        }
+    }
+    kept.chars().take(LINE_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_guessed_from_what_tools_say() {
+        let cases = [
+            "OSError: [Errno 28] No space left on device",
+            "error: failed to write: No space left on device (os error 28)",
+            "... because ensurepip is not\navailable. No module named ensurepip",
+            "Retrying ... NewConnectionError: Failed to establish a new connection\n\
+             ERROR: No matching distribution found for x",
+            "error: Failed to fetch\n  Caused by: dns error",
+            "ERROR: No matching distribution found for x",
+            "  × No solution found when resolving dependencies:",
+            "error: subprocess-exited-with-error",
+        ];
+
+        let causes: Vec<String> =
+            cases.iter().map(|log| format!("{:?}", FailureCause::guess(log, "3.11.2"))).collect();
+
+        insta::assert_snapshot!(causes.join("\n"), @r#"
+        DiskFull
+        DiskFull
+        NoEnsurepip { package: "python3.11-venv" }
+        NoNetwork
+        NoNetwork
+        Unresolvable
+        Unresolvable
+        Other
+        "#);
+    }
+
+    #[test]
+    fn last_lines_are_few_and_cannot_move_the_cursor() {
+        let mut log: Vec<u8> = (0..50).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+        log.extend_from_slice(b"\n\x1b[31mred\x1b[0m \x1b[2Jand\x08 \xff\n");
+
+        let lines = last_lines(&log);
+
+        assert_eq!(lines.len(), LAST_LINES);
+        assert_eq!(lines[0], "line 39");
+        assert_eq!(lines[LAST_LINES - 1], "red and \u{fffd}");
+    }
+}

@@ -1,0 +1,266 @@
+//! Building an environment once, whoever asks for it.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use snapshots::path_error::{IoContext, PathError};
+
+use super::lock::{self, Locked};
+use super::process_mark::ProcessMark;
+use super::record::{self, Building, Failure, Names, Record};
+use super::{EnvironmentCache, EnvironmentError, sweep};
+use crate::builder::venv::{self, Plan, Watch};
+use crate::builder::{BuildError, IndexSettings};
+use crate::definition::requirements::Requirements;
+use crate::environment::RequirementsFile;
+use crate::interpreter::InterpreterFacts;
+use crate::key::EnvironmentKey;
+
+/// How often those who wait for a build look for more of its log.
+const TICK: Duration = Duration::from_millis(30);
+
+/// What is to be built.
+pub(super) struct Job<'a> {
+    pub(super) key: EnvironmentKey,
+    pub(super) base: &'a InterpreterFacts,
+    pub(super) files: &'a [RequirementsFile],
+    pub(super) settings: &'a IndexSettings,
+}
+
+/// Returns the record of the environment, and whether somebody else built it.
+pub(super) fn build_once(
+    cache: &EnvironmentCache,
+    job: &Job<'_>,
+    log: &mut dyn FnMut(&[u8]),
+    cancel: &AtomicBool,
+) -> Result<(Record, bool), EnvironmentError> {
+    let names = Names { cache: cache.directory(), key: &job.key };
+    let (_lock, watched) = wait_for_turn(&names, log, cancel)?;
+    if let Some(record) = cache.usable(&job.key)? {
+        return Ok((record, true));
+    }
+    // Who has seen a build fail need not see it fail again.
+    if let Some(failure) = record::read::<Failure>(&names.failure())?
+        && watched.as_deref() == Some(failure.directory.as_str())
+    {
+        let log = record::log_file(cache.directory(), &failure.directory);
+        return Err(EnvironmentError::Failed { build: failure.build, log });
+    }
+    build(cache, &names, job, log, cancel).map(|record| (record, false))
+}
+
+/// Waits until nobody else is busy with the key, passing on what the build writes to its log.
+/// Returns the lock, and the build that was watched last.
+fn wait_for_turn(
+    names: &Names<'_>,
+    log: &mut dyn FnMut(&[u8]),
+    cancel: &AtomicBool,
+) -> Result<(Locked, Option<String>), EnvironmentError> {
+    let mut watched: Option<(String, File)> = None;
+    loop {
+        if let Some(lock) = lock::try_lock(&names.lock())? {
+            if let Some((_, file)) = &mut watched {
+                pass_on(file, log);
+            }
+            return Ok((lock, watched.map(|(directory, _)| directory)));
+        }
+        if cancel.load(Ordering::Relaxed) {
+            return Err(EnvironmentError::Cancelled);
+        }
+        // Before looking for the next build, so that none of this one's end is missed.
+        if let Some((_, file)) = &mut watched {
+            pass_on(file, log);
+        }
+        if let Some(building) = record::read::<Building>(&names.building())?
+            && watched.as_ref().is_none_or(|(directory, _)| *directory != building.directory)
+            && let Ok(file) = File::open(record::log_file(names.cache, &building.directory))
+        {
+            if let Some((_, ended)) = &mut watched {
+                pass_on(ended, log);
+            }
+            watched = Some((building.directory, file));
+            continue;
+        }
+        thread::sleep(TICK);
+    }
+}
+
+fn pass_on(file: &mut File, log: &mut dyn FnMut(&[u8])) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length) = file.read(&mut buffer) {
+        if length == 0 {
+            break;
+        }
+        log(&buffer[..length]);
+    }
+}
+
+/// Builds, with the key's lock held.
+fn build(
+    cache: &EnvironmentCache,
+    names: &Names<'_>,
+    job: &Job<'_>,
+    log: &mut dyn FnMut(&[u8]),
+    cancel: &AtomicBool,
+) -> Result<Record, EnvironmentError> {
+    record::remove_file(&names.failure())?;
+    sweep::leftovers_of(names)?;
+    let directory = tempfile::Builder::new()
+        .prefix(&format!("{}-", job.key))
+        .tempdir_in(cache.directory())
+        .context("create a directory in", cache.directory())?;
+    let name = directory.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let log_path = record::log_file(cache.directory(), &name);
+    let log_file = File::create(&log_path).context("create", &log_path)?;
+    // From here on the directory and its processes can be found by whoever comes after a crash.
+    let path = directory.keep();
+    let mut tee = Tee { file: log_file, path: &log_path, to: log, failed: None };
+    let built = run(cache, names, job, &path, &name, &mut tee, cancel);
+    let result = match (built, tee.failed.take()) {
+        (Ok(_), Some(error)) => Err(error.into()),
+        (other, _) => other,
+    };
+    let result = match result {
+        Ok(built) => finish(names, job, &name, built),
+        Err(error) => Err(give_up(names, &path, &name, error)?),
+    };
+    record::remove_file(&names.building())?;
+    result
+}
+
+fn run(
+    cache: &EnvironmentCache,
+    names: &Names<'_>,
+    job: &Job<'_>,
+    path: &Path,
+    name: &str,
+    tee: &mut Tee<'_>,
+    cancel: &AtomicBool,
+) -> Result<venv::Built, BuildError> {
+    let mark =
+        |group| record::write(&names.building(), &Building { directory: name.to_owned(), group });
+    mark(None)?;
+    let requirements = Requirements::check(job.files).map_err(BuildError::from)?;
+    let plan = Plan {
+        base: job.base,
+        requirements: &requirements,
+        host: cache.host(),
+        settings: job.settings,
+        directory: path,
+        tools: &cache.directory().join("tools"),
+    };
+    let mut started = |pid| {
+        if let Err(error) = mark(ProcessMark::of(pid)) {
+            tracing::warn!(%error, "Could not write down a build's process.");
+        }
+    };
+    let mut log = |bytes: &[u8]| tee.write(bytes);
+    venv::build(&plan, &mut Watch { log: &mut log, started: &mut started, cancel })
+}
+
+/// Makes what was built exist.
+fn finish(
+    names: &Names<'_>,
+    job: &Job<'_>,
+    name: &str,
+    built: venv::Built,
+) -> Result<Record, EnvironmentError> {
+    let path = names.cache.join(name);
+    let record = Record {
+        version: record::VERSION,
+        key: job.key,
+        kind: "requirements".to_owned(),
+        definition: job.files.first().map(|file| file.name.clone()).unwrap_or_default(),
+        directory: name.to_owned(),
+        created_time_utc: Timestamp::now(),
+        bytes: disk_usage(&path)?,
+        built_by: built.built_by,
+        facts: built.facts,
+        base: job.base.clone(),
+        packages: built.packages,
+        files: job.files.to_vec(),
+    };
+    // Thousands of files by other programs: one call for the file system beats one for each.
+    let cache = File::open(names.cache).context("open", names.cache)?;
+    rustix::fs::syncfs(&cache).context("sync", names.cache)?;
+    let lease = names.lease();
+    File::create(&lease).context("create", &lease)?;
+    record::write(&names.record(), &record)?;
+    record::remove_file(&names.failure())?;
+    Ok(record)
+}
+
+/// Removes what was begun. The log of a build that failed is kept.
+fn give_up(
+    names: &Names<'_>,
+    path: &Path,
+    name: &str,
+    error: BuildError,
+) -> Result<EnvironmentError, EnvironmentError> {
+    if let Err(error) = record::remove_directory(path) {
+        tracing::warn!(%error, "Left a failed build to be swept.");
+    }
+    let log = record::log_file(names.cache, name);
+    Ok(match error {
+        BuildError::Failed(build) => {
+            let failure = Failure {
+                version: record::VERSION,
+                directory: name.to_owned(),
+                failed_time_utc: Timestamp::now(),
+                build: build.clone(),
+            };
+            record::write(&names.failure(), &failure)?;
+            EnvironmentError::Failed { build, log }
+        }
+        BuildError::Cancelled => {
+            record::remove_file(&log)?;
+            EnvironmentError::Cancelled
+        }
+        source => {
+            record::remove_file(&log)?;
+            EnvironmentError::Build { source }
+        }
+    })
+}
+
+/// Writes to the log file first and then to whoever asked for the build, so that those who wait for
+/// it never see less.
+struct Tee<'a> {
+    file: File,
+    path: &'a Path,
+    to: &'a mut dyn FnMut(&[u8]),
+    failed: Option<PathError>,
+}
+
+impl Tee<'_> {
+    fn write(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.failed = self.file.write_all(bytes).context("write", self.path).err();
+        }
+        (self.to)(bytes);
+    }
+}
+
+/// Returns the space that the files of `directory` take.
+fn disk_usage(directory: &Path) -> Result<u64, PathError> {
+    use std::os::unix::fs::MetadataExt;
+
+    let mut bytes = 0;
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).context("read", &directory)? {
+            let entry = entry.context("read", &directory)?;
+            let data = entry.metadata().context("read", entry.path())?;
+            bytes += data.blocks() * 512;
+            if data.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,92 @@
+//! What can go wrong with the cache.
+
+use std::path::PathBuf;
+
+use snapshots::path_error::PathError;
+
+use crate::builder::{BuildError, FailedBuild};
+use crate::definition::DefinitionError;
+use crate::interpreter::InterpreterError;
+
+/// Why an environment cannot be had, shown or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// The interpreter is not usable.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// The definition cannot be used.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// A tool gave up building it.
+    #[error("{}{}", .build.what, told(.build))]
+    Failed {
+        /// What happened, with the last lines of the log.
+        build: FailedBuild,
+        /// The whole log.
+        log: PathBuf,
+    },
+    /// It could not be built for another reason.
+    #[error("cannot build the environment")]
+    Build {
+        /// The reason.
+        source: BuildError,
+    },
+    /// It was asked to stop.
+    #[error("the preparation of the environment was cancelled")]
+    Cancelled,
+    /// No environment has such a key.
+    #[error("no environment has a key that starts with {prefix:?}")]
+    NotFound {
+        /// What was asked for.
+        prefix: String,
+    },
+    /// Several environments have such a key.
+    #[error("several environments have a key that starts with {prefix:?}: {}", .candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// The keys, shortened.
+        candidates: Vec<String>,
+    },
+    /// It cannot be removed now.
+    #[error("environment {key} is in use")]
+    InUse {
+        /// Its key, shortened.
+        key: String,
+    },
+    /// A newer version has written the record.
+    #[error("{path:?} was written by a newer version")]
+    Newer {
+        /// The record.
+        path: PathBuf,
+    },
+    /// A file of the cache cannot be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// Returns the last lines of the log as they follow the message.
+fn told(build: &FailedBuild) -> String {
+    if build.last_lines.is_empty() {
+        return String::new();
+    }
+    format!(":\n  {}", build.last_lines.join("\n  "))
+}
+
+impl EnvironmentError {
+    /// Returns what to do next, for the command line to print after the error.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Interpreter(error) => error.hint().map(str::to_owned),
+            Self::Definition(error) => error.hint().map(str::to_owned),
+            Self::Failed { build, log } => Some(build.cause.hint().map_or_else(
+                || format!("The whole log is in {}", log.display()),
+                |hint| format!("{hint} The whole log is in {}", log.display()),
+            )),
+            Self::InUse { .. } => Some("Wait for the runs that use it, or cancel them.".to_owned()),
+            Self::Ambiguous { .. } => Some("Give more of the key.".to_owned()),
+            _ => None,
+        }
+    }
+}
