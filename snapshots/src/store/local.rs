@@ -52,6 +52,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use lease::Lease;
+pub(crate) use pack::{Pack, decode};
+pub(crate) use pack_index::Location;
 pub use writer::{StoreWriter, Written};
 
 use self::damage::Damage;
@@ -239,6 +241,12 @@ impl LocalStore {
     /// [`StoreError::Path`]: the store cannot be locked or read.
     pub fn writer(&self) -> Result<StoreWriter, StoreError> {
         StoreWriter::new(self.clone())
+    }
+
+    /// Returns where a small object is, for reading many in the order of their places. Hold a
+    /// lease, or the pack may go.
+    pub(crate) fn locate(&self, digest: &Digest) -> Option<(Arc<Pack>, Location)> {
+        self.inner.packs.find(digest)
     }
 
     /// Looks for what other processes have added or removed.

@@ -1,5 +1,6 @@
 //! A pack file: many small objects behind one another, never changed once it is in place.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -52,7 +53,7 @@ impl Pack {
         Ok(Some(Self { name: name.to_owned(), path, index }))
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
@@ -79,7 +80,11 @@ impl Pack {
         if let Err(error) = read {
             return Content::of_error(error, &self.path);
         }
-        Ok(decode(stored, location).filter(|bytes| Digest::of(bytes) == *digest).into())
+        let bytes = decode(stored.into(), location);
+        Ok(match bytes {
+            Some(bytes) if Digest::of(&bytes) == *digest => Content::Sound(bytes.into_owned()),
+            _ => Content::Damaged,
+        })
     }
 
     /// Sets the pack's time stamp to now; `false` when it has gone.
@@ -88,18 +93,12 @@ impl Pack {
     }
 }
 
-impl From<Option<Vec<u8>>> for Content<Vec<u8>> {
-    fn from(bytes: Option<Vec<u8>>) -> Self {
-        bytes.map_or(Self::Damaged, Self::Sound)
-    }
-}
-
 /// Returns an object's own bytes from those that are stored, unchecked; `None` when they are not
 /// what the encoding or the length says.
-pub(crate) fn decode(stored: Vec<u8>, location: &Location) -> Option<Vec<u8>> {
+pub(crate) fn decode<'a>(stored: Cow<'a, [u8]>, location: &Location) -> Option<Cow<'a, [u8]>> {
     let bytes = match location.encoding {
         Encoding::Plain => stored,
-        Encoding::Zstd => zstd::bulk::decompress(&stored, location.length as usize).ok()?,
+        Encoding::Zstd => zstd::bulk::decompress(&stored, location.length as usize).ok()?.into(),
     };
     (bytes.len() == location.length as usize).then_some(bytes)
 }
