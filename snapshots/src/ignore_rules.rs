@@ -240,6 +240,11 @@ impl IgnoreRules {
     }
 }
 
+/// Returns the top directory of the repository around `directory`, which must be a real path.
+pub(crate) fn repository_root(directory: &Path) -> Option<PathBuf> {
+    repository::around(directory).map(|repository| repository.root)
+}
+
 fn base_name(path: &[u8]) -> &[u8] {
     memchr::memrchr(b'/', path).map_or(path, |slash| &path[slash + 1..])
 }

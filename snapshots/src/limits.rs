@@ -237,7 +237,7 @@ impl fmt::Display for Bytes {
         // Tenths, rounded down, so that what is over a limit never reads as the limit exactly
         // because of a float.
         let power = (self.0.ilog2() / 10) as usize;
-        let tenths = u128::from(self.0) * 10 >> (10 * power);
+        let tenths = (u128::from(self.0) * 10) >> (10 * power);
         write!(f, "{}.{} {}", tenths / 10, tenths % 10, units[power - 1])
     }
 }
