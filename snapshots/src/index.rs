@@ -128,7 +128,7 @@ impl IndexWriter {
         header.extend_from_slice(&sum.to_le_bytes());
         bytes[..HEADER_BYTES].copy_from_slice(&header);
 
-        let directory = path.parent().unwrap_or(Path::new("."));
+        let directory = path.parent().unwrap_or_else(|| Path::new("."));
         std::fs::create_dir_all(directory).context("create", directory)?;
         let write = || -> io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(directory)?;

@@ -124,6 +124,16 @@ impl Sizes {
         Self { total: Size::default(), directories: BTreeMap::new(), ignore_file }
     }
 
+    /// Takes sizes that were added up already: of the whole, and of each directory that matters
+    /// with all that is below it.
+    pub(crate) fn of_directories(
+        ignore_file: &'static str,
+        total: Size,
+        directories: BTreeMap<Vec<u8>, Size>,
+    ) -> Self {
+        Self { total, directories, ignore_file }
+    }
+
     /// Counts one file in, with its path from the source.
     pub fn add(&mut self, path: &[u8], bytes: u64) {
         let count = |size: &mut Size| {

@@ -13,6 +13,7 @@ mod objects;
 mod options;
 mod read;
 mod record;
+mod sizes;
 mod warning;
 
 use std::path::Path;
@@ -28,9 +29,10 @@ pub use options::SnapshotOptions;
 pub use record::SnapshotRecord;
 pub use warning::{SpecialKind, Warning};
 
-use self::job::{Job, Task, Totals};
+use self::job::{Job, Task};
 use self::node::Done;
 use self::objects::{HashedObjects, Objects, StoredObjects};
+use self::sizes::LargeDirectories;
 use crate::digest::Digest;
 use crate::index::{Index, IndexWriter};
 use crate::store::local::LocalStore;
@@ -97,9 +99,9 @@ pub fn take(
     let record = SnapshotRecord {
         version: SnapshotRecord::VERSION,
         id: outcome.root.tree,
-        file_count: outcome.totals.files.into_inner(),
-        directory_count: outcome.totals.directories.into_inner(),
-        total_bytes: outcome.totals.bytes.into_inner(),
+        file_count: outcome.root.size.files,
+        directory_count: outcome.root.directories,
+        total_bytes: outcome.root.size.bytes,
         created_time_utc: Timestamp::now(),
         kept: options.kept,
         warnings: outcome.warnings.iter().map(ToString::to_string).collect(),
@@ -147,7 +149,6 @@ fn has_root(index: &Index, store: &LocalStore) -> Result<bool, SnapshotError> {
 /// What came out of a walk.
 struct Outcome {
     root: Done,
-    totals: Totals,
     warnings: Vec<Warning>,
     next_index: IndexWriter,
     index_changed: bool,
@@ -171,7 +172,7 @@ fn run(
         store_unchanged,
         next_index: IndexWriter::new(),
         index_changed: (!store_unchanged).into(),
-        totals: Totals::default(),
+        sizes: LargeDirectories::new(options.limits),
         result: Mutex::default(),
     };
     queue::run(
@@ -181,10 +182,13 @@ fn run(
         |buffers, task, queue| job.handle(buffers, task, queue),
     )?;
     let root = job.result.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let root = root.expect("the source is done when every task is");
+    let limits = job.sizes.check(root.size, job.walker.ignore_file())?;
+    let mut warnings = job.walker.into_warnings();
+    warnings.extend(limits.into_iter().map(Warning::Limit));
     Ok(Outcome {
-        root: root.expect("the source is done when every task is"),
-        totals: job.totals,
-        warnings: job.walker.into_warnings(),
+        root,
+        warnings,
         next_index: job.next_index,
         index_changed: job.index_changed.load(Ordering::Relaxed),
     })

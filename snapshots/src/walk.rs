@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use self::listing::{FoundKind, ListingBuffers};
 use self::place::join;
 use self::walker::{Entered, Pending, Walker};
+use crate::limits::{Limits, Size, Sizes};
 use crate::snapshot::{SnapshotError, SnapshotOptions, Warning};
 
 /// What a snapshot of a directory would hold.
@@ -103,6 +104,22 @@ pub fn list(source: &Path, options: &SnapshotOptions) -> Result<Listing, Snapsho
     let mut listing = listing.into_inner().unwrap_or_else(PoisonError::into_inner);
     listing.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     listing.directories.sort_unstable();
+    let warned = check_limits(&listing, walker.ignore_file(), &options.limits);
     listing.warnings = walker.into_warnings();
+    listing.warnings.extend(warned);
     Ok(listing)
+}
+
+/// A listing is as long as it is: that it could not be taken is part of what it tells.
+fn check_limits(listing: &Listing, ignore_file: &'static str, limits: &Limits) -> Vec<Warning> {
+    let total = Size { bytes: listing.total_bytes, files: listing.files.len() as u64 };
+    let checked = limits.check(total, || {
+        let mut sizes = Sizes::new(ignore_file);
+        listing.files.iter().for_each(|file| sizes.add(&file.path, file.size));
+        sizes
+    });
+    match checked {
+        Ok(warnings) => warnings.into_iter().map(Warning::Limit).collect(),
+        Err(error) => vec![Warning::Refused(error)],
+    }
 }

@@ -61,11 +61,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Denied`]: it cannot, and nothing was changed.
-    pub(crate) async fn apply(
-        &self,
-        run: &RunId,
-        change: Change,
-    ) -> Result<RunStatus, StoreError> {
+    pub(crate) async fn apply(&self, run: &RunId, change: Change) -> Result<RunStatus, StoreError> {
         let run = run.clone();
         self.writer.write(move |transaction| apply(transaction, &run, &change)).await
     }
@@ -90,11 +86,7 @@ impl Store {
     }
 }
 
-fn apply(
-    transaction: &Transaction,
-    run: &RunId,
-    change: &Change,
-) -> Result<RunStatus, StoreError> {
+fn apply(transaction: &Transaction, run: &RunId, change: &Change) -> Result<RunStatus, StoreError> {
     let (number, status) = find(transaction, run)?;
     let next = status.after(change.event)?;
     let facts = &change.facts;

@@ -109,9 +109,8 @@ fn summary(row: &Row) -> Result<(i64, RunSummary), StoreError> {
 
 fn document(connection: &Connection, run: &RunId) -> Result<Run, StoreError> {
     let action = "read a run";
-    let sql = format!(
-        "select {SUMMARY_COLUMNS}, request, environment, packages from runs where id = ?1"
-    );
+    let sql =
+        format!("select {SUMMARY_COLUMNS}, request, environment, packages from runs where id = ?1");
     let mut statement = connection.prepare_cached(&sql).doing(action)?;
     let mut rows = statement.query([run.as_str()]).doing(action)?;
     let row = rows

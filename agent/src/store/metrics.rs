@@ -39,7 +39,9 @@ impl Store {
                          where id = ?1 and source = ?2",
                     )
                     .and_then(|mut statement| {
-                        statement.query_row(params![run.as_str(), source], |row| row.get(0)).optional()
+                        statement
+                            .query_row(params![run.as_str(), source], |row| row.get(0))
+                            .optional()
                     })
                     .doing("read how far metrics were read")?;
                 Ok(offset.and_then(|offset| u64::try_from(offset).ok()).unwrap_or(0))
@@ -95,9 +97,11 @@ fn add(
         return Ok(0);
     }
     let mut next: i64 = transaction
-        .query_row("select coalesce(max(number), 0) + 1 from metrics where run = ?1", [number], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "select coalesce(max(number), 0) + 1 from metrics where run = ?1",
+            [number],
+            |row| row.get(0),
+        )
         .doing(action)?;
     let mut insert = transaction
         .prepare_cached(

@@ -29,9 +29,8 @@ fn apply_all(
     migrations: &[&str],
 ) -> Result<(), StoreError> {
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let found: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(failed)?;
+    let found: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let done = usize::try_from(found).unwrap_or(0);
     check_ledger(connection, path, &migrations[..done.min(migrations.len())])?;
     if done >= migrations.len() {
@@ -60,11 +59,7 @@ fn apply_all(
     transaction.commit().map_err(failed)
 }
 
-fn check_ledger(
-    connection: &Connection,
-    path: &Path,
-    applied: &[&str],
-) -> Result<(), StoreError> {
+fn check_ledger(connection: &Connection, path: &Path, applied: &[&str]) -> Result<(), StoreError> {
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
     for (index, sql) in applied.iter().enumerate() {
         let version = i64::try_from(index + 1).unwrap_or(i64::MAX);

@@ -78,7 +78,9 @@ fn submit(transaction: &Transaction, run: &NewRun) -> Result<Accepted, StoreErro
             .prepare_cached(
                 "insert into idempotency_keys (uid, key, request, run) values (?1, ?2, ?3, ?4)",
             )
-            .and_then(|mut insert| insert.execute(params![run.uid, key, request.to_string(), number]))
+            .and_then(|mut insert| {
+                insert.execute(params![run.uid, key, request.to_string(), number])
+            })
             .doing("keep an idempotency key")?;
     }
     super::changes::add_warnings(transaction, number, &run.request.warnings)?;

@@ -192,8 +192,7 @@ mod tests {
             transaction.execute("insert into t values (7)", []).doing("insert again")
         });
 
-        let (first, broken, last) =
-            tokio::join!(insert(&writer, 1), broken, insert(&writer, 2));
+        let (first, broken, last) = tokio::join!(insert(&writer, 1), broken, insert(&writer, 2));
 
         first.unwrap();
         last.unwrap();

@@ -36,17 +36,11 @@ impl Stamp {
         Self { size: 0, modified: i64::MIN, changed: i64::MIN, inode: 0, device: 0, mode: 0 };
 
     /// Takes what belongs to the stamp from `stat`.
-    #[expect(
-        clippy::allow_attributes,
-        clippy::useless_conversion,
-        clippy::unnecessary_cast,
-        reason = "the types of the fields differ between architectures"
-    )]
     pub(crate) fn of(stat: &Stat) -> Self {
         Self {
             size: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: nanoseconds(stat.st_mtime, u64::from(stat.st_mtime_nsec)),
-            changed: nanoseconds(stat.st_ctime, u64::from(stat.st_ctime_nsec)),
+            modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
             inode: stat.st_ino,
             device: stat.st_dev,
             mode: stat.st_mode,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ignore_rules::IgnoreError;
+use crate::limits::LimitError;
 use crate::path_error::PathError;
 use crate::store::StoreError;
 
@@ -40,6 +41,9 @@ pub enum SnapshotError {
         /// The source.
         path: PathBuf,
     },
+    /// The snapshot would be too large.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The ignore rules could not be read.
     #[error(transparent)]
     Ignore(#[from] IgnoreError),
@@ -63,6 +67,7 @@ impl SnapshotError {
                 Some("stop what writes to the file, or add it to the ignore file")
             }
             Self::StateDirectory { .. } => Some("choose the directory that holds the source"),
+            Self::Limit(error) => Some(error.hint()),
             Self::Ignore(error) => error.hint(),
             Self::Store(_) => None,
         }

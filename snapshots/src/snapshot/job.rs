@@ -3,17 +3,19 @@
 
 use std::iter::Peekable;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::node::{Done, Item, ItemKind, Node, Slot, State};
 use super::objects::Objects;
 use super::read::{self, Source};
+use super::sizes::LargeDirectories;
 use super::{Progress, SnapshotError};
 use crate::digest::Digest;
 use crate::index::block::{Block, Head, KnownKind, Location};
 use crate::index::stamp::Stamp;
 use crate::index::{Index, IndexWriter};
+use crate::limits::Size;
 use crate::store::LARGE_OBJECT_BYTES;
 use crate::walk::base::OpenDirectory;
 use crate::walk::listing::{DirectoryListing, FoundKind, ListingBuffers};
@@ -36,16 +38,8 @@ pub(super) struct Job<'a, O> {
     pub(super) next_index: IndexWriter,
     /// The next index says something else than the last one.
     pub(super) index_changed: AtomicBool,
-    pub(super) totals: Totals,
+    pub(super) sizes: LargeDirectories,
     pub(super) result: Mutex<Option<Done>>,
-}
-
-/// How much was found.
-#[derive(Default)]
-pub(super) struct Totals {
-    pub(super) files: AtomicU64,
-    pub(super) directories: AtomicU64,
-    pub(super) bytes: AtomicU64,
 }
 
 /// Something to be done.
@@ -124,6 +118,11 @@ impl<O: Objects> Job<'_, O> {
         }
         self.tell(&merged.state.items);
 
+        if self.sizes.over_limit() {
+            // It will be refused. The rest is only counted, to say what is so large.
+            merged.unread.clear();
+        }
+
         // Few files are read here and now; more are shared out.
         let mut batches = batches(&merged.state.items, &merged.unread);
         if let [_] = batches[..] {
@@ -139,6 +138,7 @@ impl<O: Objects> Job<'_, O> {
         let parts = merged.directories.len() + batches.len() + 1;
         let rules = listing.rules;
         let node = Arc::new(Node {
+            place: entered.place.clone(),
             parent,
             head,
             names: listing.names,
@@ -239,11 +239,12 @@ impl<O: Objects> Job<'_, O> {
         let (mut found, mut hashed) = (Size::default(), Size::default());
         for item in items {
             let known = !matches!(item.kind, ItemKind::File { digest: None, .. });
-            found.add(item);
+            item.count(&mut found);
             if known {
-                hashed.add(item);
+                item.count(&mut hashed);
             }
         }
+        self.sizes.found(found);
         self.progress.found(found.files, found.bytes);
         if hashed.files > 0 {
             self.progress.hashed(hashed.files, hashed.bytes);
@@ -268,9 +269,12 @@ impl<O: Objects> Job<'_, O> {
 
     fn put_together(&self, node: &Node) -> Result<Done, SnapshotError> {
         let state = node.lock();
-        let mut size = Size::default();
-        state.items.iter().for_each(|item| size.add(item));
-        self.totals.add(size, node.parent.is_some());
+        let (size, directories) = state.size();
+        if node.parent.is_some() && self.sizes.is_large(size) {
+            let mut path = Vec::new();
+            node.place.path(&mut path);
+            self.sizes.add(path, size);
+        }
         let unchanged = state.unchanged && self.has(&node.head.tree)?;
         let mut head = node.head;
         if !unchanged {
@@ -279,35 +283,7 @@ impl<O: Objects> Job<'_, O> {
             head.tree = self.objects.tree(tree)?;
         }
         let block = self.next_index.add(&head, state.known(&node.names));
-        Ok(Done { tree: head.tree, block, unchanged })
-    }
-}
-
-impl Totals {
-    fn add(&self, size: Size, is_directory: bool) {
-        self.files.fetch_add(size.files, Ordering::Relaxed);
-        self.bytes.fetch_add(size.bytes, Ordering::Relaxed);
-        self.directories.fetch_add(u64::from(is_directory), Ordering::Relaxed);
-    }
-}
-
-/// Some files and their bytes. Links count as files without any.
-#[derive(Clone, Copy, Default)]
-struct Size {
-    files: u64,
-    bytes: u64,
-}
-
-impl Size {
-    fn add(&mut self, item: &Item) {
-        match item.kind {
-            ItemKind::File { stamp, .. } => {
-                self.files += 1;
-                self.bytes += stamp.size;
-            }
-            ItemKind::Link { .. } => self.files += 1,
-            ItemKind::Directory { .. } | ItemKind::Gone => {}
-        }
+        Ok(Done { tree: head.tree, block, size, directories, unchanged })
     }
 }
 

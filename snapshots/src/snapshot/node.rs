@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::digest::Digest;
 use crate::index::block::{Head, Known, KnownKind, Location};
 use crate::index::stamp::Stamp;
+use crate::limits::Size;
 use crate::tree::{EntryKind, Tree, TreeEntry, TreeError};
+use crate::walk::place::Place;
 
 /// A directory with what is known so far of what it holds.
 pub(super) struct Node {
+    pub(super) place: Arc<Place>,
     /// Where the result goes.
     pub(super) parent: Option<Slot>,
     /// What the index will say of the directory; the digest of its tree is that of last time.
@@ -57,6 +60,10 @@ pub(super) enum ItemKind {
 pub(super) struct Done {
     pub(super) tree: Digest,
     pub(super) block: Location,
+    /// All files below.
+    pub(super) size: Size,
+    /// How many directories are below.
+    pub(super) directories: u64,
     /// The tree is that of last time.
     pub(super) unchanged: bool,
 }
@@ -94,7 +101,35 @@ impl Slot {
     }
 }
 
+impl Item {
+    /// Adds a file or link to `size`; a link has no bytes.
+    pub(super) fn count(&self, size: &mut Size) {
+        match self.kind {
+            ItemKind::File { stamp, .. } => {
+                size.files += 1;
+                size.bytes += stamp.size;
+            }
+            ItemKind::Link { .. } => size.files += 1,
+            ItemKind::Directory { .. } | ItemKind::Gone => {}
+        }
+    }
+}
+
 impl State {
+    /// Returns the size of all that is below, and how many directories are.
+    pub(super) fn size(&self) -> (Size, u64) {
+        let (mut size, mut directories) = (Size::default(), 0);
+        for item in &self.items {
+            item.count(&mut size);
+            if let ItemKind::Directory { done: Some(done) } = &item.kind {
+                size.files += done.size.files;
+                size.bytes += done.size.bytes;
+                directories += 1 + done.directories;
+            }
+        }
+        (size, directories)
+    }
+
     /// Returns the directory's tree.
     pub(super) fn tree(&self, names: &[u8]) -> Result<Tree, TreeError> {
         let entries = self.items.iter().filter_map(|item| {

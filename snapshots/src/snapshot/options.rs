@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::thread;
 
+use crate::limits::Limits;
+
 /// How a snapshot is taken or listed.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotOptions {
     /// Store what links that lead out of the source lead to, under the links' names, instead of
     /// refusing them. Links that stay inside are kept as links all the same.
     pub follow_links: bool,
+    /// How large the snapshot may be.
+    pub limits: Limits,
     /// Directories that are left out wherever they are, as this program's own state is.
     pub state_directories: Vec<PathBuf>,
     /// The index file of this source and store, made when it is missing. Without one every file

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::ignore_rules::IgnoreNote;
+use crate::limits::{LimitError, LimitWarning};
 
 /// Something about a snapshot that may surprise. Its text is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,15 @@ pub enum Warning {
         /// What it is.
         kind: SpecialKind,
     },
+    /// A file looks like a secret by its name.
+    Secret {
+        /// Where, relative to the source.
+        path: PathBuf,
+    },
+    /// The snapshot is larger than Azure ML would take.
+    Limit(LimitWarning),
+    /// A snapshot of what is listed would be refused.
+    Refused(LimitError),
     /// Something about the ignore files.
     Ignore(IgnoreNote),
 }
@@ -38,6 +48,11 @@ impl fmt::Display for Warning {
             Self::SpecialFile { path, kind } => {
                 write!(f, "{path:?} is left out: it is {kind}, not a file")
             }
+            Self::Secret { path } => {
+                write!(f, "{path:?} looks like a secret and is part of the snapshot")
+            }
+            Self::Limit(warning) => warning.fmt(f),
+            Self::Refused(error) => error.fmt(f),
             Self::Ignore(note) => note.fmt(f),
         }
     }

@@ -12,6 +12,7 @@ use super::{base, place};
 use crate::digest::Hasher;
 use crate::index::block::{Block, KnownKind};
 use crate::index::stamp::Stamp;
+use crate::limits::looks_secret;
 use crate::snapshot::{SnapshotError, SpecialKind, Warning};
 
 /// What a directory holds of a snapshot, by name.
@@ -95,10 +96,43 @@ impl Walker {
             .iter()
             .any(|(name, kind)| names[name.clone()] == *own && *kind == FileType::RegularFile);
         let rules = entered.rules_inside(ignore_file)?;
-        buffers.select(&entered.path, &names, &rules);
+        let warned = self.select(&entered.path, &names, &rules, buffers);
         buffers.typed.sort_unstable_by(|(a, _), (b, _)| names[a.clone()].cmp(&names[b.clone()]));
-        let listing = DirectoryListing::new(names, rules, ignore_file, buffers.typed.len());
+        let mut listing = DirectoryListing::new(names, rules, ignore_file, buffers.typed.len());
+        listing.warned = warned;
         self.resolve(entered, listing, buffers)
+    }
+
+    /// Keeps the names that count; returns whether there was a warning about one.
+    fn select(
+        &self,
+        directory: &[u8],
+        names: &[u8],
+        rules: &Rules,
+        buffers: &mut ListingBuffers,
+    ) -> bool {
+        let path = &mut buffers.path;
+        path.clear();
+        path.extend_from_slice(directory);
+        if !directory.is_empty() {
+            path.push(b'/');
+        }
+        let start = path.len();
+        let mut warned = false;
+        buffers.typed.retain(|(name, kind)| {
+            let name = &names[name.clone()];
+            path.truncate(start);
+            path.extend_from_slice(name);
+            if name == b".git" || rules.rules.decide(path, *kind == FileType::Directory).excluded {
+                return false;
+            }
+            if *kind == FileType::RegularFile && looks_secret(path) {
+                self.warn(Warning::Secret { path: shown(path.clone()) });
+                warned = true;
+            }
+            true
+        });
+        warned
     }
 
     /// Asks what each name stands for now.
@@ -253,25 +287,6 @@ fn read_text(file: std::fs::File) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     file.take((1 << 20) + 1).read_to_end(&mut text)?;
     Ok(text)
-}
-
-impl ListingBuffers {
-    /// Keeps the names that count.
-    fn select(&mut self, directory: &[u8], names: &[u8], rules: &Rules) {
-        let path = &mut self.path;
-        path.clear();
-        path.extend_from_slice(directory);
-        if !directory.is_empty() {
-            path.push(b'/');
-        }
-        let start = path.len();
-        self.typed.retain(|(name, kind)| {
-            let name = &names[name.clone()];
-            path.truncate(start);
-            path.extend_from_slice(name);
-            name != b".git" && !rules.rules.decide(path, *kind == FileType::Directory).excluded
-        });
-    }
 }
 
 fn file(entered: &Entered, name: &[u8]) -> Option<FoundKind> {

@@ -26,6 +26,7 @@ pub(crate) struct Walker {
     /// inside it.
     open: Arc<AtomicUsize>,
     most_open: usize,
+    ignore_file: &'static str,
     warnings: Mutex<Vec<Warning>>,
 }
 
@@ -85,6 +86,7 @@ impl Walker {
             state: options.state_directories.iter().filter_map(|path| identity(path)).collect(),
             open: Arc::default(),
             most_open: most_open(),
+            ignore_file: rules.file_name(),
             warnings: Mutex::new(notes),
         };
         let rules = walker.root_rules(rules);
@@ -178,6 +180,11 @@ impl Walker {
     /// Adds a warning.
     pub(crate) fn warn(&self, warning: Warning) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    /// Returns the name of the ignore files.
+    pub(crate) fn ignore_file(&self) -> &'static str {
+        self.ignore_file
     }
 
     /// Returns all warnings, in the same order each time.
