@@ -2,8 +2,8 @@
 //!
 //! A key that is not of the schema is an error, as it is in Azure. `${{inputs.x}}` is replaced by
 //! its value *quoted for the shell*, where Azure puts the bare text: a value with a space or a
-//! `;` arrives as one argument. `${{outputs.x}}` is `outputs/x` below the working directory, made
-//! before the command starts unless it is a file.
+//! `;` arrives as one argument. `${{outputs.x}}` is the absolute path of the run's `outputs/x`, a
+//! directory made before the command starts, unless it is a file.
 
 use std::path::{Path, PathBuf};
 
@@ -85,7 +85,12 @@ fn command(job: &Section<'_>, bindings: &Bindings) -> Result<String, Configurati
         return Ok(filled);
     }
     // A line of its own, so that nothing of the command reads it as its part.
-    Ok(format!("mkdir -p {} || exit\n{filled}", bindings.directories.join(" ")))
+    let paths: Vec<_> = bindings
+        .directories
+        .iter()
+        .map(|name| format!("\"${}\"/{name}", shell_line::OUTPUTS_VARIABLE))
+        .collect();
+    Ok(format!("mkdir -p {} || exit\n{filled}", paths.join(" ")))
 }
 
 /// Reads how many processes are asked for; one is what a command is by itself.
@@ -132,9 +137,9 @@ fn read_name(
     let Some(field) = job.field("name") else { return Ok(()) };
     if configuration.display_name.is_none() {
         configuration.display_name = job.text("name")?;
-        notes.push(job.note(field, "is used as the display name: a run's id is made here"));
+        notes.push(job.note(field, "is used as the display name: every run gets an id of its own"));
     } else {
-        notes.push(job.note(field, "has no effect here: a run's id is made here"));
+        notes.push(job.note(field, "has no effect here: every run gets an id of its own"));
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ pub enum EnvironmentChoice {
     /// Nothing was asked for: whatever the project has, else the current Python.
     #[default]
     Default,
+    /// The current Python, whatever packages the project lists: the user looks after it.
+    CurrentPython,
     /// A Python interpreter that the user looks after: a path, or a name to find on `PATH`.
     Interpreter {
         /// The path or the name.

@@ -26,7 +26,7 @@ pub struct Loaded {
 /// The file cannot be read or makes no sense. What it asks for and cannot be had is not an error
 /// here: [`super::not_yet`] says so once the flags are known.
 pub fn load(path: &Path) -> Result<Loaded, ConfigurationError> {
-    let document = read_document(path)?;
+    let document = read_document(path, path)?;
     if is_command_job(&document) {
         command_job_v2::read(&document)
     } else {
@@ -34,26 +34,27 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigurationError> {
     }
 }
 
-/// Reads a YAML file within the limits.
-pub(super) fn read_document(path: &Path) -> Result<Document, ConfigurationError> {
-    let read = |source| ConfigurationError::Read { path: path.to_owned(), source };
+/// Reads the YAML file at `path` within the limits; messages name it `named`.
+pub(super) fn read_document(path: &Path, named: &Path) -> Result<Document, ConfigurationError> {
+    let named = named.to_owned();
+    let read = |source| ConfigurationError::Read { path: named.clone(), source };
     let path = std::path::absolute(path).map_err(read)?;
     // Opening a pipe would wait for its other end, so what it is comes first.
     if !std::fs::metadata(&path).map_err(read)?.is_file() {
-        return Err(ConfigurationError::NotAFile { path });
+        return Err(ConfigurationError::NotAFile { path: named });
     }
     let limit_bytes = yaml::MAX_BYTES as u64;
     let mut bytes = Vec::new();
     File::open(&path).map_err(read)?.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(read)?;
     if bytes.len() > yaml::MAX_BYTES {
-        return Err(ConfigurationError::TooLarge { path, limit_bytes });
+        return Err(ConfigurationError::TooLarge { path: named, limit_bytes });
     }
     match yaml::parse(&bytes) {
         Ok(root) => {
             let text = String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned();
-            Ok(Document { path, text, root })
+            Ok(Document { named, path, text, root })
         }
-        Err(source) => Err(ConfigurationError::Content { path, source: Box::new(source) }),
+        Err(source) => Err(ConfigurationError::Content { path: named, source: Box::new(source) }),
     }
 }
 

@@ -9,6 +9,8 @@ use super::{ConfigurationError, Note, Place, Problem};
 
 /// A file that has been parsed.
 pub(super) struct Document {
+    /// Where it is, as it was named: for messages.
+    pub(super) named: PathBuf,
     /// Where it is, absolute.
     pub(super) path: PathBuf,
     /// Its text, without a byte order mark.
@@ -19,11 +21,11 @@ pub(super) struct Document {
 impl Document {
     pub(super) fn problem(&self, at: &Node, text: impl Into<String>) -> ConfigurationError {
         let source = Problem::at(&self.text, at.line, at.column, text);
-        ConfigurationError::Content { path: self.path.clone(), source: Box::new(source) }
+        ConfigurationError::Content { path: self.named.clone(), source: Box::new(source) }
     }
 
     pub(super) fn note(&self, key: &str, at: &Node, text: impl Into<String>) -> Note {
-        let place = Place { file: self.path.clone(), line: at.line };
+        let place = Place { file: self.named.clone(), line: at.line };
         Note { key: key.to_owned(), text: text.into(), place: Some(place) }
     }
 

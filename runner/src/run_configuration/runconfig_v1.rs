@@ -57,6 +57,7 @@ pub(super) fn read(document: &Document) -> Result<Loaded, ConfigurationError> {
     schema::note_keys(&run, schema::RUN, &facts, &mut notes)?;
     schema::note_keys(&section, schema::ENVIRONMENT, &facts, &mut notes)?;
     note_watched_directories(&run, &mut notes)?;
+    note_version(&section, &mut notes);
     Ok(Loaded { configuration, source_directory: Some(project), notes })
 }
 
@@ -139,15 +140,33 @@ fn environment_file(
     run: &Section<'_>,
     project: &Path,
 ) -> Result<Option<Document>, ConfigurationError> {
-    match run.field("environment").and_then(|field| field.value.text()) {
-        Some(path) => read_document(&project.join(path)).map(Some),
-        None => Ok(None),
+    let Some(field) = run.field("environment") else { return Ok(None) };
+    let Some(path) = field.value.text() else { return Ok(None) };
+    match read_document(&project.join(path), path.as_ref()) {
+        Ok(document) => Ok(Some(document)),
+        Err(error @ ConfigurationError::Content { .. }) => Err(error),
+        // The place that names the file is more use than the file's name alone.
+        Err(ConfigurationError::Read { source, .. }) => {
+            let text = format!("environment: cannot read {path:?}: {source}");
+            Err(run.document.problem(field.value, text))
+        }
+        Err(error) => Err(run.document.problem(field.value, format!("environment: {error}"))),
     }
 }
 
 fn note_empty_environment(run: &Section<'_>, notes: &mut Vec<Note>) {
     if let Some(field) = run.written("environment") {
         notes.push(run.note(field, "is empty: the project's own environment is used"));
+    }
+}
+
+/// A version counts where the environment is only named.
+fn note_version(environment: &Section<'_>, notes: &mut Vec<Note>) {
+    if let Some(field) = environment.field("version")
+        && !environment::is_reference(environment)
+    {
+        let text = "has no effect here: there is no registry of environments";
+        notes.push(environment.note(field, text));
     }
 }
 

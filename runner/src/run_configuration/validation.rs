@@ -157,3 +157,93 @@ fn check_script(script: &str) -> Result<(), InvalidConfiguration> {
         Err(InvalidConfiguration::ScriptOutside { script: script.to_owned() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script() -> RunConfiguration {
+        RunConfiguration { script: Some("a.py".to_owned()), ..RunConfiguration::default() }
+    }
+
+    fn wrong(change: impl FnOnce(&mut RunConfiguration)) -> String {
+        let mut configuration = script();
+        change(&mut configuration);
+        let invalid = configuration.validate().unwrap_err();
+        format!("{invalid}\n  hint: {}\n", invalid.hint().unwrap_or("-"))
+    }
+
+    #[test]
+    fn a_script_or_a_command_can_be_run() {
+        assert_eq!(script().validate(), Ok(()));
+        let command = RunConfiguration { command: Some("make".to_owned()), ..Default::default() };
+        assert_eq!(command.validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_said_with_what_to_do() {
+        let variable = |name: &str, value: &str| {
+            let (name, value) = (name.to_owned(), value.to_owned());
+            wrong(move |c| drop(c.environment_variables.insert(name, value)))
+        };
+        let messages = [
+            wrong(|c| c.script = None),
+            wrong(|c| c.command = Some("make".to_owned())),
+            wrong(|c| {
+                (c.script, c.command) = (None, Some("make".to_owned()));
+                c.arguments = vec!["a".to_owned()];
+            }),
+            wrong(|c| c.experiment = Some("my experiment".to_owned())),
+            wrong(|c| c.timeout_seconds = Some(0)),
+            wrong(|c| c.arguments = vec!["a".to_owned(), "\0".to_owned()]),
+            variable("", "x"),
+            variable("A=B", "x"),
+            variable("A", "\0"),
+        ];
+        insta::assert_snapshot!(messages.concat(), @r#"
+        nothing to run: neither a script nor a command was named
+          hint: Name the SCRIPT after the options, or give a shell line with --command.
+        both a script ("a.py") and a command ("make") were named
+          hint: Keep one of the two.
+        arguments were given with a command, which takes none
+          hint: Write the arguments into the command.
+        experiment name "my experiment" is not 1 to 255 letters, digits, '_' and '-', of which the first is a letter or digit
+          hint: Choose another with --experiment.
+        timeout of 0 seconds leaves no time to run
+          hint: -
+        argument 2 has a NUL character in it, which no program can be given
+          hint: -
+        environment variable name "" is empty or has a '=' or a NUL in it
+          hint: -
+        environment variable name "A=B" is empty or has a '=' or a NUL in it
+          hint: -
+        environment variable A has a NUL character in it, which no program can be given
+          hint: -
+        "#);
+    }
+
+    #[test]
+    fn a_script_stays_inside_the_source_directory() {
+        for inside in ["a.py", "./a.py", "x/a.py", "x/../a.py", "a b.py", "-a.py", "..a.py"] {
+            let configuration = RunConfiguration { script: Some(inside.to_owned()), ..script() };
+            assert_eq!(configuration.validate(), Ok(()), "{inside}");
+        }
+        for outside in ["", ".", "..", "/a.py", "../a.py", "x/../../a.py", "x/..", "a\0.py"] {
+            let configuration = RunConfiguration { script: Some(outside.to_owned()), ..script() };
+            let invalid = InvalidConfiguration::ScriptOutside { script: outside.to_owned() };
+            assert_eq!(configuration.validate(), Err(invalid), "{outside}");
+        }
+    }
+
+    #[test]
+    fn experiment_names_follow_azures_rule() {
+        let longest = "a".repeat(255);
+        for good in ["a", "A1", "0", "my-exp_2", "a__", longest.as_str()] {
+            assert_eq!(check_experiment_name(good), Ok(()), "{good}");
+        }
+        let too_long = "a".repeat(256);
+        for bad in ["", "-a", "_a", "a b", "a.b", "a/b", "é", "a\n", too_long.as_str()] {
+            assert!(check_experiment_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

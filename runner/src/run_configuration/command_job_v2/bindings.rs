@@ -6,9 +6,8 @@ use std::path::Path;
 use super::super::reading::{Field, Section};
 use super::super::{ConfigurationError, Note, RunConfiguration};
 use super::schema::{INPUT, OUTPUT, check_keys};
+use super::shell_line::Value;
 
-/// Directory, relative to the working directory, that outputs are put under.
-const OUTPUTS: &str = "outputs";
 /// Types of data that are a directory; `uri_file` is the one that is not.
 const DIRECTORIES: [&str; 5] =
     ["uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model"];
@@ -18,15 +17,15 @@ const FILE: &str = "uri_file";
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
     /// By name, as in `inputs.x`.
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Value>,
     used: std::cell::RefCell<Vec<String>>,
-    /// Directories that must be there before the command starts.
+    /// Directories below the outputs that must be there before the command starts.
     pub(super) directories: Vec<String>,
 }
 
 impl Bindings {
     /// Returns the value of `inputs.x` or `outputs.x`.
-    pub(super) fn value(&self, name: &str) -> Result<String, String> {
+    pub(super) fn value(&self, name: &str) -> Result<Value, String> {
         match self.values.get(name) {
             Some(value) => {
                 self.used.borrow_mut().push(name.to_owned());
@@ -49,7 +48,7 @@ impl Bindings {
 ///
 /// A literal is its text as written. Data with a local path is that path, made absolute from the
 /// job file: the script reads it where it lies. An output is a directory or file of the run's
-/// `outputs/`. Data in Azure is for [`super::super::not_yet`] to refuse; it has no value.
+/// `outputs/`, by its absolute path. Data in Azure is for [`super::super::not_yet`] to refuse; it has no value.
 pub(super) fn read(
     job: &Section<'_>,
     configuration: &mut RunConfiguration,
@@ -60,16 +59,15 @@ pub(super) fn read(
     for field in inputs.fields() {
         check_name(&inputs, field)?;
         let value = input(&inputs, field, configuration, notes)?;
-        bindings.values.insert(field.name.clone(), value);
+        bindings.values.insert(field.name.clone(), Value::Text(value));
     }
     let outputs = job.section("outputs")?;
     for field in outputs.fields() {
         let name = check_name(&outputs, field)?;
-        let path = format!("{OUTPUTS}/{name}");
         if output_is_directory(&outputs, field, configuration, notes)? {
-            bindings.directories.push(path.clone());
+            bindings.directories.push(name.to_owned());
         }
-        bindings.values.insert(field.name.clone(), path);
+        bindings.values.insert(field.name.clone(), Value::InOutputs(name.to_owned()));
     }
     Ok(bindings)
 }
@@ -149,13 +147,15 @@ fn local_path(data: &Section<'_>, path: &str) -> Result<String, ConfigurationErr
     let full = tidy(&data.document.folder().join(path));
     let found = std::fs::metadata(&full)
         .map_err(|error| problem(format!("cannot find {}: {error}", full.display())))?;
-    let fits = match kind.as_str() {
-        FILE => found.is_file(),
-        kind if DIRECTORIES.contains(&kind) => found.is_dir() || kind != DIRECTORIES[0],
+    let (fits, expected) = match kind.as_str() {
+        FILE => (found.is_file(), "file"),
+        kind if DIRECTORIES.contains(&kind) => {
+            (found.is_dir() || kind != DIRECTORIES[0], "directory")
+        }
         _ => return Err(problem(format!("type {kind:?} is not a type of data with a path"))),
     };
     if !fits {
-        return Err(problem(format!("{} is not what {kind} says", full.display())));
+        return Err(problem(format!("{} is not a {expected}, as {kind} says", full.display())));
     }
     full.into_os_string().into_string().map_err(|_| {
         problem("the path to the job file is not UTF-8, so a command cannot name it".to_owned())

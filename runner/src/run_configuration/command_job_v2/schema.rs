@@ -58,8 +58,8 @@ pub(super) fn check_keys(section: &Section<'_>, known: &[&str]) -> Result<(), Co
         let alike =
             |other: &&&str| plain_name(other, Spelling::Any) == plain_name(key, Spelling::Any);
         let text = match known.iter().find(alike) {
-            Some(meant) => format!("{} is not a key here: {meant} is", field.name),
-            None => format!("{} is not a key here, which may be: {}", field.name, known.join(", ")),
+            Some(meant) => format!("unknown key {}: did you mean {meant}?", field.name),
+            None => format!("unknown key {} (known here: {})", field.name, known.join(", ")),
         };
         return Err(section.document.problem(field.key, text));
     }

@@ -14,6 +14,18 @@ pub(super) struct Refused {
     pub(super) why: String,
 }
 
+/// What a placeholder stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// A text, known now.
+    Text(String),
+    /// A path below the run's outputs, whose place only the run knows: letters, digits and `_`.
+    InOutputs(String),
+}
+
+/// The variable that every run has with the absolute path of its outputs.
+pub(super) const OUTPUTS_VARIABLE: &str = "TRAINYARD_OUTPUT_DIR";
+
 const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
 
@@ -24,7 +36,7 @@ const CLOSE: &str = "}}";
 /// `value_of` refuses the placeholder's name, or the place is none that a value can stand in.
 pub(super) fn fill_in(
     line: &str,
-    mut value_of: impl FnMut(&str) -> Result<String, String>,
+    mut value_of: impl FnMut(&str) -> Result<Value, String>,
 ) -> Result<String, Refused> {
     let mut shell = Shell { stack: vec![Place::Bare], unsure: None, escapes: false };
     let mut out = String::with_capacity(line.len());
@@ -140,15 +152,31 @@ impl Shell {
     }
 
     /// Writes `value` for where the shell is between `before` and `after`.
-    fn quoted(&self, before: &str, after: &str, value: &str) -> Result<String, String> {
+    fn quoted(&self, before: &str, after: &str, value: &Value) -> Result<String, String> {
         if let Some(why) = self.unsure {
             return Err(why.to_owned());
         }
-        if value.contains('\0') {
-            return Err("its value has a NUL character in it".to_owned());
-        }
         if self.escapes || (before.ends_with('$') && self.place() != Place::Single) {
             return Err("the character before it changes what the shell makes of it".to_owned());
+        }
+        match value {
+            Value::Text(text) => self.quoted_text(before, after, text),
+            Value::InOutputs(name) => self.quoted_path(name),
+        }
+    }
+
+    fn quoted_path(&self, name: &str) -> Result<String, String> {
+        match self.place() {
+            Place::Single => Ok(format!("'\"${OUTPUTS_VARIABLE}\"'/{name}")),
+            Place::Double => Ok(format!("${{{OUTPUTS_VARIABLE}}}/{name}")),
+            Place::Bare | Place::Bracket => Ok(format!("\"${OUTPUTS_VARIABLE}\"/{name}")),
+            other => Err(other.refusal()),
+        }
+    }
+
+    fn quoted_text(&self, before: &str, after: &str, value: &str) -> Result<String, String> {
+        if value.contains('\0') {
+            return Err("its value has a NUL character in it".to_owned());
         }
         let joins_name = ends_in_variable(before);
         match self.place() {
@@ -161,10 +189,21 @@ impl Shell {
                 let bare = alone && is_plain(value) && !RESERVED.contains(&value);
                 Ok(if bare { value.to_owned() } else { single_quoted(value) })
             }
-            Place::Backtick => Err("it is inside `…`: write $(…)".to_owned()),
-            Place::Brace => Err("it is inside ${…}".to_owned()),
-            Place::Comment => Err("it is in a comment".to_owned()),
+            other => Err(other.refusal()),
         }
+    }
+}
+
+impl Place {
+    /// Says why no value can stand here.
+    fn refusal(self) -> String {
+        match self {
+            Self::Backtick => "it is inside `…`: write $(…)",
+            Self::Brace => "it is inside ${…}",
+            Self::Comment => "it is in a comment",
+            Self::Bare | Self::Bracket | Self::Double | Self::Single => "it cannot stand here",
+        }
+        .to_owned()
     }
 }
 
@@ -198,8 +237,10 @@ mod tests {
     use super::*;
 
     fn filled(line: &str, value: &str) -> Result<String, String> {
-        fill_in(line, |name| {
-            if name == "inputs.x" { Ok(value.to_owned()) } else { Err(format!("unknown {name}")) }
+        fill_in(line, |name| match name {
+            "inputs.x" => Ok(Value::Text(value.to_owned())),
+            "outputs.x" => Ok(Value::InOutputs("x".to_owned())),
+            _ => Err(format!("unknown {name}")),
         })
         .map_err(|refused| refused.why)
     }
@@ -261,6 +302,12 @@ mod tests {
         (a ${{inputs.x}}) # ${not} {{it}}    it's;  (a 'it'\''s;') # ${not} {{it}}
         (a ${{inputs.x}}) # ${not} {{it}}           (a '') # ${not} {{it}}
         "#);
+    }
+
+    #[test]
+    fn an_output_is_a_path_of_the_run_wherever_it_stands() {
+        let line = "a ${{outputs.x}}/y \"$B${{outputs.x}}\" '${{outputs.x}} c'";
+        insta::assert_snapshot!(filled(line, "").unwrap(), @r#"a "$TRAINYARD_OUTPUT_DIR"/x/y "$B${TRAINYARD_OUTPUT_DIR}/x" ''"$TRAINYARD_OUTPUT_DIR"'/x c'"#);
     }
 
     #[test]

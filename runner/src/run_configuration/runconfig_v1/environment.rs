@@ -70,7 +70,7 @@ pub(super) fn read(
 }
 
 /// Tells whether an environment is only named, and kept elsewhere.
-fn is_reference(environment: &Section<'_>) -> bool {
+pub(super) fn is_reference(environment: &Section<'_>) -> bool {
     let (name, version) = (environment.written("name"), environment.written("version"));
     let named = usize::from(name.is_some()) + usize::from(version.is_some());
     environment.fields().len() == named && environment.field("name").is_some()
@@ -87,7 +87,7 @@ fn interpreter(
     project: &Path,
 ) -> Result<EnvironmentChoice, ConfigurationError> {
     Ok(match python.text("interpreterPath")?.as_deref() {
-        None | Some("python") => EnvironmentChoice::Default,
+        None | Some("python") => EnvironmentChoice::CurrentPython,
         Some(name) if !name.contains('/') => EnvironmentChoice::Interpreter { path: name.into() },
         Some(path) => EnvironmentChoice::Interpreter { path: project.join(path) },
     })

@@ -38,9 +38,10 @@ pub(super) fn read(
     }
     let conda = run.text("condaDependenciesFile")?.map(|file| project.join(file));
     configuration.environment = conda_or_default(conda);
-    let file = run.document.folder().join(format!("{}.compute", configuration.target));
+    let name = format!("{}.compute", configuration.target);
+    let file = run.document.folder().join(&name);
     if !configuration.target.contains('/') && file.is_file() {
-        let document = read_document(&file)?;
+        let document = read_document(&file, name.as_ref())?;
         read_target(&document, project, configuration, notes)?;
     }
     Ok(())
@@ -63,7 +64,7 @@ fn read_target(
                 EnvironmentChoice::Interpreter { path: project.join(path) }
             }
             Some(name) => EnvironmentChoice::Interpreter { path: name.into() },
-            None => EnvironmentChoice::Default,
+            None => EnvironmentChoice::CurrentPython,
         };
     }
     for field in target.fields() {

@@ -223,7 +223,7 @@ pub(super) fn note_keys(
     for field in section.fields() {
         let name = plain_name(field.key.text().unwrap_or("null"), Spelling::Any);
         let Some(key) = known.iter().find(|key| plain_name(key.name, Spelling::Any) == name) else {
-            notes.push(section.note(field, "is not a key of a run configuration"));
+            notes.push(section.note(field, "is unknown and has no effect"));
             continue;
         };
         match &key.becomes {

@@ -1,0 +1,416 @@
+//! v2 command-job YAML: what is read from it, and values that arrive at a program as they are.
+
+mod values;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use runner::run_configuration::{
+    ConfigurationError, EnvironmentChoice, Loaded, Overrides, load, not_yet,
+};
+
+const SAMPLE: &str = include_str!("../samples/v2-command-job.yml");
+
+fn load_in(directory: &Path, text: &str) -> Result<Loaded, ConfigurationError> {
+    std::fs::create_dir_all(directory.join("data")).unwrap();
+    std::fs::write(directory.join("data/file.csv"), "1,2").unwrap();
+    let file = directory.join("job.yml");
+    std::fs::write(&file, text).unwrap();
+    load(&file)
+}
+
+fn loaded(text: &str) -> Loaded {
+    load_in(tempfile::tempdir().unwrap().path(), text).unwrap()
+}
+
+fn command(text: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let command = load_in(directory.path(), text).unwrap().configuration.command.unwrap();
+    command.replace(directory.path().to_str().unwrap(), "ROOT")
+}
+
+fn problem(text: &str) -> String {
+    use std::error::Error as _;
+    let directory = tempfile::tempdir().unwrap();
+    let error = load_in(directory.path(), text).unwrap_err();
+    let cause = error.source().unwrap().to_string();
+    cause.replace(directory.path().to_str().unwrap(), "ROOT")
+}
+
+#[test]
+fn the_sample_is_read_and_its_image_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let loaded = load_in(directory.path(), SAMPLE).unwrap();
+    let mut text = serde_json::to_string_pretty(&loaded.configuration).unwrap();
+    writeln!(text, "\nsource: {}", loaded.source_directory.unwrap().display()).unwrap();
+    for note in &loaded.notes {
+        writeln!(text, "note: {note}").unwrap();
+    }
+    let refused = not_yet(&loaded.configuration).unwrap_err();
+    writeln!(text, "refused: {refused}").unwrap();
+    let text = text.replace(directory.path().to_str().unwrap(), "ROOT");
+    insta::assert_snapshot!(text, @r#"
+    {
+      "script": null,
+      "command": "mkdir -p \"$TRAINYARD_OUTPUT_DIR\"/model || exit\npython train.py --data ROOT/data --lr 0.01 --out \"$TRAINYARD_OUTPUT_DIR\"/model",
+      "arguments": [],
+      "target": "local",
+      "environment": {
+        "kind": "docker",
+        "image": "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:20251130.v1",
+        "condaFile": "ROOT/conda.yml",
+        "arguments": [
+          "--cpus=2"
+        ],
+        "shmBytes": 2147483648
+      },
+      "environmentVariables": {
+        "LOG_LEVEL": "info"
+      },
+      "experiment": "iris",
+      "displayName": "iris-local",
+      "description": null,
+      "tags": {
+        "team": "demo"
+      },
+      "properties": {},
+      "timeoutSeconds": 3600,
+      "graceSeconds": null,
+      "resources": {
+        "cpus": null,
+        "memoryBytes": null,
+        "pids": null,
+        "diskBytes": null,
+        "shmBytes": null,
+        "gpus": null
+      },
+      "network": "full",
+      "distribution": null,
+      "remoteData": [],
+      "services": [],
+      "retries": 0,
+      "priority": 0,
+      "after": null
+    }
+    source: ROOT/src
+    note: distribution.type has no effect here: the one process is started directly, without MASTER_ADDR, RANK and the like in its environment (ROOT/job.yml:18)
+    refused: not yet in this version: Docker containers (image mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:20251130.v1)
+    "#);
+}
+
+#[test]
+fn the_sample_runs_with_another_environment() {
+    let flags = Overrides {
+        environment: Some(EnvironmentChoice::File { path: "requirements.txt".into() }),
+        ..Overrides::default()
+    };
+    let both = loaded(SAMPLE).configuration.overlaid(&flags);
+    assert_eq!(both.validate(), Ok(()));
+    assert_eq!(not_yet(&both), Ok(()));
+}
+
+#[test]
+fn a_job_is_told_from_a_run_configuration_by_what_is_in_it() {
+    for text in ["type: command\ncommand: a", "command: a", "command: a\ncompute: local"] {
+        assert_eq!(loaded(text).configuration.command.as_deref(), Some("a"), "{text}");
+    }
+    // v1 knows these, and no such key is an error there.
+    let v1 = loaded("command: a\nframework: Python\nzzz: 1");
+    assert_eq!(v1.notes[0].key, "zzz");
+}
+
+#[test]
+fn literals_are_filled_in_as_written() {
+    let text = "\
+command: a ${{inputs.lr}} ${{ inputs.flag }} ${{inputs.n}} ${{inputs.typed}} ${{inputs.words}}
+inputs:
+  lr: 1e-4
+  flag: true
+  n: 0.10
+  typed: {type: integer, value: 007}
+  words: two words
+";
+    assert_eq!(command(text), "a 1e-4 true 0.10 007 'two words'");
+}
+
+#[test]
+fn local_data_is_read_where_it_lies() {
+    let text = "\
+command: a ${{inputs.folder}} ${{inputs.file}}
+inputs:
+  folder: {type: uri_folder, path: ./data, mode: ro_mount}
+  file: {type: uri_file, path: data/file.csv, mode: direct}
+";
+    assert_eq!(command(text), "a ROOT/data ROOT/data/file.csv");
+}
+
+#[test]
+fn outputs_are_below_the_runs_outputs() {
+    let text = "\
+command: |
+  a ${{outputs.model}} ${{outputs.scores}} ${{outputs.plots}}
+  b
+outputs:
+  model:
+  scores: {type: uri_file}
+  plots: {type: uri_folder, mode: rw_mount}
+";
+    insta::assert_snapshot!(command(text), @r#"
+    mkdir -p "$TRAINYARD_OUTPUT_DIR"/model "$TRAINYARD_OUTPUT_DIR"/plots || exit
+    a "$TRAINYARD_OUTPUT_DIR"/model "$TRAINYARD_OUTPUT_DIR"/scores "$TRAINYARD_OUTPUT_DIR"/plots
+    b
+    "#);
+}
+
+#[test]
+fn data_in_azure_is_refused_by_name() {
+    let text = "\
+command: a ${{inputs.data}} ${{outputs.model}}
+inputs:
+  data: {type: uri_folder, path: 'azureml://datastores/x/paths/y'}
+outputs:
+  model: {type: uri_folder, path: 'azureml://datastores/x/paths/z'}
+environment: azureml:sklearn@latest
+compute: azureml:gpu-cluster
+services: {board: {type: tensor_board}}
+resources: {instance_count: 2}
+";
+    let refused = not_yet(&loaded(text).configuration).unwrap_err();
+    insta::assert_snapshot!(format!("{refused}\n{}", refused.hint()), @r#"
+    not yet in this version: a compute target other than local (target "gpu-cluster"); registered environments ("azureml:sklearn@latest"); distributed runs (python on 2 nodes); data from a datastore (inputs.data azureml://datastores/x/paths/y, outputs.model.path); interactive services (services.board)
+    Run it on this machine with --target local. Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed. Ask for one process on one node, started by Python itself. Put the data on this machine and give the script its path. Take them out of the file.
+    "#);
+}
+
+#[test]
+fn what_has_no_effect_is_noted() {
+    let text = "\
+command: a
+name: id
+display_name: shown
+inputs: {unused: 1, data: {type: uri_folder, path: data, mode: download}}
+outputs: {model: {type: mlflow_model, name: registered}}
+identity: {type: managed}
+queue_settings: {job_tier: spot}
+resources: {instance_type: big, shm_size: 2g}
+distribution: {type: pytorch}
+environment_variables: {A: '${{inputs.unused}}'}
+";
+    let notes: Vec<_> = loaded(text)
+        .notes
+        .iter()
+        .map(|note| {
+            let line = note.place.as_ref().map_or(0, |place| place.line);
+            format!("{line}: {} {}", note.key, note.text)
+        })
+        .collect();
+    insta::assert_snapshot!(notes.join("\n"), @r#"
+    8: resources.shm_size has no effect here: the environment is not a Docker image
+    9: distribution.type has no effect here: the one process is started directly, without MASTER_ADDR, RANK and the like in its environment
+    4: inputs.data.mode has no effect here: the data is read where it lies
+    5: outputs.model.name has no effect here: nothing is registered
+    4: inputs.unused has no effect here: the command does not name it
+    4: inputs.data has no effect here: the command does not name it
+    5: outputs.model has no effect here: the command does not name it
+    2: name has no effect here: every run gets an id of its own
+    6: identity has no effect here: the script runs with your rights on this machine
+    7: queue_settings has no effect here: runs start in the order they were submitted
+    8: resources.instance_type has no effect here: the run is on this machine
+    10: environment_variables.A is set as written: only the command is filled in
+    0: code is not given: the source directory is the folder of the job file
+    "#);
+}
+
+#[test]
+fn processes_are_counted_as_the_launcher_does() {
+    let cases = [
+        "{type: pytorch, process_count_per_instance: 4}",
+        "{type: mpi}",
+        "{type: tensorflow, worker_count: 2, parameter_server_count: 1}",
+        "{type: ray}",
+    ];
+    let mut table = String::new();
+    for case in cases {
+        let asked = loaded(&format!("command: a\ndistribution: {case}")).configuration.distribution;
+        writeln!(table, "{case}: {}", serde_json::to_string(&asked).unwrap()).unwrap();
+    }
+    insta::assert_snapshot!(table, @r#"
+    {type: pytorch, process_count_per_instance: 4}: {"launcher":"pytorch","nodeCount":1,"processCount":4}
+    {type: mpi}: null
+    {type: tensorflow, worker_count: 2, parameter_server_count: 1}: {"launcher":"tensorflow","nodeCount":1,"processCount":3}
+    {type: ray}: {"launcher":"ray","nodeCount":1,"processCount":1}
+    "#);
+}
+
+#[test]
+fn environments_are_told_apart() {
+    let cases = [
+        "azureml:name:1",
+        "{image: python:3.11}",
+        "{image: python:3.11, conda_file: c.yml}",
+        "{build: {path: ./docker}}",
+        "{conda_file: conda.yml}",
+        "{conda_file: {dependencies: [python]}}",
+        "{name: x, version: 2}",
+        "{}",
+    ];
+    let mut table = String::new();
+    let directory = tempfile::tempdir().unwrap();
+    for case in cases {
+        let text = format!("command: a\nenvironment: {case}");
+        let choice = load_in(directory.path(), &text).unwrap().configuration.environment;
+        writeln!(table, "{case}: {}", serde_json::to_string(&choice).unwrap()).unwrap();
+    }
+    let table = table.replace(directory.path().to_str().unwrap(), "ROOT");
+    insta::assert_snapshot!(table, @r#"
+    azureml:name:1: {"kind":"named","name":"azureml:name:1","version":null}
+    {image: python:3.11}: {"kind":"docker","image":"python:3.11","condaFile":null,"arguments":[],"shmBytes":null}
+    {image: python:3.11, conda_file: c.yml}: {"kind":"docker","image":"python:3.11","condaFile":"ROOT/c.yml","arguments":[],"shmBytes":null}
+    {build: {path: ./docker}}: {"kind":"docker","image":null,"condaFile":null,"arguments":[],"shmBytes":null}
+    {conda_file: conda.yml}: {"kind":"conda","file":"ROOT/conda.yml"}
+    {conda_file: {dependencies: [python]}}: {"kind":"conda","file":null}
+    {name: x, version: 2}: {"kind":"named","name":"x","version":"2"}
+    {}: {"kind":"default"}
+    "#);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let texts = [
+        "type: pipeline\ncommand: a",
+        "type: command",
+        "command: a\ncolour: red",
+        "command: a\ndisplayName: x",
+        "command: a\nlimits: {timeout: 5m}",
+        "command: a\nlimits: {timeoutt: 5}",
+        "command: a\nresources: {gpus: 1}",
+        "command: a\nenvironment: {imagee: x}",
+        "command: a\nenvironment: {image: x, build: {dockerfile: y}}",
+        "command: a\ndistribution: {type: smoke}",
+        "command: a\ncode: https://example.com/x",
+        "command: a ${{inputs.x}}",
+        "command: a ${{inputs.x}}\ninputs: {y: 1}",
+        "command: a ${{search_space.x}}\ninputs: {y: 1}",
+        "command: a `${{inputs.y}}`\ninputs: {y: 1}",
+        "command: a\ninputs: {1y: 1}",
+        "command: a\ninputs: {y: [1]}",
+        "command: a\ninputs: {y: }",
+        "command: a\ninputs: {y: {type: uri_folder}}",
+        "command: a\ninputs: {y: {type: uri_folder, path: missing}}",
+        "command: a\ninputs: {y: {type: uri_folder, path: data/file.csv}}",
+        "command: a\ninputs: {y: {type: uri_file, path: data}}",
+        "command: a\ninputs: {y: {type: folder, path: data}}",
+        "command: a\ninputs: {y: {pathh: data}}",
+        "command: a\noutputs: {y: {type: folder}}",
+        "command: a\noutputs: {y: 1}",
+    ];
+    let mut table = String::new();
+    for text in texts {
+        writeln!(table, "{}\n", problem(text)).unwrap();
+    }
+    insta::assert_snapshot!(table, @r#"
+    line 1, column 7: type: expected command, the one type of job that is run here, found "pipeline"
+      1 | type: pipeline
+        |       ^
+
+    line 1, column 1: command: expected a command, found nothing
+      1 | type: command
+        | ^
+
+    line 2, column 1: unknown key colour (known here: $schema, type, command, environment, code, inputs, outputs, compute, resources, distribution, limits, environment_variables, name, display_name, experiment_name, tags, description, properties, services, identity, queue_settings)
+      2 | colour: red
+        | ^
+
+    line 2, column 1: unknown key displayName: did you mean display_name?
+      2 | displayName: x
+        | ^
+
+    line 2, column 19: limits.timeout: expected a whole number, found "5m"
+      2 | limits: {timeout: 5m}
+        |                   ^
+
+    line 2, column 10: unknown key limits.timeoutt (known here: timeout)
+      2 | limits: {timeoutt: 5}
+        |          ^
+
+    line 2, column 13: unknown key resources.gpus (known here: instance_count, instance_type, shm_size, docker_args, properties)
+      2 | resources: {gpus: 1}
+        |             ^
+
+    line 2, column 15: unknown key environment.imagee (known here: $schema, name, version, image, conda_file, build, description, tags, properties, os_type, inference_config)
+      2 | environment: {imagee: x}
+        |               ^
+
+    line 2, column 33: unknown key environment.build.dockerfile (known here: path, dockerfile_path)
+      2 | environment: {image: x, build: {dockerfile: y}}
+        |                                 ^
+
+    line 2, column 22: distribution.type: expected mpi, pytorch, tensorflow or ray, found "smoke"
+      2 | distribution: {type: smoke}
+        |                      ^
+
+    line 2, column 7: code: expected a folder on this machine, found "https://example.com/x"
+      2 | code: https://example.com/x
+        |       ^
+
+    line 1, column 10: command: ${{inputs.x}} cannot be filled in: the job has no inputs or outputs
+      1 | command: a ${{inputs.x}}
+        |          ^
+
+    line 1, column 10: command: ${{inputs.x}} cannot be filled in: the job has only inputs.y
+      1 | command: a ${{inputs.x}}
+        |          ^
+
+    line 1, column 10: command: ${{search_space.x}} cannot be filled in: the job has only inputs.y
+      1 | command: a ${{search_space.x}}
+        |          ^
+
+    line 1, column 10: command: ${{inputs.y}} cannot be filled in: it is inside `…`: write $(…)
+      1 | command: a `${{inputs.y}}`
+        |          ^
+
+    line 2, column 10: inputs.1y: a name is letters, digits and '_', not a digit first
+      2 | inputs: {1y: 1}
+        |          ^
+
+    line 2, column 13: inputs.y: expected a text, a number, true or false, or {type, path}, found a list
+      2 | inputs: {y: [1]}
+        |             ^
+
+    line 2, column 11: inputs.y: expected a text, a number, true or false, or {type, path}, found nothing
+      2 | inputs: {y: }
+        |           ^
+
+    line 2, column 13: inputs.y: expected a path, found a mapping
+      2 | inputs: {y: {type: uri_folder}}
+        |             ^
+
+    line 2, column 38: cannot find ROOT/missing: No such file or directory (os error 2)
+      2 | inputs: {y: {type: uri_folder, path: missing}}
+        |                                      ^
+
+    line 2, column 38: ROOT/data/file.csv is not a directory, as uri_folder says
+      2 | inputs: {y: {type: uri_folder, path: data/file.csv}}
+        |                                      ^
+
+    line 2, column 36: ROOT/data is not a file, as uri_file says
+      2 | inputs: {y: {type: uri_file, path: data}}
+        |                                    ^
+
+    line 2, column 34: type "folder" is not a type of data with a path
+      2 | inputs: {y: {type: folder, path: data}}
+        |                                  ^
+
+    line 2, column 14: unknown key inputs.y.pathh (known here: type, path, mode, value, description)
+      2 | inputs: {y: {pathh: data}}
+        |              ^
+
+    line 2, column 21: outputs.y.type: expected a type of data, such as uri_folder, found "folder"
+      2 | outputs: {y: {type: folder}}
+        |                     ^
+
+    line 2, column 14: outputs.y: expected a mapping, found "1"
+      2 | outputs: {y: 1}
+        |              ^
+    "#);
+}

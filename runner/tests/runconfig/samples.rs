@@ -1,0 +1,131 @@
+//! The files that the SDK wrote.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use runner::run_configuration::{EnvironmentChoice, Overrides, load, not_yet};
+
+use crate::project::{Project, described};
+
+fn sample(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    described(&load(&root.join(path)).unwrap(), &root)
+}
+
+#[test]
+fn a_file_fresh_from_the_sdk_says_nothing_but_its_conda_file() {
+    insta::assert_snapshot!(sample("01-default/.azureml/local.runconfig"), @r#"
+    environment: {"kind":"conda","file":"ROOT/01-default/.azureml/conda_dependencies.yml"}
+    source: ROOT/01-default
+    refused: not yet in this version: conda environments (ROOT/01-default/.azureml/conda_dependencies.yml)
+    hint: Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
+    "#);
+}
+
+#[test]
+fn docker_with_conda_and_a_remote_target_is_refused_as_a_whole() {
+    insta::assert_snapshot!(sample("02-docker-conda/.azureml/docker.runconfig"), @r#"
+    script: "train.py"
+    arguments: ["--lr","0.01"]
+    target: "cpu-dsvm"
+    environment: {"kind":"docker","image":"mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:20251130.v1","condaFile":"ROOT/02-docker-conda/.azureml/conda_dependencies.yml","arguments":["--cpus=2"],"shmBytes":4294967296}
+    environmentVariables: {"FOO_BAR":"baz","MY_VAR":"1"}
+    timeoutSeconds: 3600
+    remoteData: ["dataReferences.d1"]
+    source: ROOT/02-docker-conda
+    note: docker.useDocker (true) wins over environment.docker.enabled (false): the run uses Docker (ROOT/02-docker-conda/.azureml/docker.runconfig:60)
+    refused: not yet in this version: a compute target other than local (target "cpu-dsvm"); Docker containers (image mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:20251130.v1); data from a datastore (dataReferences.d1)
+    hint: Run it on this machine with --target local. Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed. Put the data on this machine and give the script its path.
+    "#);
+}
+
+#[test]
+fn a_user_managed_python_runs_without_a_word() {
+    insta::assert_snapshot!(sample("03-user-managed/.azureml/local.runconfig"), @r#"
+    script: "train.py"
+    environment: {"kind":"interpreter","path":"/opt/venv/bin/python"}
+    source: ROOT/03-user-managed
+    "#);
+}
+
+#[test]
+fn an_environment_in_a_file_of_its_own_is_read() {
+    insta::assert_snapshot!(
+        sample("04-pytorch-command-separate-env/.azureml/dist.runconfig"),
+        @r#"
+        command: "python train.py --x 1"
+        target: "gpu-cluster"
+        environment: {"kind":"conda","file":"ROOT/04-pytorch-command-separate-env/.azureml/conda_dependencies.yml"}
+        timeoutSeconds: 7200
+        distribution: {"launcher":"pytorch","nodeCount":2,"processCount":4}
+        source: ROOT/04-pytorch-command-separate-env
+        refused: not yet in this version: a compute target other than local (target "gpu-cluster"); conda environments (ROOT/04-pytorch-command-separate-env/.azureml/conda_dependencies.yml); distributed runs (pytorch, 4 processes on 2 nodes)
+        hint: Run it on this machine with --target local. Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed. Ask for one process on one node, started by Python itself.
+        "#
+    );
+}
+
+#[test]
+fn the_two_docker_switches_of_folder_attach_are_explained() {
+    insta::assert_snapshot!(sample("05-cli-folder-attach-docker/.azureml/docker"), @r#"
+    environment: {"kind":"conda","file":"ROOT/05-cli-folder-attach-docker/.azureml/conda_dependencies.yml"}
+    source: ROOT/05-cli-folder-attach-docker
+    note: docker.useDocker (false) wins over environment.docker.enabled (true): the run does not use Docker (ROOT/05-cli-folder-attach-docker/.azureml/docker:58)
+    refused: not yet in this version: conda environments (ROOT/05-cli-folder-attach-docker/.azureml/conda_dependencies.yml)
+    hint: Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
+    "#);
+}
+
+#[test]
+fn the_wire_form_is_a_run_configuration_too() {
+    insta::assert_snapshot!(sample("run_config_wire.json"), @r#"
+    environment: {"kind":"conda","file":null}
+    source: ROOT
+    refused: not yet in this version: conda environments (packages listed in the file itself)
+    hint: Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
+    "#);
+}
+
+#[test]
+fn an_environment_directory_of_the_sdk_can_be_named() {
+    let mut text = String::new();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    for name in ["env-default", "env-docker", "env-dockerfile"] {
+        let file = samples.join(name).join("azureml_environment.json");
+        let project = Project::new();
+        let loaded =
+            project.load(format!("script: train.py\nenvironment: {}", file.display())).unwrap();
+        writeln!(text, "{name}\n{}", described(&loaded, project.directory.path())).unwrap();
+    }
+    insta::assert_snapshot!(text, @r#"
+    env-default
+    script: "train.py"
+    source: ROOT
+
+    env-docker
+    script: "train.py"
+    environmentVariables: {"MY_VAR":"1"}
+    source: ROOT
+
+    env-dockerfile
+    script: "train.py"
+    environment: {"kind":"currentPython"}
+    source: ROOT
+    "#);
+}
+
+#[test]
+fn flags_take_the_place_of_what_cannot_be_had_yet() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    let file = load(&root.join("01-default/.azureml/local.runconfig")).unwrap();
+    let flags = Overrides {
+        script: Some("train.py".to_owned()),
+        environment: Some(EnvironmentChoice::Interpreter { path: "/usr/bin/python3".into() }),
+        ..Overrides::default()
+    };
+
+    let both = file.configuration.overlaid(&flags);
+
+    assert_eq!(both.validate(), Ok(()));
+    assert_eq!(not_yet(&both), Ok(()));
+}
