@@ -105,3 +105,33 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let line = format!("{}HERE{}", "a".repeat(500), "b".repeat(500));
+        let shown = Problem::at(&line, 1, 501, "wrong").to_string();
+        let lines: Vec<_> = shown.lines().collect();
+        assert!(lines.iter().all(|line| line.len() < 140), "{shown}");
+        let caret = lines[2].find('^').unwrap();
+        assert!(lines[1][caret..].starts_with("HERE"), "{shown}");
+    }
+
+    #[test]
+    fn nothing_that_is_shown_moves_the_cursor_or_turns_the_text() {
+        let shown = Problem::at("a: \u{1b}[2J\t\u{202e}x\u{7f}", 1, 4, "wrong").to_string();
+        insta::assert_snapshot!(shown, @r#"
+        line 1, column 4: wrong
+          1 | a: �[2J �x�
+            |    ^
+        "#);
+    }
+
+    #[test]
+    fn a_place_outside_the_document_has_no_snippet() {
+        assert_eq!(Problem::at("a", 7, 1, "wrong").to_string(), "line 7, column 1: wrong");
+    }
+}

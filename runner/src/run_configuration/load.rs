@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::reading::{Document, Spelling, plain_name};
+use super::runconfig_v1::SETTINGS_DIRECTORIES;
 use super::{ConfigurationError, Note, RunConfiguration, command_job_v2, runconfig_v1, yaml};
 
 /// A run configuration as a file gave it.
@@ -21,17 +22,36 @@ pub struct Loaded {
 /// Reads a run configuration file: an SDK v1 `.runconfig` or a v2 command job, told apart by what
 /// is in it.
 ///
+/// A bare name that is no file here is looked for as the SDK does: in `aml_config/` or
+/// `.azureml/` of the current directory, with `.runconfig` after it or without.
+///
 /// # Errors
 ///
 /// The file cannot be read or makes no sense. What it asks for and cannot be had is not an error
 /// here: [`super::not_yet`] says so once the flags are known.
 pub fn load(path: &Path) -> Result<Loaded, ConfigurationError> {
-    let document = read_document(path, path)?;
+    let path = find(path, Path::new(""));
+    let document = read_document(&path, &path)?;
     if is_command_job(&document) {
         command_job_v2::read(&document)
     } else {
         runconfig_v1::read(&document)
     }
+}
+
+/// Returns the file that `given` names in `project`, or `given` itself if there is none.
+fn find(given: &Path, project: &Path) -> PathBuf {
+    let bare = given.file_name().is_some_and(|name| name == given.as_os_str());
+    if !bare || project.join(given).exists() {
+        return project.join(given);
+    }
+    let mut long = given.as_os_str().to_owned();
+    long.push(".runconfig");
+    let [newer, older] = SETTINGS_DIRECTORIES.map(|name| project.join(name));
+    let places =
+        if older.is_dir() { [older, project.to_owned()] } else { [newer, project.to_owned()] };
+    let candidates = places.iter().flat_map(|place| [place.join(given), place.join(&long)]);
+    candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| project.join(given))
 }
 
 /// Reads the YAML file at `path` within the limits; messages name it `named`.
@@ -61,7 +81,7 @@ pub(super) fn read_document(path: &Path, named: &Path) -> Result<Document, Confi
 /// Tells a v2 command job from a v1 run configuration.
 ///
 /// `type` and `$schema` are v2's alone. Without them, what v1 has and v2 has not decides, and then
-/// `command`, which in v1 comes with all the rest.
+/// what v2 has; `command` is in both, but in v1 it comes with all the rest.
 fn is_command_job(document: &Document) -> bool {
     const ONLY_V1: [&str; 8] = [
         "script",
@@ -73,6 +93,7 @@ fn is_command_job(document: &Document) -> bool {
         "nodecount",
         "maxrundurationseconds",
     ];
+    const OF_V2: [&str; 6] = ["command", "code", "compute", "inputs", "outputs", "limits"];
     if document.path.extension().is_some_and(|extension| extension == "runconfig") {
         return false;
     }
@@ -88,5 +109,38 @@ fn is_command_job(document: &Document) -> bool {
         return true;
     }
     let v1 = |key: &&str| ONLY_V1.contains(&plain_name(key, Spelling::Any).as_str());
-    !keys.iter().any(v1) && has("command")
+    !keys.iter().any(v1) && OF_V2.into_iter().any(has)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_is_looked_for_as_the_sdk_does() {
+        let project = tempfile::tempdir().unwrap();
+        let found = |given: &str| {
+            let path = find(Path::new(given), project.path());
+            path.strip_prefix(project.path()).unwrap().to_str().unwrap().to_owned()
+        };
+        let make = |path: &str| {
+            let path = project.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+
+        assert_eq!(found("local"), "local");
+        make("local.runconfig");
+        assert_eq!(found("local"), "local.runconfig");
+        make(".azureml/local.runconfig");
+        assert_eq!(found("local"), ".azureml/local.runconfig");
+        make(".azureml/local");
+        assert_eq!(found("local"), ".azureml/local");
+        // What has a folder in its name is that file and no other.
+        assert_eq!(found("./local"), "local");
+        make("aml_config/local");
+        assert_eq!(found("local"), "aml_config/local");
+        make("local");
+        assert_eq!(found("local"), "local");
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{EnvironmentChoice, Network, Resources, RunConfiguration};
 
 /// What the flags of a command line ask for; what is `None` or empty was not given.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Overrides {
     /// The script; takes the place of a file's script or command.
     pub script: Option<String>,
@@ -39,6 +39,13 @@ pub struct Overrides {
     pub priority: Option<i32>,
     /// `--after`
     pub after: Option<String>,
+}
+
+/// Shows what [`RunConfiguration`]'s own `Debug` shows: no value of an environment variable.
+impl std::fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Overrides").field(&RunConfiguration::default().overlaid(self)).finish()
+    }
 }
 
 impl RunConfiguration {
@@ -114,6 +121,23 @@ mod tests {
             resources: Resources { gpus: Some(1), pids: Some(5), ..Resources::default() },
             ..RunConfiguration::default()
         }
+    }
+
+    #[test]
+    fn values_of_variables_are_not_shown() {
+        let secret = variables(&[("TOKEN", "hunter2")]);
+        let flags = Overrides { environment_variables: secret, ..Overrides::default() };
+        let shown = format!("{flags:?} {:?}", file().overlaid(&flags));
+        assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_configuration_survives_being_written_as_json() {
+        let written = serde_json::to_string(&file()).unwrap();
+        assert_eq!(serde_json::from_str::<RunConfiguration>(&written).unwrap(), file());
+        let empty: RunConfiguration = serde_json::from_str("{}").unwrap();
+        assert_eq!(empty, RunConfiguration::default());
+        assert!(serde_json::from_str::<RunConfiguration>(r#"{"scrpt": "a.py"}"#).is_err());
     }
 
     #[test]

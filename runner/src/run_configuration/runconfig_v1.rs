@@ -16,7 +16,7 @@ mod legacy;
 mod schema;
 
 /// Directories that hold run configurations; the project is the folder above.
-const SETTINGS_DIRECTORIES: [&str; 2] = [".azureml", "aml_config"];
+pub(super) const SETTINGS_DIRECTORIES: [&str; 2] = [".azureml", "aml_config"];
 
 /// Reads a parsed run configuration.
 ///
