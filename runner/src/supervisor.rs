@@ -70,9 +70,14 @@ impl FirstWord {
         let mut out = io::stdout();
         // Nobody has to listen.
         let _nobody_listens = out.write_all(self.text().as_bytes()).and_then(|()| out.flush());
-        if let Ok(null) = fs::OpenOptions::new().write(true).open("/dev/null") {
-            let _stays_open = nix::unistd::dup2_stdout(&null);
-        }
+        close_standard_output();
+    }
+}
+
+/// Lets whoever reads our standard output see its end.
+fn close_standard_output() {
+    if let Ok(null) = fs::OpenOptions::new().write(true).open("/dev/null") {
+        let _stays_open = nix::unistd::dup2_stdout(&null);
     }
 }
 
@@ -105,7 +110,11 @@ fn fork_guard(run_directory: &Path) -> Result<ExitCode, PathError> {
     let guard = ProcessIdentity::of_this_process()?;
     // SAFETY: there is one thread, so the child finds no lock held by a thread it does not have.
     match unsafe { fork() }.context("fork", "/proc/self")? {
-        ForkResult::Parent { child } => Ok(guard::watch(&run, &guard, child.as_raw())),
+        ForkResult::Parent { child } => {
+            // The first word is the child's.
+            close_standard_output();
+            Ok(guard::watch(&run, &guard, child.as_raw()))
+        }
         ForkResult::Child => Ok(attempt::carry_out(&run, guard)),
     }
 }

@@ -31,6 +31,9 @@ use crate::supervisor::{FirstWord, OUR_FAULT, complain};
 /// Kept free from the start, so that the end can be written on a full disk.
 const RESERVE_BYTES: u64 = 64 * 1024;
 
+/// As good as without limit, and adding it to a clock overflows nothing.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Why a run was not started.
 #[derive(Debug, thiserror::Error)]
 enum NotStarted {
@@ -202,11 +205,11 @@ fn limits(launch: &Launch) -> Result<Limits, NotStarted> {
     if launch.version != LAUNCH_VERSION {
         return Err(NotStarted::Version { found: launch.version });
     }
-    let time = |what, seconds| {
-        // Longer than a century is without limit, and adding it to a clock overflows nothing.
-        Duration::try_from_secs_f64(seconds)
-            .map(|time| time.min(Duration::from_secs(100 * 365 * 24 * 3600)))
-            .map_err(|_| NotStarted::Time { what, seconds })
+    let time = |what, seconds: f64| {
+        if seconds >= CENTURY.as_secs_f64() {
+            return Ok(CENTURY);
+        }
+        Duration::try_from_secs_f64(seconds).map_err(|_| NotStarted::Time { what, seconds })
     };
     Ok(Limits {
         timeout: launch.timeout_seconds.map(|s| time("a time limit", s)).transpose()?,

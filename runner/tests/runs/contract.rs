@@ -1,0 +1,114 @@
+//! What every compute target must do, whatever place it stands for.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use runner::cancel_request::{CancelRequest, CancelledBy};
+use runner::compute_target::local::LocalTarget;
+use runner::compute_target::{ComputeTarget, SupervisorState, TargetError};
+use runner::exit_record::ExitReason;
+
+use crate::support::{PATIENCE, TestRun};
+
+/// Goes through the contract with runs that `prepare` makes of a script, launch record and all.
+fn holds_to_the_contract(target: &dyn ComputeTarget, prepare: &dyn Fn(&str) -> TestRun) {
+    a_run_goes_from_start_to_end(target, &prepare("import time; time.sleep(0.2)"));
+    a_run_is_cancelled(target, &prepare("import time; time.sleep(1000)"));
+    a_request_counts_for_a_later_start(target, &prepare("import time; time.sleep(1000)"));
+}
+
+fn a_run_goes_from_start_to_end(target: &dyn ComputeTarget, run: &TestRun) {
+    let run = &run.directory;
+    assert_eq!(target.probe(run).unwrap(), SupervisorState::NotStarted);
+    assert!(matches!(target.settle(run), Err(TargetError::NotStarted { .. })));
+
+    let identity = target.start(run).unwrap();
+    assert_eq!(target.probe(run).unwrap(), SupervisorState::Running(identity.clone()));
+    assert!(matches!(target.start(run), Err(TargetError::AlreadyStarted { .. })));
+    assert!(matches!(target.settle(run), Err(TargetError::StillSupervised { .. })));
+    let begun = Instant::now();
+    let state = target.wait(run, Duration::from_millis(20)).unwrap();
+    assert_eq!(state, SupervisorState::Running(identity));
+    assert!(begun.elapsed() >= Duration::from_millis(20));
+
+    let SupervisorState::Ended(record) = target.wait(run, PATIENCE).unwrap() else { panic!() };
+    assert_eq!(record.reason, ExitReason::Completed);
+    assert_eq!(target.settle(run).unwrap(), record);
+    assert!(matches!(target.start(run), Err(TargetError::AlreadyStarted { .. })));
+}
+
+fn request() -> CancelRequest {
+    CancelRequest::new(CancelledBy { uid: 0, user: None }, Timestamp::now(), false)
+}
+
+fn a_run_is_cancelled(target: &dyn ComputeTarget, run: &TestRun) {
+    let run = &run.directory;
+    target.start(run).unwrap();
+    target.cancel(run, &request()).unwrap();
+    target.cancel(run, &request()).unwrap();
+    let SupervisorState::Ended(record) = target.wait(run, PATIENCE).unwrap() else { panic!() };
+    assert_eq!(record.reason, ExitReason::Cancelled);
+}
+
+fn a_request_counts_for_a_later_start(target: &dyn ComputeTarget, run: &TestRun) {
+    let run = &run.directory;
+    target.cancel(run, &request()).unwrap();
+    target.start(run).unwrap();
+    let SupervisorState::Ended(record) = target.wait(run, PATIENCE).unwrap() else { panic!() };
+    assert_eq!((record.reason, record.started_time_utc), (ExitReason::Cancelled, None));
+}
+
+fn prepared(script: &str) -> TestRun {
+    let run = TestRun::of(script);
+    run.write_launch();
+    run
+}
+
+#[test]
+fn the_local_target_holds_to_the_contract() {
+    let target = prepared("").target.clone();
+    assert_eq!(target.name(), "local");
+    holds_to_the_contract(&target, &prepared);
+}
+
+#[test]
+fn a_supervisor_is_nobodys_child() {
+    let run = prepared("print('ready'); import time; time.sleep(1000)");
+    run.start();
+
+    // Neither a child that lives nor one that waits to be reaped.
+    let children = waitpid(None, Some(WaitPidFlag::WNOHANG));
+    assert_eq!(children, Err(nix::errno::Errno::ECHILD));
+    run.cancel(true);
+    run.end();
+}
+
+#[test]
+fn a_watch_tells_the_end_of_the_supervisor() {
+    let run = prepared("import time; time.sleep(0.1)");
+    assert!(run.target.watch(&run.directory).unwrap().is_none());
+    run.start();
+
+    let descriptor = run.target.watch(&run.directory).unwrap().unwrap();
+    let mut watched = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut watched, Some(&limit)).unwrap(), 1);
+
+    assert!(run.target.watch(&run.directory).unwrap().is_none());
+    assert_eq!(run.end().reason, ExitReason::Completed);
+}
+
+#[test]
+fn a_supervisor_that_does_not_start_is_an_error() {
+    let run = prepared("");
+    let missing = LocalTarget::new("/nonexistent/trainyard".into());
+    let wrong = LocalTarget::new("/bin/false".into());
+
+    let error = missing.start(&run.directory).unwrap_err();
+    let expected = r#"cannot start the supervisor "/nonexistent/trainyard""#;
+    assert_eq!(error.to_string(), expected);
+    let error = wrong.start(&run.directory).unwrap_err();
+    assert!(error.to_string().ends_with("did not take it over: it said nothing"), "{error}");
+    assert_eq!(run.target.probe(&run.directory).unwrap(), SupervisorState::NotStarted);
+}
