@@ -19,11 +19,13 @@ mod list;
 mod logs;
 mod man;
 mod outputs;
+mod reference;
 mod remove;
 mod rerun;
 mod run;
 mod show;
 mod snapshot;
+mod snapshotting;
 mod submit;
 mod target;
 mod variables;
@@ -139,7 +141,7 @@ fn command() -> clap::Command {
 
 fn carry_out(command: Command, context: &Context) -> Outcome {
     match command {
-        Command::Run(args) => run::run(*args, context),
+        Command::Run(args) => run::run(&args, context),
         Command::Submit(args) => submit::submit(&args, context),
         Command::List(args) => list::list(&args, context),
         Command::Show(args) => show::show(&args, context),

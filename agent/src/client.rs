@@ -324,6 +324,11 @@ mod tests {
         .map(|segments| url(segments).to_string())
         .collect();
 
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        http://agent/v1/runs/@
+        http://agent/v1/runs/..%2Fagent%2Fstop/logs
+        http://agent/v1/runs/a%20b%3Fc%23d%252f
+        http://agent/v1/runs/x/files/outputs/model.pkl
+        "#);
     }
 }

@@ -205,7 +205,13 @@ mod tests {
                 Some(format!("{} = {} ({origin})", definition.name, value.display()))
             })
             .collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        experiment = flag (option)
+        target = variable (TRAINYARD_TARGET)
+        env = trainyard (/trainyard.toml:3)
+        python = user (/user.toml:4)
+        timeout = 5s (/system.toml:5)
+        "#);
     }
 
     #[test]
@@ -235,7 +241,7 @@ mod tests {
 
         let error = Settings::load(&files, variable).unwrap_err();
 
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"TRAINYARD_TIMEOUT=soon must be a duration, as in 90, "15m" or "1h30m""#);
     }
 
     #[test]

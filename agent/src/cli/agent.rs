@@ -1,9 +1,14 @@
 //! `trainyard agent`: the daemon.
 
+use std::fmt::Write;
 use std::num::NonZeroUsize;
+
+use jiff::Timestamp;
 
 use super::{Context, Exit, Failure, Outcome};
 use crate::agent::Options;
+use crate::client::Start;
+use crate::terminal::{Plain, measure};
 
 /// Starts, asks and stops the agent
 #[derive(Debug, clap::Subcommand)]
@@ -37,10 +42,49 @@ pub(super) enum Command {
 pub(super) fn agent(command: &Command, context: &Context) -> Outcome {
     match command {
         Command::Run { max_runs, detached } => run(*max_runs, *detached, context),
-        Command::Status { json: _ } => Err(Failure::not_yet("agent status")),
-        Command::Stop => Err(Failure::not_yet("agent stop")),
+        Command::Status { json } => status(*json, context),
+        Command::Stop => stop(context),
         Command::Drain => Err(Failure::not_yet("agent drain")),
     }
+}
+
+fn status(json: bool, context: &Context) -> Outcome {
+    let (_, status) = context.agent(Start::Never)?;
+    if json {
+        context.print_json(&status)?;
+        return Ok(Exit::OK);
+    }
+    let now = Timestamp::now();
+    let started = if context.terminal.out_is_terminal() {
+        measure::ago(status.started_time_utc, now)
+    } else {
+        measure::rfc3339(status.started_time_utc)
+    };
+    let mut text = String::new();
+    for (name, value) in [
+        ("Version", status.version.clone()),
+        ("Process", status.pid.to_string()),
+        ("State", status.home.display().to_string()),
+        ("Started", started),
+        ("Running", format!("{} of {}", status.runs.running, status.concurrency)),
+        ("Queued", status.runs.queued.to_string()),
+    ] {
+        writeln!(text, "{name:<8} {}", Plain(&value)).expect("a string takes every text");
+    }
+    context.print(text)?;
+    Ok(Exit::OK)
+}
+
+fn stop(context: &Context) -> Outcome {
+    let (client, status) = context.agent(Start::Never)?;
+    context.wait_for(async { Ok(client.stop().await?) })?;
+    let running = status.runs.running as u64;
+    let line = match running {
+        0 => format!("agent (pid {})", status.pid),
+        _ => format!("agent (pid {}); {} go on", status.pid, measure::count(running, "run")),
+    };
+    context.terminal.status("Stopped", line);
+    Ok(Exit::OK)
 }
 
 fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Outcome {

@@ -1,6 +1,6 @@
 //! `trainyard cancel`: ends runs and everything they started.
 
-use super::{Context, Exit, Outcome};
+use super::{Context, Exit, Outcome, reference};
 use crate::client::Start;
 
 /// Cancels runs, with everything they started
@@ -8,7 +8,7 @@ use crate::client::Start;
 #[command(after_help = "Example:\n  trainyard cancel swift-otter-12")]
 pub(super) struct Args {
     /// Runs: ids, unique beginnings, names, or @ for the latest
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required = true, value_name = "RUN", value_parser = reference::run, add = reference::runs())]
     runs: Vec<String>,
     /// Kills at once, without the grace period
     #[arg(long)]

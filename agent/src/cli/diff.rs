@@ -1,6 +1,6 @@
 //! `trainyard diff`: what differs between two runs.
 
-use super::{Context, Failure, Outcome};
+use super::{Context, Failure, Outcome, reference};
 
 /// Shows what differs between two runs
 ///
@@ -9,10 +9,10 @@ use super::{Context, Failure, Outcome};
 #[command(after_help = "Example:\n  trainyard diff swift-otter-12 @ --params --metrics")]
 pub(super) struct Args {
     /// A run's id, a unique beginning of it, its name, or @ for the latest
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs())]
     old: String,
     /// The run to compare with
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs())]
     new: String,
     /// Files of the snapshots
     #[arg(long)]

@@ -1,13 +1,19 @@
 //! `trainyard explain`: why a run waits, or why it ended.
 
-use super::{Context, Failure, Outcome};
+use super::context::SCHEMA_VERSION;
+use super::{Context, Exit, Outcome, reference};
+use crate::api::wire::agent::AgentStatus;
+use crate::api::wire::run::{self, Run};
+use crate::client::Start;
+use crate::run::status::RunStatus;
+use crate::terminal::{Plain, measure};
 
 /// Says why a run waits, or why it ended
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  trainyard explain @")]
 pub(super) struct Args {
     /// A run's id, a unique beginning of it, its name, or @ for the latest
-    #[arg(value_name = "RUN", default_value = "@")]
+    #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs(), default_value = "@")]
     run: String,
     /// Prints one JSON document
     #[arg(long)]
@@ -16,6 +22,148 @@ pub(super) struct Args {
 
 /// Explains a run.
 pub(super) fn explain(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("explain"))
+    let (client, agent) = context.agent(Start::IfNone)?;
+    let run = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
+    let reasons = reasons(&run, &agent);
+    if args.json {
+        context.print_json(&serde_json::json!({
+            "schemaVersion": SCHEMA_VERSION,
+            "runId": run.summary.run_id,
+            "status": run.summary.status,
+            "exit": run.summary.exit,
+            "reasons": reasons,
+        }))?;
+    } else {
+        let lines: String = reasons.iter().map(|reason| format!("{}\n", Plain(reason))).collect();
+        context.print(lines)?;
+    }
+    Ok(Exit::OK)
+}
+
+/// Returns why a run is where it is, most important first.
+fn reasons(run: &Run, agent: &AgentStatus) -> Vec<String> {
+    let name = &run.summary.display_name;
+    let mut reasons = match (run.summary.status, &run.summary.exit) {
+        (RunStatus::NotStarted | RunStatus::Queued, _) => waiting(run, agent),
+        (RunStatus::Preparing, _) => {
+            vec![format!("{name} is having its source and environment prepared")]
+        }
+        (RunStatus::Starting, _) => vec![format!("{name} is being started")],
+        (RunStatus::Running, _) => vec![format!("{name} runs")],
+        (RunStatus::Finalizing, _) => {
+            vec![format!("{name} is over; its outputs are being collected")]
+        }
+        (RunStatus::CancelRequested, _) => {
+            vec![format!("{name} was asked to end and has time to do so")]
+        }
+        (status, Some(exit)) => ended(name, status, exit),
+        (status, None) => vec![format!("{name} is {}", status.name())],
+    };
+    if let [.., _, last] = run.attempts.as_slice() {
+        reasons.push(format!("attempt {}: {}", last.number, last.reason));
+    }
+    reasons.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
+    reasons
+}
+
+fn waiting(run: &Run, agent: &AgentStatus) -> Vec<String> {
+    let name = &run.summary.display_name;
+    let busy = agent.runs.running >= agent.concurrency;
+    let mut reasons = Vec::new();
+    if busy {
+        let most = measure::count(agent.concurrency as u64, "run");
+        reasons.push(format!(
+            "{name} waits for a place: {most} at once are allowed, and as many are on"
+        ));
+    } else {
+        reasons.push(format!("{name} is about to start"));
+    }
+    if let Some(position) = run.summary.position {
+        reasons.push(format!("it is number {position} of {} in the queue", agent.runs.queued));
+    }
+    reasons
+}
+
+fn ended(name: &str, status: RunStatus, exit: &run::Exit) -> Vec<String> {
+    let mut reasons = vec![format!("{name} is {}: {}", status.name(), exit.message)];
+    let mut facts = vec![format!("reason {}", exit.reason)];
+    facts.extend(exit.code.map(|code| format!("exit code {code}")));
+    facts.extend(exit.signal.map(|signal| format!("signal {signal}")));
+    facts.extend(exit.cancelled_by.as_ref().map(|who| format!("cancelled by {who}")));
+    reasons.push(facts.join(", "));
+    if let Some(advice) = advice(&exit.reason) {
+        reasons.push(advice.replace("RUN", name));
+    }
+    reasons
+}
+
+/// Returns what to do about an end.
+fn advice(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "script_failed" => "the script's last words: trainyard logs -n 20 RUN",
+        "signal" => "if nobody sent it, the system may have: out of memory is the usual reason",
+        "out_of_memory" => "use smaller batches, or a machine with more memory",
+        "time_limit" => "give it more time with --timeout",
+        "disk_full" => "`trainyard gc` frees space",
+        "environment_failed" => "what the build said: trainyard logs --build RUN",
+        "host_rebooted" | "lost_contact" | "supervisor_killed" | "agent_fault" => {
+            "not the script's fault: trainyard rerun RUN"
+        }
+        "cannot_start" => "`trainyard doctor` checks the machine",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::{agent_status, run_document};
+
+    fn told(status: &str, position: Option<u64>, exit: serde_json::Value) -> String {
+        let mut document = run_document();
+        document["status"] = status.into();
+        document["position"] = position.into();
+        document["exit"] = exit;
+        reasons(&serde_json::from_value(document).unwrap(), &agent_status()).join("\n")
+    }
+
+    fn exit(reason: &str, code: Option<i32>, signal: Option<i32>) -> serde_json::Value {
+        serde_json::json!({
+            "reason": reason, "code": code, "signal": signal,
+            "message": "what happened", "processExitCode": 1
+        })
+    }
+
+    #[test]
+    fn a_run_says_why_it_waits_and_why_it_ended() {
+        let texts = [
+            told("Queued", Some(2), serde_json::Value::Null),
+            told("Running", None, serde_json::Value::Null),
+            told("Failed", None, exit("script_failed", Some(3), None)),
+            told("Failed", None, exit("signal", None, Some(9))),
+            told("Failed", None, exit("environment_failed", None, None)),
+            told("Canceled", None, exit("cancelled", None, None)),
+        ];
+        insta::assert_snapshot!(texts.join("\n\n"), @r#"
+        swift-otter-12 waits for a place: 4 runs at once are allowed, and as many are on
+        it is number 2 of 3 in the queue
+
+        swift-otter-12 runs
+
+        swift-otter-12 is Failed: what happened
+        reason script_failed, exit code 3
+        the script's last words: trainyard logs -n 20 swift-otter-12
+
+        swift-otter-12 is Failed: what happened
+        reason signal, signal 9
+        if nobody sent it, the system may have: out of memory is the usual reason
+
+        swift-otter-12 is Failed: what happened
+        reason environment_failed
+        what the build said: trainyard logs --build swift-otter-12
+
+        swift-otter-12 is Canceled: what happened
+        reason cancelled
+        "#);
+    }
 }

@@ -55,7 +55,7 @@ impl Failure {
 
     /// What was asked for is planned, but does not exist in this version.
     pub(crate) fn not_yet(what: impl std::fmt::Display) -> Self {
-        Self::usage(format!("{what} is not supported yet"))
+        Self::usage(format!("this version does not yet support {what}"))
     }
 
     /// Adds what to do next, unless the error has said so itself.
@@ -152,13 +152,19 @@ mod tests {
         })
         .collect();
 
-        insta::assert_snapshot!(table.join("\n"), @"");
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        bad input    run 2   else 2
+        not yet      run 2   else 2
+        failed       run 125 else 1
+        disk full    run 125 else 1
+        reader gone  run 141 else 0
+        "#);
     }
 
     #[test]
     fn a_message_has_every_cause_once() {
         let full = Failure::from(io::Error::from(io::ErrorKind::StorageFull));
-        insta::assert_snapshot!(full.message().unwrap(), @"");
+        insta::assert_snapshot!(full.message().unwrap(), @"cannot write to standard output: no storage space");
 
         let closed = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(closed.message(), None);

@@ -212,7 +212,12 @@ mod tests {
             let run: Run = serde_json::from_value(document).unwrap();
             lines.push(format!("{status} {} → exit {}", closing_line(&run, "@"), exit_of(&run).0));
         }
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        Completed in 1m 12s · loss=0.31 rows=442 · 1 output (4.1 MB) · trainyard show @ → exit 0
+        Failed in 1m 12s · the message for script_failed · loss=0.31 rows=442 · 1 output (4.1 MB) · trainyard show @ → exit 1
+        Failed in 1m 12s · the message for signal · loss=0.31 rows=442 · 1 output (4.1 MB) · trainyard show @ → exit 137
+        Canceled in 1m 12s · the message for cancelled · loss=0.31 rows=442 · 1 output (4.1 MB) · trainyard show @ → exit 130
+        "#);
     }
 
     #[test]

@@ -132,14 +132,40 @@ mod tests {
     #[test]
     fn people_see_names_and_programs_ids() {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        insta::assert_snapshot!(row(&summary(), Some(now)).join(" | "), @"");
-        insta::assert_snapshot!(row(&summary(), None).join(" | "), @"");
+        insta::assert_snapshot!(row(&summary(), Some(now)).join(" | "), @"swift-otter-12 | Completed | 10m ago | 1m 12s | diabetes | train.py --lr 0.1");
+        insta::assert_snapshot!(row(&summary(), None).join(" | "), @"diabetes_1795261800_0a1b2c3d | Completed | 2026-11-21T11:50:00Z | 1m 12s | diabetes | train.py --lr 0.1");
     }
 
     #[test]
     fn the_json_of_a_list_has_no_long_parts() {
         let document = serde_json::to_value(Document::of(&summary())).unwrap();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @r#"
+        {
+          "schemaVersion": 1,
+          "runId": "diabetes_1795261800_0a1b2c3d",
+          "experiment": "diabetes",
+          "displayName": "swift-otter-12",
+          "status": "Completed",
+          "position": null,
+          "target": "local",
+          "environment": "requirements.txt",
+          "commandLine": "train.py --lr 0.1",
+          "snapshotId": "8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d",
+          "startTimeUtc": "2026-11-21T11:50:01Z",
+          "endTimeUtc": "2026-11-21T11:51:13Z",
+          "createdTimeUtc": "2026-11-21T11:50:00Z",
+          "tags": {
+            "team": "blue"
+          },
+          "exit": {
+            "reason": "completed",
+            "code": 0,
+            "signal": null,
+            "message": "completed",
+            "processExitCode": 0
+          }
+        }
+        "#);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `trainyard logs`: what a run printed.
 
 use super::following::{self, OnInterrupt, Printer};
-use super::{Context, Exit, Failure, Outcome};
+use super::{Context, Exit, Failure, Outcome, reference};
 use crate::client::{Client, From, Start};
 
 /// Shows what a run printed
@@ -15,7 +15,7 @@ use crate::client::{Client, From, Start};
 )]
 pub(super) struct Args {
     /// A run's id, a unique beginning of it, its name, or @ for the latest
-    #[arg(value_name = "RUN", default_value = "@")]
+    #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs(), default_value = "@")]
     run: String,
     /// Follows the run until it ends
     #[arg(short, long)]

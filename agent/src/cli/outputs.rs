@@ -1,15 +1,22 @@
 //! `trainyard outputs`: the files a run left.
 
+mod copy;
+
 use std::path::PathBuf;
 
-use super::{Context, Failure, Outcome};
+use super::context::SCHEMA_VERSION;
+use super::{Context, Exit, Outcome, reference};
+use crate::api::wire::run::OutputFile;
+use crate::client::Start;
+use crate::terminal::measure;
+use crate::terminal::table::{self, Align};
 
 /// Lists the files a run left in outputs/ and logs/, or copies them
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  trainyard outputs @\n  trainyard outputs @ results/")]
 pub(super) struct Args {
     /// A run's id, a unique beginning of it, its name, or @ for the latest
-    #[arg(value_name = "RUN", default_value = "@")]
+    #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs(), default_value = "@")]
     run: String,
     /// Directory to copy the files into
     #[arg(value_name = "DEST", value_hint = clap::ValueHint::DirPath)]
@@ -24,6 +31,34 @@ pub(super) struct Args {
 
 /// Lists or copies a run's files.
 pub(super) fn outputs(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("outputs"))
+    let (client, _) = context.agent(Start::IfNone)?;
+    let run = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
+    if let Some(destination) = &args.destination {
+        let bytes = copy::copy(context, &client, &run, destination, args.force)?;
+        let files = measure::count(run.output_files.len() as u64, "file");
+        let line = format!("{files}, {} to {}", measure::size(bytes), destination.display());
+        context.terminal.status("Copied", line);
+    }
+    if args.json {
+        context.print_json(&serde_json::json!({
+            "schemaVersion": SCHEMA_VERSION,
+            "runId": run.summary.run_id,
+            "outputFiles": run.output_files,
+        }))?;
+    } else if args.destination.is_none() {
+        let rows: Vec<_> = run.output_files.iter().map(|file| row(file, context)).collect();
+        context.print(table::render(&context.terminal, HEAD, &rows))?;
+    }
+    Ok(Exit::OK)
+}
+
+const HEAD: &[(&str, Align)] = &[("path", Align::Left), ("size", Align::Right)];
+
+fn row(file: &OutputFile, context: &Context) -> Vec<String> {
+    let size = if context.terminal.out_is_terminal() {
+        measure::size(file.size)
+    } else {
+        file.size.to_string()
+    };
+    vec![file.path.clone(), size]
 }

@@ -1,6 +1,6 @@
 //! `trainyard remove`: forgets ended runs.
 
-use super::{Context, Exit, Outcome};
+use super::{Context, Exit, Outcome, reference};
 use crate::client::Start;
 
 /// Removes ended runs with their logs and outputs
@@ -8,7 +8,7 @@ use crate::client::Start;
 #[command(visible_alias = "rm", after_help = "Example:\n  trainyard remove swift-otter-12")]
 pub(super) struct Args {
     /// Runs: ids, unique beginnings or names
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required = true, value_name = "RUN", value_parser = reference::run, add = reference::runs())]
     runs: Vec<String>,
 }
 

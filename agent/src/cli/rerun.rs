@@ -2,7 +2,7 @@
 
 use super::context::SCHEMA_VERSION;
 use super::following::follow_to_exit;
-use super::{Context, Exit, Failure, Outcome, variables};
+use super::{Context, Exit, Failure, Outcome, reference, variables};
 use crate::api::wire::submission::{Submitted, Variables};
 use crate::client::Start;
 
@@ -13,7 +13,7 @@ use crate::client::Start;
 #[command(after_help = "Example:\n  trainyard rerun @")]
 pub(super) struct Args {
     /// A run's id, a unique beginning of it, its name, or @ for the latest
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs())]
     run: String,
     /// Name of the new run, shown to people
     #[arg(long, value_name = "TEXT")]
@@ -60,15 +60,33 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
 pub(super) fn say_submitted(context: &Context, submitted: &Submitted, json: bool) -> Outcome {
     let Submitted { run_id, display_name } = submitted;
     if json {
-        context.print_json(&serde_json::json!({
-            "schemaVersion": SCHEMA_VERSION,
-            "runId": run_id,
-            "displayName": display_name,
-        }))?;
+        context.print_json(&submitted_document(submitted))?;
     } else {
         let line = format!("{display_name} · trainyard logs -f {display_name}");
         context.terminal.status("Submitted", line);
         context.print(format!("{run_id}\n"))?;
     }
     Ok(Exit::OK)
+}
+
+/// Returns what `run -d --json` prints.
+pub(super) fn submitted_document(submitted: &Submitted) -> serde_json::Value {
+    let Submitted { run_id, display_name } = submitted;
+    serde_json::json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "runId": run_id,
+        "displayName": display_name,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_of_a_submission() {
+        let submitted = Submitted { run_id: "x_1_2".to_owned(), display_name: "y".to_owned() };
+        let document = submitted_document(&submitted).to_string();
+        insta::assert_snapshot!(document, @r#"{"schemaVersion":1,"runId":"x_1_2","displayName":"y"}"#);
+    }
 }

@@ -1,6 +1,15 @@
 //! `trainyard run`: from a source directory to the script's exit code.
 
-use super::{Context, Failure, Outcome};
+pub(super) mod configuration;
+mod dry;
+pub(super) mod environment;
+pub(super) mod place;
+pub(super) mod sending;
+
+use super::following::follow_to_exit;
+use super::rerun::say_submitted;
+use super::{Context, Failure, Outcome, variables};
+use crate::client::Start;
 
 /// Runs a script and follows it to its end
 ///
@@ -133,7 +142,24 @@ impl Args {
 }
 
 /// Runs a script.
-pub(super) fn run(args: Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("run"))
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    if args.how.json && !(args.how.detach || args.how.dry_run) {
+        return Err(Failure::usage("--json goes with --detach or --dry-run only")
+            .hint("standard output is the script's; `trainyard show @ --json` tells of the run"));
+    }
+    let mut settings = context.settings.clone();
+    let secrets = variables::secrets(&args.what.secrets, &variables::of_this_process)?;
+    let wanted = configuration::wanted(args, &mut settings)?;
+    let current = std::env::current_dir().map_err(Failure::failed)?;
+    let asked = &wanted.configuration.environment;
+    let chosen = environment::choose(asked, &settings, &wanted.source, &current)?;
+    if args.how.dry_run {
+        return dry::show(context, &wanted, &chosen, args.how.json);
+    }
+    let (client, agent) = context.agent(Start::IfNone)?;
+    let submitted = sending::send(context, &client, &agent, &wanted, &chosen, secrets)?;
+    if args.how.detach {
+        return say_submitted(context, &submitted, args.how.json);
+    }
+    follow_to_exit(context, &client, &submitted.run_id, &submitted.display_name, args.how.raw)
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anstyle::Style;
 use jiff::Timestamp;
 
-use super::{Context, Exit, Outcome};
+use super::{Context, Exit, Outcome, reference};
 use crate::api::wire::run::Run;
 use crate::client::Start;
 use crate::run::status::RunStatus;
@@ -17,7 +17,7 @@ use crate::terminal::{Plain, measure};
 #[command(after_help = "Example:\n  trainyard show @")]
 pub(super) struct Args {
     /// A run's id, a unique beginning of it, its name, or @ for the latest
-    #[arg(value_name = "RUN", default_value = "@")]
+    #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs(), default_value = "@")]
     run: String,
     /// Prints one JSON document
     #[arg(long)]
@@ -196,7 +196,24 @@ mod tests {
             .chain(outputs(&run))
             .collect();
 
-        insta::assert_snapshot!(page.join("\n"), @"");
+        insta::assert_snapshot!(page.join("\n"), @r#"
+        Run          swift-otter-12
+        Id           diabetes_1795261800_0a1b2c3d
+        Experiment   diabetes
+        Status       Completed in 1m 12s
+        Created      10m ago
+        Command      train.py --lr 0.1
+        Target       local
+        Environment  requirements.txt → venv 5e1f20ab (Python 3.11.7, reused)
+        Source       /home/me/diabetes
+        Snapshot     8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d8f3a1c2d
+        Git          main@9bd01f2, modified
+        Tags         team=blue
+        Directory    /state/runs/diabetes_1795261800_0a1b2c3d
+        loss  0.31  (last of 2, 0.31 to 0.52)
+        rows  442
+           4.1 MB  outputs/model.pkl
+        "#);
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! `trainyard submit`: job files, without waiting for them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Context, Failure, Outcome};
+use super::rerun::{say_submitted, submitted_document};
+use super::run::{configuration, environment, sending};
+use super::{Context, Exit, Failure, Outcome};
+use crate::client::Start;
 
 /// Submits job files and returns
 ///
@@ -21,6 +25,31 @@ pub(super) struct Args {
 
 /// Submits job files.
 pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("submit"))
+    let current = std::env::current_dir().map_err(Failure::failed)?;
+    let mut jobs = Vec::new();
+    for file in &args.files {
+        if file.extension().is_some_and(|extension| extension == "toml") {
+            return Err(Failure::not_yet(format!("submitting {}", file.display()))
+                .hint("submit takes .runconfig files and v2 command jobs"));
+        }
+        let wanted = configuration::of_job_file(file, &context.settings)?;
+        let asked = &wanted.configuration.environment;
+        let chosen = environment::choose(asked, &context.settings, &wanted.source, &current)?;
+        jobs.push((wanted, chosen));
+    }
+    let (client, agent) = context.agent(Start::IfNone)?;
+    let mut documents = Vec::new();
+    for (wanted, chosen) in &jobs {
+        let none = BTreeMap::new();
+        let submitted = sending::send(context, &client, &agent, wanted, chosen, none)?;
+        if args.json {
+            documents.push(submitted_document(&submitted));
+        } else {
+            say_submitted(context, &submitted, false)?;
+        }
+    }
+    if args.json {
+        context.print_json(&documents)?;
+    }
+    Ok(Exit::OK)
 }

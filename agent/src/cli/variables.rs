@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use snapshots::path_error::IoContext;
-
 use super::Failure;
 
 /// Looks a variable up.
@@ -70,6 +68,13 @@ pub(super) fn tags(typed: &[String]) -> Result<BTreeMap<String, String>, Failure
         .collect()
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the file for the secret {name}")]
+struct SecretFile {
+    name: String,
+    source: std::io::Error,
+}
+
 fn checked(name: &str) -> Result<String, Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -89,13 +94,16 @@ fn own_value(name: &str, own: Lookup<'_>) -> Result<String, Failure> {
 }
 
 fn file_text(name: &str, file: &Path) -> Result<String, Failure> {
-    let bytes = std::fs::read(file).context("read", file).map_err(|error| {
-        Failure::usage(error).hint(format!("--secret {name}=FILE takes a file"))
+    // What was typed may be the secret itself: it is not repeated.
+    let bytes = std::fs::read(file).map_err(|source| {
+        Failure::usage(SecretFile { name: name.to_owned(), source }).hint(format!(
+            "--secret {name}=FILE takes a file; --secret {name} takes your own value"
+        ))
     })?;
     let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("the text of {} is not UTF-8", file.display())))?;
+        .map_err(|_| Failure::usage(format!("the file for the secret {name} is not UTF-8")))?;
     if text.contains('\0') {
-        return Err(Failure::usage(format!("the text of {} holds a NUL byte", file.display())));
+        return Err(Failure::usage(format!("the file for the secret {name} has a NUL in it")));
     }
     let text = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
     Ok(text.to_owned())
@@ -146,7 +154,7 @@ mod tests {
     #[test]
     fn a_secret_that_is_no_file_is_not_repeated_as_a_value() {
         let failure = secrets(&["TOKEN=hunter2".to_owned()], &own).unwrap_err();
-        insta::assert_snapshot!(failure.message().unwrap(), @"");
+        insta::assert_snapshot!(failure.message().unwrap(), @"cannot read the file for the secret TOKEN: No such file or directory (os error 2)");
     }
 
     #[test]

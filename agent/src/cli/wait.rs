@@ -1,7 +1,7 @@
 //! `trainyard wait`: until runs have ended.
 
 use super::following::{self, Followed, OnInterrupt, Printer, exit_of};
-use super::{Context, Exit, Failure, Outcome};
+use super::{Context, Exit, Failure, Outcome, reference};
 use crate::client::{Client, From, Start};
 
 /// Waits until runs have ended
@@ -12,7 +12,7 @@ use crate::client::{Client, From, Start};
 #[command(after_help = "Example:\n  trainyard wait swift-otter-12 calm-heron-7")]
 pub(super) struct Args {
     /// Runs: ids, unique beginnings, names, or @ for the latest
-    #[arg(value_name = "RUN", default_value = "@")]
+    #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs(), default_value = "@")]
     runs: Vec<String>,
     /// Prints each run as a line of JSON when it has ended
     #[arg(long)]

@@ -142,6 +142,14 @@ mod tests {
         })
         .collect();
 
-        insta::assert_snapshot!(table.join("\n"), @"");
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        400 0 candidates: exit 2, do that
+        404 0 candidates: exit 2, do that
+        409 0 candidates: exit 1, do that
+        409 2 candidates: exit 2, it may be a, b
+        413 0 candidates: exit 2, do that
+        500 0 candidates: exit 1, do that
+        507 0 candidates: exit 1, do that
+        "#);
     }
 }

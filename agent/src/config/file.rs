@@ -226,7 +226,18 @@ mod tests {
         .map(|(text, is_project)| refused(text, is_project))
         .collect();
 
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        /config.toml:2: unknown key "experimnt"
+        /config.toml:3: unknown key "snapshot.max-file"
+        /config.toml:1: unknown key "run"
+        /config.toml:1: unknown key "snapshot"
+        /config.toml:1: "home" cannot be set by a project
+        /config.toml:1: "timeout" must be a duration, as in 90, "15m" or "1h30m"
+        /config.toml:1: "color" must be a text or a number
+        /config.toml:1: "snapshot.max-bytes" must be a number, as in 1000 or "20 GiB"
+        /config.toml:1: string values must be quoted, expected literal string
+        /config.toml:2: duplicate key
+        "#);
     }
 
     #[test]

@@ -91,41 +91,6 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// A duration that could not be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not a duration: write it as 90, 90s, 15m, 2h, 1d or 1h30m")]
-pub(crate) struct InvalidDuration {
-    given: String,
-}
-
-/// Reads a duration: a number of seconds, or numbers with units `ms`, `s`, `m`, `h`, `d`.
-pub(crate) fn parse_duration(given: &str) -> Result<Duration, InvalidDuration> {
-    let invalid = || InvalidDuration { given: given.to_owned() };
-    let mut seconds = 0f64;
-    let mut rest = given.trim();
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let number: f64 = rest[..end].parse().map_err(|_| invalid())?;
-        let after = &rest[end..];
-        let unit_end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        seconds += number
-            * match &after[..unit_end] {
-                "ms" => 0.001,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                "d" => 86_400.0,
-                "" if after.is_empty() && end == given.trim().len() => 1.0,
-                _ => return Err(invalid()),
-            };
-        rest = after[unit_end..].trim_start();
-    }
-    Duration::try_from_secs_f64(seconds).map_err(|_| invalid())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,25 +172,6 @@ mod tests {
             (1e12, "1.00e12"),
         ] {
             assert_eq!(number(value), text);
-        }
-    }
-
-    #[test]
-    fn durations_are_read_with_and_without_units() {
-        for (given, seconds) in [
-            ("90", 90.0),
-            ("1.5", 1.5),
-            ("90s", 90.0),
-            ("15m", 900.0),
-            ("1h30m", 5_400.0),
-            ("1h 30m", 5_400.0),
-            ("2d", 172_800.0),
-            ("250ms", 0.25),
-        ] {
-            assert_eq!(parse_duration(given), Ok(Duration::from_secs_f64(seconds)), "{given}");
-        }
-        for given in ["", "s", "1x", "1h30", "-5", "1..5", "soon", "1e400"] {
-            assert!(parse_duration(given).is_err(), "{given}");
         }
     }
 }

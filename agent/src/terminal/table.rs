@@ -84,7 +84,11 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_aligned_columns() {
-        insta::assert_snapshot!(aligned(HEAD, &rows(), Some(60)), @"");
+        insta::assert_snapshot!(aligned(HEAD, &rows(), Some(60)), @r#"
+        NAME              SIZE
+        swift-otter-12  4.1 MB
+        a\x1b[2J          12 B
+        "#);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::cli::{Context, Failure, Outcome};
 /// The exit code is 0 whether or not something differs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  trainyard snapshot diff -p @ .")]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// A snapshot's id or a unique beginning of it, a run, or a directory
     #[arg(value_name = "OLD")]
     old: String,

@@ -9,7 +9,7 @@ use crate::cli::{Context, Failure, Outcome};
 /// Without paths: what is kept out at the top and what contributes most. Takes no snapshot.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  trainyard snapshot explain . data/train.csv")]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// The source directory
     #[arg(value_name = "DIR", default_value = ".", value_hint = clap::ValueHint::DirPath)]
     source: PathBuf,

@@ -1,0 +1,170 @@
+//! What is to be run: flags over a run configuration file over settings.
+
+use std::path::{Path, PathBuf};
+
+use runner::run_configuration::{
+    self, DockerChoice, EnvironmentChoice, Network, Overrides, Resources, RunConfiguration,
+    duration, size,
+};
+
+use super::place::Source;
+use super::{Args, environment};
+use crate::cli::{Failure, variables};
+use crate::config::{Key, Settings};
+
+/// What is to be run, and from where.
+#[derive(Debug)]
+pub(in crate::cli) struct Wanted {
+    /// What is to be run.
+    pub(in crate::cli) configuration: RunConfiguration,
+    /// The source directory.
+    pub(in crate::cli) source: Source,
+    /// What the user should know about the file.
+    pub(in crate::cli) notes: Vec<String>,
+}
+
+/// Reads the run configuration file, if there is one, and lays the command line over it.
+///
+/// # Errors
+///
+/// The user asked for what cannot be, or not yet.
+pub(in crate::cli) fn wanted(args: &Args, settings: &mut Settings) -> Result<Wanted, Failure> {
+    let current = std::env::current_dir().map_err(Failure::failed)?;
+    let file = args.what.runconfig.as_deref();
+    let mut wanted = from_file(file, args.what.source.as_deref(), &current)?;
+    let flags = overrides(args, &wanted.source, &current)?;
+    wanted.configuration = wanted.configuration.overlaid(&flags);
+    if let Some(python) = &args.what.python {
+        settings.set_flag(Key::Python, python.as_os_str());
+        if args.what.env.is_none() {
+            wanted.configuration.environment =
+                EnvironmentChoice::Interpreter { path: python.clone() };
+        }
+    }
+    finish(&mut wanted, settings, &current, file.is_some())?;
+    Ok(wanted)
+}
+
+/// Reads a run configuration file, or begins with an empty one.
+fn from_file(
+    file: Option<&Path>,
+    source: Option<&Path>,
+    current: &Path,
+) -> Result<Wanted, Failure> {
+    let loaded = file
+        .map(|file| {
+            run_configuration::load(file).map_err(|error| {
+                let hint = error.hint();
+                Failure::usage(error).maybe_hint(hint)
+            })
+        })
+        .transpose()?;
+    let (configuration, said, notes) = match loaded {
+        Some(loaded) => (loaded.configuration, loaded.source_directory, loaded.notes),
+        None => (RunConfiguration::default(), None, Vec::new()),
+    };
+    let directory = source.map(Path::to_owned).or(said).unwrap_or_else(|| PathBuf::from("."));
+    Ok(Wanted {
+        configuration,
+        source: Source::open(&current.join(directory))?,
+        notes: notes.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// Returns what a job file asks for, without a command line over it.
+///
+/// # Errors
+///
+/// As [`wanted`].
+pub(in crate::cli) fn of_job_file(file: &Path, settings: &Settings) -> Result<Wanted, Failure> {
+    let current = std::env::current_dir().map_err(Failure::failed)?;
+    let mut wanted = from_file(Some(file), None, &current)?;
+    finish(&mut wanted, settings, &current, true)?;
+    Ok(wanted)
+}
+
+/// Fills in what settings say and finds the script; then nothing is left but to do it.
+fn finish(
+    wanted: &mut Wanted,
+    settings: &Settings,
+    current: &Path,
+    has_file: bool,
+) -> Result<(), Failure> {
+    let configuration = &mut wanted.configuration;
+    if let Some(script) = &configuration.script {
+        configuration.script = Some(wanted.source.script(script, current)?);
+    }
+    if !has_file && configuration.target == run_configuration::LOCAL_TARGET {
+        configuration.target = settings.text(Key::Target).unwrap_or_default();
+    }
+    if configuration.timeout_seconds.is_none() {
+        let text = settings.text(Key::Timeout);
+        configuration.timeout_seconds =
+            text.map(|text| duration::parse_seconds(&text)).transpose().map_err(Failure::usage)?;
+    }
+    let experiment = configuration.experiment.take().or_else(|| settings.text(Key::Experiment));
+    configuration.experiment = Some(experiment.unwrap_or_else(|| wanted.source.experiment()));
+    configuration.validate().map_err(|error| {
+        let hint = error.hint();
+        Failure::usage(error).maybe_hint(hint)
+    })?;
+    run_configuration::not_yet(configuration).map_err(|error| {
+        let hint = error.hint();
+        Failure::usage(error).hint(hint)
+    })
+}
+
+/// Returns what the command line asks for.
+fn overrides(args: &Args, source: &Source, current: &Path) -> Result<Overrides, Failure> {
+    let (what, machine) = (&args.what, &args.machine);
+    let bytes = |text: &Option<String>| {
+        let parsed = text.as_deref().map(size::parse_bytes).transpose();
+        parsed.map_err(Failure::usage)
+    };
+    let environment = match (&what.docker, &what.env) {
+        (Some(image), _) => Some(EnvironmentChoice::Docker(DockerChoice {
+            image: Some(image.clone()),
+            ..DockerChoice::default()
+        })),
+        (None, Some(text)) => Some(environment::asked(text, source, current)?),
+        (None, None) => None,
+    };
+    let mut typed = args.script.iter().cloned();
+    let script = typed.next();
+    let arguments: Vec<_> = typed.collect();
+    Ok(Overrides {
+        script,
+        command: args.command.clone(),
+        arguments: (!arguments.is_empty()).then_some(arguments),
+        target: what.target.clone(),
+        environment,
+        environment_variables: variables::variables(&what.env_vars, &variables::of_this_process)?,
+        experiment: what.experiment.clone(),
+        display_name: what.name.clone(),
+        tags: variables::tags(&what.tags)?,
+        timeout_seconds: machine
+            .timeout
+            .as_deref()
+            .map(duration::parse_seconds)
+            .transpose()
+            .map_err(Failure::usage)?,
+        grace_seconds: None,
+        resources: Resources {
+            cpus: machine.cpus,
+            memory_bytes: bytes(&machine.memory)?,
+            pids: machine.pids,
+            disk_bytes: bytes(&machine.disk)?,
+            shm_bytes: bytes(&machine.shm_size)?,
+            gpus: machine.gpus,
+        },
+        network: machine
+            .network
+            .as_deref()
+            .map(str::parse::<Network>)
+            .transpose()
+            .map_err(Failure::usage)?,
+        retries: machine.retries,
+        priority: machine.priority,
+        after: machine.after.clone(),
+    })
+}

@@ -1,0 +1,167 @@
+//! From what is wanted to a run that the agent has accepted.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use snapshots::digest::Digest;
+use snapshots::git::GitFacts;
+use snapshots::snapshot::{SnapshotRecord, Taken};
+use snapshots::store::local::LocalStore;
+use snapshots::tree::EntryKind;
+
+use super::configuration::Wanted;
+use super::environment::Chosen;
+use crate::api::wire::agent::AgentStatus;
+use crate::api::wire::submission::{SubmitRequest, Submitted, Variables};
+use crate::cli::{Context, Failure, snapshotting};
+use crate::client::Client;
+use crate::terminal::measure;
+
+/// Takes the snapshot, brings it to the agent and submits the run.
+///
+/// # Errors
+///
+/// The snapshot cannot be taken, the script is not in it, or the agent refuses.
+pub(in crate::cli) fn send(
+    context: &Context,
+    client: &Client,
+    agent: &AgentStatus,
+    wanted: &Wanted,
+    chosen: &Chosen,
+    secrets: BTreeMap<String, String>,
+) -> Result<Submitted, Failure> {
+    let workspace = context.workspace()?;
+    let source = wanted.source.directory();
+    let store = snapshotting::store(&workspace)?;
+    let options = snapshotting::options(context, &workspace, source, false);
+    let (taken, git) = std::thread::scope(|scope| {
+        let git = scope.spawn(|| snapshots::git::describe(source, &git_overrides()));
+        let taken = snapshotting::take(context, &store, source, &options);
+        (taken, git.join().unwrap_or_default())
+    });
+    let taken = taken?;
+    if let Some(script) = &wanted.configuration.script {
+        check_script(&store, &taken.record.id, script)?;
+    }
+    let mut warnings: Vec<_> = wanted.notes.clone();
+    warnings.extend(taken.warnings.iter().map(ToString::to_string));
+    warnings.extend(git.notes.iter().cloned());
+    say(context, &taken, &git, chosen);
+    snapshotting::warn(context, &warnings);
+    if !is_same_store(&store, agent) {
+        transfer(context, client, &store, &taken.record)?;
+    }
+    let request = request(wanted, chosen, secrets, &taken.record, git, warnings);
+    context.wait_for(async { Ok(client.submit(&request).await?) })
+}
+
+fn say(context: &Context, taken: &Taken, git: &GitFacts, chosen: &Chosen) {
+    let record = &taken.record;
+    let files = measure::count(record.file_count, "file");
+    let line = format!("{files}, {} ({})", measure::size(record.total_bytes), record.id.short(8));
+    context.terminal.status("Snapshot", line);
+    if let Some(line) = git_line(git) {
+        context.terminal.status("Git", line);
+    }
+    context.terminal.status("Environment", format!("{} ({})", chosen.name, chosen.because));
+}
+
+/// Returns `main@9bd01f2 + 2 changed files, patch saved`.
+fn git_line(git: &GitFacts) -> Option<String> {
+    let commit = git.properties.get("azureml.git.commit")?;
+    let branch = git.properties.get("azureml.git.branch").map_or("(no branch)", String::as_str);
+    let mut line = format!("{branch}@{}", commit.get(..7).unwrap_or(commit));
+    if let Some(changes) = &git.changes {
+        let counts = &changes.source;
+        let changed = counts.staged.max(counts.tracked) + counts.untracked;
+        if changed > 0 {
+            line.push_str(&format!(" + {}", measure::count(changed as u64, "changed file")));
+        }
+    }
+    if git.patch.is_some() {
+        line.push_str(", patch saved");
+    }
+    Some(line)
+}
+
+/// Returns the `AZUREML_GIT_*` variables, which go before what is found.
+fn git_overrides() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("AZUREML_GIT_"))
+        .collect()
+}
+
+/// Checks that the script is in the snapshot: better now than when the run has its turn.
+fn check_script(store: &LocalStore, root: &Digest, script: &str) -> Result<(), Failure> {
+    let mut digest = *root;
+    let mut parts = script.split('/').peekable();
+    while let Some(part) = parts.next() {
+        let tree = store.read_tree(&digest)?;
+        match (tree.get(part.as_bytes()).map(|entry| &entry.kind), parts.peek()) {
+            (Some(EntryKind::Directory { digest: inner }), Some(_)) => digest = *inner,
+            (Some(EntryKind::File { .. } | EntryKind::Symlink { .. }), None) => return Ok(()),
+            _ => break,
+        }
+    }
+    Err(Failure::usage(format!("the script {script:?} is ignored, so it is not in the snapshot"))
+        .hint(format!("`trainyard snapshot explain SOURCE {script}` says by which rule")))
+}
+
+/// Tells whether the agent reads the very store that we wrote.
+fn is_same_store(store: &LocalStore, agent: &AgentStatus) -> bool {
+    store_id(store.directory()).is_some_and(|id| id == agent.store_id)
+}
+
+fn store_id(directory: &Path) -> Option<String> {
+    let found = directory.metadata().ok()?;
+    Some(format!("{}:{}", found.dev(), found.ino()))
+}
+
+fn request(
+    wanted: &Wanted,
+    chosen: &Chosen,
+    secrets: BTreeMap<String, String>,
+    record: &SnapshotRecord,
+    git: GitFacts,
+    warnings: Vec<String>,
+) -> SubmitRequest {
+    let configuration = &wanted.configuration;
+    let mut properties = configuration.properties.clone();
+    properties.extend(git.properties);
+    let seconds = |seconds: u64| std::time::Duration::from_secs(seconds).as_secs_f64();
+    SubmitRequest {
+        experiment: configuration.experiment.clone().unwrap_or_default(),
+        display_name: configuration.display_name.clone(),
+        script: configuration.script.clone(),
+        command: configuration.command.clone(),
+        arguments: configuration.arguments.clone(),
+        target: configuration.target.clone(),
+        environment: chosen.environment.clone(),
+        environment_name: chosen.name.clone(),
+        environment_variables: Variables(configuration.environment_variables.clone()),
+        secrets: Variables(secrets),
+        tags: configuration.tags.clone(),
+        properties,
+        timeout_seconds: configuration.timeout_seconds.map(seconds),
+        grace_seconds: configuration.grace_seconds.map(seconds),
+        snapshot_id: record.id,
+        source_directory: wanted.source.directory().to_string_lossy().into_owned(),
+        git_patch: git.patch.map(|patch| BASE64_STANDARD.encode(patch)),
+        warnings,
+        rerun_of: None,
+    }
+}
+
+/// Brings the snapshot to an agent that has another store.
+fn transfer(
+    _context: &Context,
+    _client: &Client,
+    _store: &LocalStore,
+    _record: &SnapshotRecord,
+) -> Result<(), Failure> {
+    Err(Failure::not_yet("an agent with a store of its own"))
+}
