@@ -83,6 +83,9 @@ pub(in crate::cli) fn choose(
             python = Some(path.clone());
             Found::Interpreter("as asked for".to_owned())
         }
+        EnvironmentChoice::CurrentPython => {
+            Found::Interpreter("the current Python, as asked for".to_owned())
+        }
         EnvironmentChoice::File { path } => of_file(path, source, "as asked for")?,
         EnvironmentChoice::Default => of_settings(settings, source, current)?,
         // The run configuration's own check has refused these already.
