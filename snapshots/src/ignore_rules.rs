@@ -13,6 +13,7 @@
 //! (braces are literal in git), `[[:alpha:]]` is a class of those very characters, a pattern it
 //! cannot parse is an error instead of matching nothing, and files and patterns must be UTF-8.
 
+mod azure;
 mod pattern;
 mod repository;
 mod rule_file;
@@ -265,6 +266,11 @@ fn read_own(
         return Ok(None);
     }
     read(&file, OFlags::NOFOLLOW)
+}
+
+/// Reads a short text file at `path`, if a regular file is there and no link.
+pub(crate) fn read_nested(path: &Path) -> Result<Option<Vec<u8>>, IgnoreError> {
+    read(path, OFlags::NOFOLLOW)
 }
 
 /// Reads the ignore file at `path`, if a regular file is there.

@@ -85,6 +85,11 @@ impl RuleFile {
         self.patterns.iter().map(|pattern| &*pattern.text)
     }
 
+    /// Returns the last pattern that `matches`.
+    pub(super) fn last_that(&self, matches: impl Fn(&Pattern) -> bool) -> Option<&Pattern> {
+        self.patterns.iter().rev().find(|pattern| matches(pattern))
+    }
+
     /// Returns whether [`Self::last_match`] needs to know the path.
     pub(super) fn looks_at_paths(&self) -> bool {
         self.looks_at_paths

@@ -15,6 +15,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use snapshots::ignore_rules::{IgnoreKind, IgnoreRules};
+use snapshots::snapshot::SnapshotOptions;
+use snapshots::walk;
 
 use self::git::Answer;
 use self::random_tree::{Kind, Numbers, RandomTree};
@@ -43,13 +45,22 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
+/// What of a tree is put on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    All,
+    /// Enough to be asked about single paths: git takes what is not there for a file.
+    Directories,
+}
+
 /// Puts a tree on disk with its ignore files under the name that git knows.
-fn build(tree: &RandomTree, root: &Path) {
+fn build(tree: &RandomTree, root: &Path, extent: Extent) {
     fs::create_dir_all(root).unwrap();
     for (entry, kind) in &tree.entries {
         let at = root.join(path(entry));
         match kind {
             Kind::Directory => fs::create_dir(at).unwrap(),
+            _ if extent == Extent::Directories => {}
             Kind::File => fs::write(at, "").unwrap(),
             Kind::Link => std::os::unix::fs::symlink(root, at).unwrap(),
         }
@@ -109,14 +120,14 @@ fn explain(tree: &RandomTree, entry: &[u8], ours: &Answer, gits: &Answer) -> Str
 }
 
 /// Makes `count` trees as directories of one repository, so that one git answers for all.
-fn forest(repository: &Path, seed: u64, count: usize) -> Vec<(PathBuf, RandomTree)> {
+fn forest(repository: &Path, count: usize, extent: Extent) -> Vec<(PathBuf, RandomTree)> {
     git::init(repository);
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers(seed());
     (0..count)
         .map(|number| {
             let tree = RandomTree::new(&mut numbers);
             let name = PathBuf::from(format!("case{number}"));
-            build(&tree, &repository.join(&name));
+            build(&tree, &repository.join(&name), extent);
             (name, tree)
         })
         .collect()
@@ -144,7 +155,7 @@ fn assert_none(wrong: &[String]) {
 #[test]
 fn every_path_is_decided_by_the_rule_that_git_names() {
     let directory = tempfile::tempdir().unwrap();
-    let forest = forest(directory.path(), seed(), cases(2000));
+    let forest = forest(directory.path(), cases(2000), Extent::Directories);
     let prefix = |name: &Path| [name.as_os_str().as_bytes(), b"/"].concat();
     let asked: Vec<Vec<u8>> = forest
         .iter()
@@ -241,7 +252,7 @@ fn rules_from_above_the_source_and_from_info_exclude_count() {
         let root = directory.path();
         git::init(root);
         let tree = RandomTree::new(&mut numbers);
-        build(&tree, root);
+        build(&tree, root, Extent::Directories);
         fs::write(root.join(".git/info/exclude"), tree.ignore_file(b"", &mut numbers)).unwrap();
         let asked: Vec<Vec<u8>> = tree.entries.keys().cloned().collect();
         let answers = git::check_ignore(root, &asked);
@@ -285,26 +296,21 @@ fn relative(file: &[u8], source: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_files_left_are_those_that_git_lists() {
+fn the_walk_lists_the_files_that_git_lists() {
     let directory = tempfile::tempdir().unwrap();
-    let forest = forest(directory.path(), seed(), cases(2000) / 4);
+    let forest = forest(directory.path(), cases(2000) / 4, Extent::All);
+    let options = SnapshotOptions::default();
 
     let mut ours = Vec::new();
-    for (name, tree) in &forest {
+    for (name, _) in &forest {
+        let listing = walk::list(&directory.path().join(name), &options).unwrap();
         let prefix = name.as_os_str().as_bytes();
-        let rules = IgnoreRules::for_source(&directory.path().join(name)).unwrap();
-        let mut files = tree.entries.clone();
-        for ignored in tree.ignore_files.keys() {
-            files.insert(join(ignored, b".gitignore"), Kind::File);
-        }
-        let tree = RandomTree { entries: files, ignore_files: tree.ignore_files.clone() };
-        for (entry, (excluded, _)) in decide(&tree, rules) {
-            if !excluded && tree.entries[&entry] != Kind::Directory {
-                ours.push(join(prefix, &entry));
-            }
-        }
+        ours.extend(listing.files.iter().map(|file| join(prefix, &file.path)));
     }
+    let whole = walk::list(directory.path(), &options).unwrap();
 
     ours.sort();
-    assert_eq!(ours, git::untracked_files(directory.path()));
+    let gits = git::untracked_files(directory.path());
+    assert_eq!(ours, gits);
+    assert!(whole.files.into_iter().map(|file| file.path).eq(gits), "the same from above");
 }
