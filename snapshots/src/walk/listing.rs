@@ -145,6 +145,8 @@ impl Walker {
         for (name, kind) in buffers.typed.drain(..) {
             let bytes = &listing.names[name.clone()];
             let kind = match kind {
+                // The index does not tell a directory behind a link from one that is here.
+                FileType::Directory if self.follow_links && listing.from_index => None,
                 FileType::Directory => Some(FoundKind::Directory { followed: false }),
                 FileType::RegularFile => file(entered, bytes),
                 _ => None,
