@@ -1,5 +1,7 @@
 //! Snapshots of what changes: between snapshots, while they are taken, and underneath the index.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, Write};
 use std::os::unix::fs::FileExt;

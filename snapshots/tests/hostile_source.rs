@@ -1,5 +1,7 @@
 //! Source directories as nobody makes them on purpose, and what a snapshot makes of them.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
