@@ -15,9 +15,9 @@
 
 mod build;
 mod error;
+mod leftover_processes;
 mod lock;
 mod prepared;
-mod process_mark;
 mod record;
 mod sweep;
 

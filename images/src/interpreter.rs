@@ -66,6 +66,12 @@ pub enum InterpreterError {
         /// Its value.
         prefix: PathBuf,
     },
+    /// It would be another file elsewhere.
+    #[error("interpreter {path:?} is not an absolute path")]
+    NotAbsolute {
+        /// The path.
+        path: PathBuf,
+    },
     /// It is a directory or not marked as executable.
     #[error("interpreter {path:?} is not an executable file")]
     NotExecutable {
@@ -126,6 +132,7 @@ impl InterpreterError {
             }
             Self::TooOld { .. } => "Name a newer interpreter with --python.",
             Self::NotUtf8 { .. }
+            | Self::NotAbsolute { .. }
             | Self::Start { .. }
             | Self::NotPython { .. }
             | Self::TimedOut { .. } => return None,
@@ -175,7 +182,7 @@ pub fn find(
 ///
 /// [`InterpreterError`] says what is wrong with it.
 pub fn describe(interpreter: &Path) -> Result<InterpreterFacts, InterpreterError> {
-    check_executable(interpreter)?;
+    check(interpreter)?;
     probe::facts(interpreter)
 }
 
@@ -189,7 +196,7 @@ pub fn describe_cached(
     interpreter: &Path,
     directory: &Path,
 ) -> Result<InterpreterFacts, InterpreterError> {
-    check_executable(interpreter)?;
+    check(interpreter)?;
     let stamp = description_file::Stamp::of(interpreter);
     if let Some(facts) = stamp.as_ref().and_then(|stamp| description_file::read(directory, stamp)) {
         return Ok(facts);
@@ -211,7 +218,7 @@ pub fn describe_cached(
 ///
 /// [`InterpreterError`] says what is wrong with the interpreter.
 pub fn packages(interpreter: &Path, deadline: Duration) -> Result<Vec<String>, InterpreterError> {
-    check_executable(interpreter)?;
+    check(interpreter)?;
     probe::packages(interpreter, deadline)
 }
 
@@ -250,6 +257,13 @@ pub(crate) fn on_path(name: &OsStr, search_path: &OsStr) -> Option<PathBuf> {
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(name))
         .find(|path| is_executable(path))
+}
+
+fn check(interpreter: &Path) -> Result<(), InterpreterError> {
+    if !interpreter.is_absolute() {
+        return Err(InterpreterError::NotAbsolute { path: interpreter.to_owned() });
+    }
+    check_executable(interpreter)
 }
 
 fn check_executable(path: &Path) -> Result<(), InterpreterError> {

@@ -45,17 +45,14 @@ pub(crate) struct Limits<'a> {
 
 /// Runs `command` without input and hands on what it writes, as it comes.
 ///
-/// When the program has ended, so has everything in its group. `started` is called with its process
-/// id, which is also that of the group.
+/// When the program has ended, so has everything in its group.
 pub(crate) fn run(
     command: &mut Command,
     limits: &Limits<'_>,
-    started: &mut dyn FnMut(u32),
     output: &mut dyn FnMut(Stream, &[u8]),
 ) -> io::Result<Ended> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let child = command.spawn()?;
-    started(child.id());
     let mut group = Group::new(child)?;
     let ended = group.follow(limits, output)?;
     group.close(output)?;
@@ -214,16 +211,10 @@ mod tests {
     fn run_to_end(text: &str) -> (Ended, Vec<u8>, Vec<u8>) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let never = AtomicBool::new(false);
-        let ended =
-            run(
-                &mut shell(text),
-                &limits(&never),
-                &mut |_| {},
-                &mut |stream, bytes| match stream {
-                    Stream::Stdout => out.extend_from_slice(bytes),
-                    Stream::Stderr => err.extend_from_slice(bytes),
-                },
-            );
+        let ended = run(&mut shell(text), &limits(&never), &mut |stream, bytes| match stream {
+            Stream::Stdout => out.extend_from_slice(bytes),
+            Stream::Stderr => err.extend_from_slice(bytes),
+        });
         (ended.unwrap(), out, err)
     }
 
@@ -272,7 +263,7 @@ mod tests {
         let mut pids = Vec::new();
         let script = "trap '' TERM; sleep 61 & echo $!; echo $$; wait; sleep 62";
 
-        let ended = run(&mut shell(script), &limits(&cancel), &mut |_| {}, &mut |_, bytes| {
+        let ended = run(&mut shell(script), &limits(&cancel), &mut |_, bytes| {
             pids.extend_from_slice(bytes);
             if pids.iter().filter(|byte| **byte == b'\n').count() == 2 {
                 cancel.store(true, Ordering::Relaxed);
@@ -291,7 +282,7 @@ mod tests {
         let deadline = Some(Instant::now() + Duration::from_millis(100));
         let limits = Limits { deadline, ..limits(&never) };
 
-        let ended = run(&mut shell("sleep 63"), &limits, &mut |_| {}, &mut |_, _| {});
+        let ended = run(&mut shell("sleep 63"), &limits, &mut |_, _| {});
 
         assert_eq!(ended.unwrap(), Ended::TimedOut);
     }
@@ -301,7 +292,7 @@ mod tests {
         let never = AtomicBool::new(false);
         let mut command = Command::new("/nonexistent/program");
 
-        let ended = run(&mut command, &limits(&never), &mut |_| {}, &mut |_, _| {});
+        let ended = run(&mut command, &limits(&never), &mut |_, _| {});
 
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::NotFound);
     }

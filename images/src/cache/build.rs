@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use snapshots::path_error::{IoContext, PathError};
 
+use super::leftover_processes;
 use super::lock::{self, Locked};
-use super::process_mark::ProcessMark;
 use super::record::{self, Building, Failure, Names, Record};
 use super::{EnvironmentCache, EnvironmentError, sweep};
 use crate::builder::venv::{self, Plan, Watch};
@@ -142,9 +142,7 @@ fn run(
     tee: &mut Tee<'_>,
     cancel: &AtomicBool,
 ) -> Result<venv::Built, BuildError> {
-    let mark =
-        |group| record::write(&names.building(), &Building { directory: name.to_owned(), group });
-    mark(None)?;
+    record::write(&names.building(), &Building { directory: name.to_owned() })?;
     let requirements = Requirements::check(job.files).map_err(BuildError::from)?;
     let plan = Plan {
         base: job.base,
@@ -154,13 +152,12 @@ fn run(
         directory: path,
         tools: &cache.directory().join("tools"),
     };
-    let mut started = |pid| {
-        if let Err(error) = mark(ProcessMark::of(pid)) {
-            tracing::warn!(%error, "Could not write down a build's process.");
-        }
-    };
     let mut log = |bytes: &[u8]| tee.write(bytes);
-    venv::build(&plan, &mut Watch { log: &mut log, started: &mut started, cancel })
+    let marker = (leftover_processes::VARIABLE, name);
+    let built = venv::build(&plan, &mut Watch { log: &mut log, marker, cancel });
+    // The tools' groups have ended. What has left them ends here.
+    leftover_processes::kill_all(name);
+    built
 }
 
 /// Makes what was built exist.
@@ -214,7 +211,10 @@ fn give_up(
                 failed_time_utc: Timestamp::now(),
                 build: build.clone(),
             };
-            record::write(&names.failure(), &failure)?;
+            // On a full disk, who waits has to see for themselves.
+            if let Err(error) = record::write(&names.failure(), &failure) {
+                tracing::warn!(%error, "Could not keep why a build failed.");
+            }
             EnvironmentError::Failed { build, log }
         }
         BuildError::Cancelled => {

@@ -84,6 +84,9 @@ impl EnvironmentError {
                 || format!("The whole log is in {}", log.display()),
                 |hint| format!("{hint} The whole log is in {}", log.display()),
             )),
+            Self::Build { source: BuildError::Variable { .. } } => {
+                Some("Set the variable where the agent runs, and start the agent again.".to_owned())
+            }
             Self::InUse { .. } => Some("Wait for the runs that use it, or cancel them.".to_owned()),
             Self::Ambiguous { .. } => Some("Give more of the key.".to_owned()),
             _ => None,

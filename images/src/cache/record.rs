@@ -54,8 +54,6 @@ pub(super) struct Failure {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Building {
     pub(super) directory: String,
-    /// The process group of the step it is at.
-    pub(super) group: Option<super::process_mark::ProcessMark>,
 }
 
 /// The names of an environment's files.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshots::path_error::{IoContext, PathError};
 
+use super::leftover_processes;
 use super::lock;
 use super::record::{self, Building, Failure, Names, Record};
 use crate::key::EnvironmentKey;
@@ -45,9 +46,7 @@ pub(super) fn all(cache: &Path) -> Result<u64, PathError> {
 pub(super) fn leftovers_of(names: &Names<'_>) -> Result<u64, PathError> {
     if let Some(building) = record::read::<Building>(&names.building())? {
         // Its owner is dead, or the lock would be taken; what it started may live.
-        if let Some(group) = building.group {
-            group.kill();
-        }
+        leftover_processes::kill_all(&building.directory);
     }
     let finished = record::read::<Record>(&names.record())?.map(|record| record.directory);
     let failed = record::read::<Failure>(&names.failure())?.map(|failure| failure.directory);

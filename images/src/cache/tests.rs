@@ -116,10 +116,10 @@ fn say(environment: &PreparedEnvironment, code: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn builds_from_wheels(fixture: &Fixture, tool: &str) {
+fn builds_from_wheels(fixture: &Fixture, tool: &str, version: &str) {
     let cache = fixture.cache();
     let files = [
-        ("requirements.txt", "Demo_One\n-r more.txt\n-c limits.txt\n"),
+        ("requirements.txt", &*format!("Demo_One=={version}\n-r more.txt\n-c limits.txt\n")),
         ("more.txt", "demo-two\n"),
         ("limits.txt", "demo-two<2\n"),
     ];
@@ -156,11 +156,19 @@ fn builds_from_wheels(fixture: &Fixture, tool: &str) {
     assert_eq!(cache.find(&environment).unwrap().unwrap().key, first.key);
 }
 
-const WHEELS: &[(&str, &str)] = &[("demo-one", "1.0"), ("demo-two", "1.5"), ("demo-two", "2.5")];
+const WHEELS: &[(&str, &str)] =
+    &[("demo-one", "1.0"), ("demo-one", "1.1"), ("demo-two", "1.5"), ("demo-two", "2.5")];
 
 #[test]
 fn pip_builds_what_the_requirements_say_once() {
-    builds_from_wheels(&Fixture::new().with_wheels(WHEELS), "pip ");
+    let mut fixture = Fixture::new().with_wheels(WHEELS);
+    fixture.host.set("DEMO_VERSION", "1.0");
+    // Where there is uv, pip builds all the same: uv does not know what the variable stands for.
+    if let Some(uv) = uv() {
+        fixture.host.put_first_on_path(uv.parent().unwrap());
+    }
+
+    builds_from_wheels(&fixture, "pip ", "${DEMO_VERSION}");
 }
 
 #[test]
@@ -169,7 +177,7 @@ fn uv_builds_what_the_requirements_say_once() {
     let mut fixture = Fixture::new().with_wheels(WHEELS);
     fixture.host.put_first_on_path(uv.parent().unwrap());
 
-    builds_from_wheels(&fixture, "uv ");
+    builds_from_wheels(&fixture, "uv ", "1.0");
 }
 
 #[test]

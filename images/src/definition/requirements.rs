@@ -126,6 +126,12 @@ impl<'a> Requirements<'a> {
         found
     }
 
+    /// Whether a variable stands where only pip replaces it: uv does so in URLs alone.
+    pub(crate) fn have_variables_outside_urls(&self) -> bool {
+        let mut lines = self.files.iter().flat_map(|file| &file.lines);
+        lines.any(|line| !line.text.contains("://") && !line::variables(&line.text).is_empty())
+    }
+
     fn check_cycles(
         &self,
         at: usize,

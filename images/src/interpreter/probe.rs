@@ -173,7 +173,7 @@ fn ask(
         grace: Duration::from_millis(500),
     };
     let path = interpreter.to_owned();
-    let ended = process_group::run(command, &limits, &mut |_| {}, &mut |stream, bytes| {
+    let ended = process_group::run(command, &limits, &mut |stream, bytes| {
         let kept = match stream {
             Stream::Stdout => &mut answer.stdout,
             Stream::Stderr => &mut answer.stderr,

@@ -167,6 +167,7 @@ fn what_is_no_python_is_refused_with_its_last_words() {
         file("old", "#!/bin/sh\necho 'trainyard-probe {\"version\": \"3.7.16\"}'\n"),
         file("ancient", "#!/bin/sh\necho 'Unknown option: -I' >&2\nexit 2\n"),
         file("broken", "#!/nonexistent\n"),
+        PathBuf::from("python3"),
     ];
 
     let mut told = String::new();
@@ -183,6 +184,7 @@ fn what_is_no_python_is_refused_with_its_last_words() {
     "<dir>/old" is Python 3.7.16, but 3.8 or newer is needed
     "<dir>/ancient" is Python 3.3 or older, but 3.8 or newer is needed
     cannot start interpreter "<dir>/broken"
+    interpreter "python3" is not an absolute path
     "#);
 }
 

@@ -23,11 +23,11 @@ fn in_another_process() {
     prepared(&EnvironmentCache::open(&cache, host.variables()).unwrap(), "");
 }
 
-/// A build that never ends, whose tool has a child of its own and heeds no `SIGTERM`.
+/// A build that never ends, whose tool has a child in a session of its own and heeds no `SIGTERM`.
 fn endless() -> (Fixture, [PathBuf; 2]) {
     let mut fixture = Fixture::with_tool(
         "[ \"$1\" = pip ] && { trap '' TERM; echo going on forever\n\
-         sleep 600 & echo $! > $PIP_PIDS.child; echo $$ > $PIP_PIDS; wait; }",
+         setsid sleep 600 & echo $! > $PIP_PIDS.child; echo $$ > $PIP_PIDS; wait; }",
     );
     let pids = fixture.directory.path().join("pids");
     fixture.host.set("PIP_PIDS", pids.to_str().unwrap());
