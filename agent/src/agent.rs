@@ -1,7 +1,29 @@
 //! The agent process: one per state directory, from its lock to its last reply.
 
-use std::num::NonZeroUsize;
+mod start;
 
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use images::cache::EnvironmentCache;
+use jiff::Timestamp;
+use runner::compute_target::ComputeTarget;
+use runner::run_id::RunId;
+use snapshots::store::local::LocalStore;
+use tokio::sync::RwLock;
+use tracing::{error, info};
+
+pub(crate) use start::run;
+
+use crate::run::live::LiveRuns;
+use crate::run::packages::Packages;
+use crate::run::status::RunStatus;
+use crate::run::workplace::ScriptUser;
+use crate::scheduler::Scheduler;
+use crate::service::Stop;
+use crate::store::{Change, Store, StoreError};
 use crate::workspace::Workspace;
 
 /// What the agent is told when it starts.
@@ -16,12 +38,77 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
 }
 
-/// Runs the agent of `workspace` until it is told to stop. Runs that are on go on without it.
-///
-/// # Errors
-///
-/// The state directory cannot be used, another agent has it, or the records cannot be read.
-pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> {
-    let (_, _) = (workspace, options);
-    anyhow::bail!("the agent cannot be started yet")
+/// What the parts of an agent share. Nothing in it is lost with the process: the records and the
+/// run directories hold the truth.
+pub(crate) struct Agent {
+    /// Where its state is.
+    pub(crate) workspace: Workspace,
+    /// Its records.
+    pub(crate) store: Store,
+    /// Its objects.
+    pub(crate) objects: LocalStore,
+    /// The environments it has built.
+    pub(crate) environments: EnvironmentCache,
+    /// Where runs are carried out.
+    pub(crate) target: Arc<dyn ComputeTarget>,
+    /// Where the runs that are not over stand.
+    pub(crate) live: LiveRuns,
+    /// What is installed beside the Pythons that were used.
+    pub(crate) packages: Packages,
+    /// Who scripts run as.
+    pub(crate) script_user: ScriptUser,
+    /// Who gives places.
+    pub(crate) scheduler: Scheduler,
+    /// Held shared while a run is accepted and alone while objects are freed, so that what a new
+    /// run needs is not.
+    pub(crate) collecting: RwLock<()>,
+    /// Tells everyone to stop.
+    pub(crate) stop: Stop,
+    /// How many runs may be on at once.
+    pub(crate) concurrency: usize,
+    /// When it started.
+    pub(crate) started: Timestamp,
+    /// This boot of the machine.
+    pub(crate) boot_id: String,
+}
+
+/// What an agent is made of, less what it makes itself.
+pub(crate) struct Parts {
+    /// Where its state is.
+    pub(crate) workspace: Workspace,
+    /// The program that supervises runs: `PROGRAM supervise DIR`.
+    pub(crate) program: PathBuf,
+    /// How many runs may be on at once.
+    pub(crate) concurrency: usize,
+}
+
+impl Agent {
+    /// Records that something happened to `run`, and tells those who watch it. While the records
+    /// cannot be written, as on a full disk, it tries again: a run is never ended for that.
+    ///
+    /// # Errors
+    ///
+    /// It cannot happen now, there is no such run, or the agent is stopping.
+    pub(crate) async fn record(
+        &self,
+        run: &RunId,
+        change: Change,
+    ) -> Result<RunStatus, StoreError> {
+        let mut pause = Duration::from_millis(200);
+        loop {
+            match self.store.apply(run, change.clone()).await {
+                Ok(status) => {
+                    info!(event = change.event.name(), %status, "Run moved on.");
+                    self.live.publish(run, status);
+                    return Ok(status);
+                }
+                Err(error @ StoreError::Statement { .. }) => {
+                    error!(%error, "Could not record what happened to a run; trying again.");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(10));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }

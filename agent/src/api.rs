@@ -1,3 +1,13 @@
 //! The HTTP API on the agent's socket: routes, OpenAPI, errors.
+//!
+//! Handlers translate: they read a request, ask the agent, and write the answer.
 
+mod body;
+mod error;
+pub(crate) mod files;
+mod follow;
+mod openapi;
+mod routes;
+pub(crate) mod server;
 pub(crate) mod wire;
+

@@ -47,6 +47,11 @@ impl<R: PartialEq> Queue<R> {
         self.0.iter().position(|waiting| waiting == run).map(|index| index + 1)
     }
 
+    /// All that wait, with their places from 1.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (&R, usize)> {
+        self.0.iter().zip(1..)
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

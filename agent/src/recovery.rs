@@ -1,1 +1,123 @@
 //! Finds every run again after the agent was away.
+//!
+//! What to do with a run is decided by a pure function of what the records and the run directory
+//! say. Nothing is started twice: the supervisor itself sees to that.
+
+use runner::compute_target::SupervisorState;
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::agent::Agent;
+use crate::run::driver::Begin;
+use crate::run::status::{RunEvent, RunStatus};
+use crate::store::{Change, RunRow, StoreError};
+
+/// What to do with a run that is not over.
+#[derive(Clone, Debug, PartialEq)]
+enum Plan {
+    /// It waits.
+    Enqueue,
+    /// Its place is lost: it waits again.
+    Requeue,
+    /// It goes on from there.
+    Resume(Begin),
+}
+
+/// Decides what to do with a run that stands at `status`. `supervisor` is what the target says,
+/// `None` if it could not be asked; `same_boot` says whether the machine has not been restarted
+/// since the run was given its place.
+fn plan(status: RunStatus, supervisor: Option<&SupervisorState>, same_boot: bool) -> Plan {
+    use RunStatus as S;
+    use SupervisorState as V;
+    let follow = Plan::Resume(Begin::Follow);
+    match (status, supervisor) {
+        (S::NotStarted | S::Queued, _) => Plan::Enqueue,
+        (S::Preparing, _) => Plan::Requeue,
+        // Nothing was started: what was prepared is good as long as the machine was up, since
+        // nothing of it was written through to the disk.
+        (S::Starting, Some(V::NotStarted)) if same_boot => Plan::Resume(Begin::Launch),
+        (S::Starting, Some(V::NotStarted)) => Plan::Requeue,
+        (S::CancelRequested, Some(V::NotStarted)) => Plan::Resume(Begin::Cancelled),
+        (S::Starting | S::Running | S::CancelRequested | S::Finalizing, _) => follow,
+        // Not asked for: these are over.
+        (S::Completed | S::Failed | S::Canceled, _) => follow,
+    }
+}
+
+/// Takes up every run that is not over, in the order in which they were accepted.
+///
+/// # Errors
+///
+/// The records cannot be read or changed.
+pub(crate) async fn recover(agent: &Agent) -> Result<(), StoreError> {
+    let unfinished = agent.store.unfinished().await?;
+    let count = unfinished.len();
+    for row in unfinished {
+        let span = info_span!("run", run = %row.id);
+        take_up(agent, &row).instrument(span).await?;
+    }
+    if count > 0 {
+        info!(count, "Took up the runs that were not over.");
+    }
+    Ok(())
+}
+
+async fn take_up(agent: &Agent, row: &RunRow) -> Result<(), StoreError> {
+    let directory = agent.workspace.run_directory(&row.id);
+    let supervisor = match agent.target.probe(&directory) {
+        Ok(state) => Some(state),
+        Err(error) => {
+            warn!(%error, "Could not ask where a run stands.");
+            None
+        }
+    };
+    let same_boot = row.boot_id.as_ref() == Some(&agent.boot_id);
+    let plan = plan(row.status, supervisor.as_ref(), same_boot);
+    info!(status = %row.status, ?plan, "Found a run.");
+    agent.live.publish(&row.id, row.status);
+    match plan {
+        Plan::Enqueue => agent.scheduler.enqueue(row.id.clone()),
+        Plan::Requeue => {
+            agent.record(&row.id, Change::now(RunEvent::PlaceTakenBack)).await?;
+            agent.scheduler.enqueue(row.id.clone());
+        }
+        Plan::Resume(begin) => {
+            agent.scheduler.resume(row.id.clone(), begin, row.cancel.clone());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use runner::compute_target::LostReason;
+    use runner::exit_record::{ExitReason, ExitRecord};
+    use runner::process_identity::ProcessIdentity;
+
+    use super::*;
+
+    #[test]
+    fn every_state_a_run_can_be_found_in_has_a_plan() {
+        let identity = ProcessIdentity { boot_id: String::new(), pid: 1, start_time: 1 };
+        let ended = ExitRecord::new(ExitReason::Completed, "", Timestamp::UNIX_EPOCH);
+        let states = [
+            ("unknown", None),
+            ("not started", Some(SupervisorState::NotStarted)),
+            ("running", Some(SupervisorState::Running(identity))),
+            ("ended", Some(SupervisorState::Ended(ended))),
+            ("lost", Some(SupervisorState::Lost(LostReason::SupervisorGone))),
+        ];
+        let mut table = String::new();
+        for status in RunStatus::ALL.into_iter().filter(|status| !status.is_ended()) {
+            for (name, state) in &states {
+                let same = plan(status, state.as_ref(), true);
+                let other = plan(status, state.as_ref(), false);
+                let rebooted =
+                    if same == other { String::new() } else { format!("; rebooted: {other:?}") };
+                table += &format!("{status:16}{name:12}{same:?}{rebooted}\n");
+            }
+        }
+
+        insta::assert_snapshot!(table, @"");
+    }
+}

@@ -1,3 +1,12 @@
 //! A run as the agent keeps it.
 
+pub(crate) mod display_name;
+mod document;
+pub(crate) mod driver;
+pub(crate) mod live;
+pub(crate) mod packages;
+pub(crate) mod removal;
+pub(crate) mod source;
 pub(crate) mod status;
+pub(crate) mod submission;
+pub(crate) mod workplace;

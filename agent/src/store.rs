@@ -18,9 +18,9 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use changes::{Change, Facts};
+pub(crate) use changes::{Change, Facts, NewAttempt};
 pub(crate) use documents::ListFilter;
-pub(crate) use metrics::MetricRow;
+pub(crate) use metrics::{MOST_PER_RUN as MOST_METRICS, MetricRow};
 pub(crate) use row::RunRow;
 pub(crate) use submission::{Accepted, NewRun};
 

@@ -5,10 +5,10 @@ use std::panic;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{Instrument, Span};
 
-/// A spawned task that ends with its owner.
+/// A spawned task that ends with its owner, unless it was detached.
 #[must_use = "dropping a Task aborts it"]
 #[derive(Debug)]
-pub(crate) struct Task<T>(JoinHandle<T>);
+pub(crate) struct Task<T>(JoinHandle<T>, bool);
 
 /// Spawns `future` inside `span`. The only caller of `tokio::spawn`; clippy's
 /// `disallowed-methods` keeps it so.
@@ -17,7 +17,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Task<T> {
     #[expect(clippy::disallowed_methods, reason = "this is the one wrapper")]
-    Task(tokio::spawn(future.instrument(span)))
+    Task(tokio::spawn(future.instrument(span)), true)
 }
 
 /// Carries out `work`, which blocks, away from the runtime's own threads. A panic in it goes on
@@ -38,15 +38,17 @@ impl<T> Task<T> {
         (&mut self.0).await
     }
 
-    /// Says whether the task has ended.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.0.is_finished()
+    /// Lets the task go on without an owner, to its own end or that of the runtime.
+    pub(crate) fn detach(mut self) {
+        self.1 = false;
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        if self.1 {
+            self.0.abort();
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use runner::run_directory::RunDirectory;
+use runner::run_id::RunId;
 use snapshots::path_error::{IoContext, PathError};
 
 /// A state directory and the socket that its agent listens on.
@@ -179,6 +181,11 @@ impl Workspace {
     /// The environments that were built.
     pub(crate) fn environments(&self) -> PathBuf {
         self.home.join("environments")
+    }
+
+    /// The directory of one run.
+    pub(crate) fn run_directory(&self, run: &RunId) -> RunDirectory {
+        RunDirectory::new(self.runs().join(run.as_str()))
     }
 
     /// The run directories.

@@ -27,8 +27,8 @@ pub(crate) struct Change {
 /// What became known when something happened to a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// Why an attempt is begun.
-    pub(crate) attempt: Option<&'static str>,
+    /// An attempt that is begun.
+    pub(crate) attempt: Option<NewAttempt>,
     /// The environment as it was prepared.
     pub(crate) environment: Option<PreparedEnvironment>,
     /// When the script started.
@@ -41,6 +41,15 @@ pub(crate) struct Facts {
     pub(crate) outputs: Vec<OutputFile>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
+}
+
+/// An attempt at a run, as it is begun.
+#[derive(Clone, Debug)]
+pub(crate) struct NewAttempt {
+    /// Why it is made.
+    pub(crate) reason: &'static str,
+    /// The machine's boot it is begun in.
+    pub(crate) boot_id: String,
 }
 
 impl Change {
@@ -117,8 +126,8 @@ fn apply(transaction: &Transaction, run: &RunId, change: &Change) -> Result<RunS
             next.is_ended().then_some(at),
         ])
         .doing("change a run")?;
-    if let Some(reason) = facts.attempt {
-        begin_attempt(transaction, number, reason, at)?;
+    if let Some(attempt) = &facts.attempt {
+        begin_attempt(transaction, number, attempt, at)?;
     }
     if next.is_ended() || next == RunStatus::Queued {
         end_attempt(transaction, number, at, exit.as_deref())?;
@@ -144,15 +153,15 @@ fn find(transaction: &Transaction, run: &RunId) -> Result<(i64, RunStatus), Stor
 fn begin_attempt(
     transaction: &Transaction,
     run: i64,
-    reason: &str,
+    attempt: &NewAttempt,
     at: i64,
 ) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
-            "insert into attempts (run, number, reason, begun_at)
-             select ?1, 1 + count(*), ?2, ?3 from attempts where run = ?1",
+            "insert into attempts (run, number, reason, boot_id, begun_at)
+             select ?1, 1 + count(*), ?2, ?3, ?4 from attempts where run = ?1",
         )
-        .and_then(|mut insert| insert.execute(params![run, reason, at]))
+        .and_then(|mut insert| insert.execute(params![run, attempt.reason, attempt.boot_id, at]))
         .doing("begin an attempt")?;
     Ok(())
 }

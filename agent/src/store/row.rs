@@ -27,9 +27,12 @@ pub(crate) struct RunRow {
     pub(crate) cancel: Option<CancelRequest>,
     /// When it was accepted.
     pub(crate) created: Timestamp,
+    /// The machine's boot in which the last attempt was begun.
+    pub(crate) boot_id: Option<String>,
 }
 
-pub(super) const ROW_COLUMNS: &str = "id, status, request, environment, cancel, created_at";
+pub(super) const ROW_COLUMNS: &str = "id, status, request, environment, cancel, created_at,
+    (select boot_id from attempts where run = runs.number order by number desc limit 1)";
 
 impl Store {
     /// Returns the run with this id, whether it is over or not.
@@ -76,6 +79,7 @@ fn read_row(row: &Row) -> Result<RunRow, StoreError> {
         environment: json(&id, row.get(3).doing(action)?)?,
         cancel: json(&id, row.get(4).doing(action)?)?,
         created: time(row.get(5).doing(action)?),
+        boot_id: row.get(6).doing(action)?,
         id: id.parse().map_err(|_| StoreError::NoSuchRun { reference: id })?,
     })
 }

@@ -123,7 +123,7 @@ fn accepted_before(
 ) -> Result<Option<Accepted>, StoreError> {
     let found: Option<(String, String, String)> = transaction
         .prepare_cached(
-            "select request, id, display_name from idempotency_keys
+            "select idempotency_keys.request, id, display_name from idempotency_keys
              join runs on runs.number = idempotency_keys.run
              where idempotency_keys.uid = ?1 and key = ?2",
         )

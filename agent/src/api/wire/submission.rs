@@ -20,7 +20,7 @@ pub(crate) struct SubmitRequest {
     /// A file of the snapshot, run by the environment's Python.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) script: Option<String>,
-    /// A line for `/bin/sh`.
+    /// A line for the shell: bash where there is one, else sh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) command: Option<String>,
     /// What the script is given.

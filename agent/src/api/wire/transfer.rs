@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
+use snapshots::snapshot::SnapshotRecord;
 use utoipa::ToSchema;
 
 /// Objects that the sender has.
@@ -28,4 +29,13 @@ pub(crate) struct PackReceived {
     pub(crate) objects: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
+}
+
+/// Says that all objects of a snapshot are there.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FinishRequest {
+    /// The snapshot's record.
+    #[schema(value_type = Object)]
+    pub(crate) record: SnapshotRecord,
 }

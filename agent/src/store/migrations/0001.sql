@@ -35,6 +35,7 @@ create table attempts (
     run      integer not null references runs on delete cascade,
     number   integer not null,
     reason   text    not null,
+    boot_id  text    not null,    -- the machine's boot it was begun in
     begun_at integer not null,
     ended_at integer,
     exit     text,

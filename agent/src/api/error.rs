@@ -1,0 +1,248 @@
+//! Everything the agent says no with, and how that looks on the wire.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use images::cache::EnvironmentError;
+use snapshots::digest::Digest;
+use tracing::error;
+
+use super::wire::problem::{Problem, ProblemDetail};
+use crate::run::removal::RemovalError;
+use crate::run::status::TransitionDenied;
+use crate::run::submission::Refused;
+use crate::store::StoreError;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// There is no such route.
+    #[error("there is nothing at {path}")]
+    NoRoute {
+        /// What was asked for.
+        path: String,
+    },
+    /// The route exists for other methods.
+    #[error("{path} does not take {method}")]
+    Method {
+        /// What was asked for.
+        path: String,
+        /// How.
+        method: String,
+    },
+    /// The caller is someone else.
+    #[error("uid {uid} may not use the agent of uid {owner}")]
+    Foreign {
+        /// The caller.
+        uid: u32,
+        /// Whose agent it is.
+        owner: u32,
+    },
+    /// The body is not said to be what it must be.
+    #[error("the body must be {expected}")]
+    MediaType {
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// The body is too long.
+    #[error("the body is over the limit of {limit} bytes")]
+    TooLarge {
+        /// How long it may be.
+        limit: usize,
+    },
+    /// The request cannot be understood.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Something cannot be done yet.
+    #[error("{message}")]
+    NotYet {
+        /// What, and what can be done instead.
+        message: String,
+    },
+    /// The agent does not have the source of a run.
+    #[error("the agent's store has no snapshot {snapshot}")]
+    NoSnapshot {
+        /// The snapshot.
+        snapshot: Digest,
+    },
+    /// A run has no such file.
+    #[error("run {run} has no file {path:?}")]
+    NoFile {
+        /// The run.
+        run: String,
+        /// The path.
+        path: String,
+    },
+    /// The records said no.
+    #[error(transparent)]
+    Records(#[from] StoreError),
+    /// The environments said no.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The object store or a directory said no.
+    #[error("cannot {action}")]
+    Internal {
+        /// What was being done.
+        action: &'static str,
+        /// Why it did not work.
+        source: anyhow::Error,
+    },
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid { message } => Self::Invalid { message },
+            Refused::NotYet { message } => Self::NotYet { message },
+            Refused::NoSnapshot { snapshot } => Self::NoSnapshot { snapshot },
+            Refused::Objects(error) => Self::internal("look for the snapshot")(error),
+            Refused::Directory(error) => Self::internal("prepare the run directory")(error),
+            Refused::Records(error) => Self::Records(error),
+        }
+    }
+}
+
+impl From<RemovalError> for ApiError {
+    fn from(error: RemovalError) -> Self {
+        match error {
+            RemovalError::Records(error) => Self::Records(error),
+            RemovalError::Directory(error) => Self::internal("remove the run directory")(error),
+        }
+    }
+}
+
+impl ApiError {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into() }
+    }
+
+    /// Says what was being done when something failed.
+    pub(super) fn internal<E: Into<anyhow::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Internal { action, source: source.into() }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute { .. } | Self::NoFile { .. } => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Foreign { .. } => StatusCode::FORBIDDEN,
+            Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Invalid { .. } | Self::NotYet { .. } => StatusCode::BAD_REQUEST,
+            Self::NoSnapshot { .. } => StatusCode::CONFLICT,
+            Self::Records(error) => match error {
+                StoreError::NoSuchRun { .. } => StatusCode::NOT_FOUND,
+                StoreError::Ambiguous { .. }
+                | StoreError::Denied(_)
+                | StoreError::NotEnded { .. }
+                | StoreError::KeyReused { .. } => StatusCode::CONFLICT,
+                error if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+            Self::Environment(error) => environment_status(error),
+            Self::Internal { source, .. } if is_disk_full(source) => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
+            Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoRoute { .. } => "no_route",
+            Self::Method { .. } => "method_not_allowed",
+            Self::Foreign { .. } => "foreign_user",
+            Self::MediaType { .. } => "unsupported_media_type",
+            Self::TooLarge { .. } => "body_too_large",
+            Self::Invalid { .. } => "invalid_request",
+            Self::NotYet { .. } => "not_yet",
+            Self::NoSnapshot { .. } => "snapshot_missing",
+            Self::NoFile { .. } => "file_not_found",
+            Self::Records(error) => match error {
+                StoreError::NoSuchRun { .. } => "run_not_found",
+                StoreError::Ambiguous { .. } => "ambiguous_run",
+                StoreError::Denied(TransitionDenied::Ended { .. }) => "run_ended",
+                StoreError::Denied(TransitionDenied::OutOfOrder { .. }) => "out_of_order",
+                StoreError::NotEnded { .. } => "run_not_ended",
+                StoreError::KeyReused { .. } => "idempotency_key_reused",
+                error if error.is_full() => "disk_full",
+                _ => "records_failed",
+            },
+            Self::Environment(EnvironmentError::NotFound { .. }) => "environment_not_found",
+            Self::Environment(EnvironmentError::Ambiguous { .. }) => "ambiguous_environment",
+            Self::Environment(EnvironmentError::InUse { .. }) => "environment_in_use",
+            Self::Environment(_) => "environment_failed",
+            Self::Internal { source, .. } if is_disk_full(source) => "disk_full",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Foreign { .. } => {
+                Some("unset TRAINYARD_SOCKET and TRAINYARD_HOME to use an agent of your own".into())
+            }
+            Self::NoSnapshot { .. } => {
+                Some("send its objects first: POST /v1/transfers/pack".into())
+            }
+            Self::NoRoute { .. } | Self::Method { .. } => {
+                Some("GET /openapi.json lists what there is".into())
+            }
+            Self::Environment(error) => error.hint(),
+            Self::Records(error) if !error.is_full() => error.hint().map(str::to_owned),
+            error if error.status() == StatusCode::INSUFFICIENT_STORAGE => {
+                Some("`trainyard gc` frees what nothing refers to".into())
+            }
+            _ => None,
+        }
+    }
+
+    fn message(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text += &format!(": {cause}");
+            source = cause.source();
+        }
+        text
+    }
+}
+
+fn environment_status(error: &EnvironmentError) -> StatusCode {
+    match error {
+        EnvironmentError::NotFound { .. } => StatusCode::NOT_FOUND,
+        EnvironmentError::Ambiguous { .. } | EnvironmentError::InUse { .. } => StatusCode::CONFLICT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn is_disk_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+    })
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            error!(code = self.code(), message = self.message(), "A request failed.");
+        }
+        let candidates = match &self {
+            Self::Records(StoreError::Ambiguous { candidates, .. }) => candidates.clone(),
+            _ => Vec::new(),
+        };
+        let error = ProblemDetail {
+            code: self.code().to_owned(),
+            message: self.message(),
+            hint: self.hint(),
+            candidates,
+        };
+        (status, Json(Problem { error })).into_response()
+    }
+}

@@ -1,0 +1,230 @@
+//! Following a run: status, build log, log and end, as server-sent events.
+//!
+//! A follower costs a task and a few buffers. It is not sent more than it takes: the next piece
+//! is read from the log when there is room for it, however far behind the follower is.
+
+mod events;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use runner::log_reader::StreamFilter;
+use runner::run_id::RunId;
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info_span};
+use utoipa::IntoParams;
+
+use super::error::ApiError;
+use super::routes::logs;
+use super::wire::problem::Problem;
+use crate::agent::Agent;
+use crate::run::status::RunStatus;
+use crate::task;
+
+use events::Pieces;
+
+/// Pieces that may wait for the follower.
+const ROOM: usize = 2;
+
+/// A follower hears something at least this often, or knows that the line is dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How long after the last output a script counts as talkative, and how often its log is then
+/// looked at, and otherwise.
+///
+/// To look is one `fstat`, and only while someone follows. The kernel's notifications would save
+/// that, but cost one of the 128 queues a user has by default for each, shared with every
+/// editor, and are not there at all on some file systems.
+const TALKATIVE: Duration = Duration::from_secs(1);
+const OFTEN: Duration = Duration::from_millis(2);
+const SELDOM: Duration = Duration::from_millis(20);
+
+/// What to follow.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[into_params(rename_all = "camelCase")]
+pub(super) struct FollowQuery {
+    /// From which byte of the log on. Default: the header `Last-Event-ID`, else 0.
+    offset: Option<u64>,
+    /// From which byte of the build log on. Default: 0.
+    #[serde(default)]
+    build_offset: u64,
+    /// `stdout`, `stderr` or `all`, the default.
+    stream: Option<String>,
+}
+
+/// Follows a run to its end: server-sent events `status`, `build`, `log` and `end`.
+///
+/// Waits for a run that is queued. A stream that ends without `end` was broken: follow again from
+/// the last `nextOffset`, which is also the id of each `log` event.
+#[utoipa::path(get, path = "/v1/runs/{ref}/follow", operation_id = "followRun", tag = "runs",
+    params(("ref" = String, Path, description = "Which run."), FollowQuery),
+    responses(
+        (status = 200, description = "The events.", body = String,
+            content_type = "text/event-stream"),
+        (status = 404, description = "There is no such run.", body = Problem),
+    ))]
+pub(super) async fn follow(
+    State(agent): State<Arc<Agent>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+    query: Result<Query<FollowQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    let filter = logs::stream(query.stream.as_deref())?;
+    let run = agent.store.resolve(&reference).await?;
+    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let offset = query.offset.or(resumed).unwrap_or(0);
+    let (sender, receiver) = mpsc::channel(ROOM);
+    let span = info_span!("follow", %run);
+    let follower = Follower::new(agent, run, sender, filter, (offset, query.build_offset));
+    let following = task::spawn(span, async move {
+        if let Err(gone) = follower.follow().await {
+            debug!(?gone, "A follower left before the end.");
+        }
+    });
+    // The task ends with the body, so with the connection.
+    let pieces = futures_util::stream::unfold(
+        (receiver, following),
+        |(mut receiver, following)| async move {
+            let piece: Bytes = receiver.recv().await?;
+            Some((Ok::<_, std::convert::Infallible>(piece), (receiver, following)))
+        },
+    );
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+/// Why following ended before the run did.
+#[derive(Debug)]
+enum Gone {
+    /// The follower went, or the agent stops.
+    Away,
+    /// Something cannot be read.
+    Broken(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Gone {
+    fn from(error: E) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+struct Follower {
+    agent: Arc<Agent>,
+    run: RunId,
+    to: mpsc::Sender<Bytes>,
+    pieces: Pieces,
+    /// When something last came from the script, or the run last moved on.
+    stirred: Instant,
+    /// When the follower was last sent something.
+    heard: Instant,
+}
+
+impl Follower {
+    fn new(
+        agent: Arc<Agent>,
+        run: RunId,
+        to: mpsc::Sender<Bytes>,
+        filter: StreamFilter,
+        (offset, build_offset): (u64, u64),
+    ) -> Self {
+        let directory = agent.workspace.run_directory(&run);
+        let pieces = Pieces::new(directory, filter, offset, build_offset);
+        let now = Instant::now();
+        Self { agent, run, to, pieces, stirred: now, heard: now }
+    }
+
+    async fn follow(mut self) -> Result<(), Gone> {
+        let mut told = None;
+        let mut watched = self.agent.live.watch(&self.run);
+        loop {
+            // The status is read before the logs: an ended run's logs are whole.
+            let status = self.status(&mut watched).await?;
+            let position = self.agent.scheduler.position(&self.run);
+            // What was written before the run moved on comes before the news that it did.
+            self.send_logs().await?;
+            if told != Some((status, position)) {
+                self.send(events::status(status, position)).await?;
+                told = Some((status, position));
+                self.stirred = Instant::now();
+            }
+            if status.is_ended() {
+                let run = self.agent.document(&self.run).await?;
+                return self.send(events::end(run)).await;
+            }
+            self.wait(status, &mut watched).await?;
+        }
+    }
+
+    async fn status(
+        &self,
+        watched: &mut Option<watch::Receiver<RunStatus>>,
+    ) -> Result<RunStatus, Gone> {
+        match watched {
+            Some(watched) => Ok(*watched.borrow_and_update()),
+            // Over before anyone watched.
+            None => Ok(self.agent.store.row(&self.run).await?.status),
+        }
+    }
+
+    /// Sends all there is of the logs.
+    async fn send_logs(&mut self) -> Result<(), Gone> {
+        while self.pieces.has_more()? {
+            let mut pieces = self.pieces.clone();
+            let read = task::blocking(move || pieces.next().map(|piece| (pieces, piece))).await?;
+            let (pieces, piece) = read;
+            self.pieces = pieces;
+            let Some(piece) = piece else { return Ok(()) };
+            self.stirred = Instant::now();
+            self.send(piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, piece: Bytes) -> Result<(), Gone> {
+        self.heard = Instant::now();
+        tokio::select! {
+            sent = self.to.send(piece) => sent.map_err(|_| Gone::Away),
+            () = self.agent.stop.asked() => Err(Gone::Away),
+        }
+    }
+
+    /// Waits until there may be something new.
+    async fn wait(
+        &mut self,
+        status: RunStatus,
+        watched: &mut Option<watch::Receiver<RunStatus>>,
+    ) -> Result<(), Gone> {
+        let writes = !matches!(status, RunStatus::NotStarted | RunStatus::Queued);
+        let look = match self.stirred.elapsed() < TALKATIVE {
+            _ if !writes => Duration::from_secs(1),
+            true => OFTEN,
+            false => SELDOM,
+        };
+        let moved = async {
+            match watched {
+                // Gone with the end of the run, of which it tells first.
+                Some(watched) => drop(watched.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = moved => {}
+            () = tokio::time::sleep(look) => {}
+            () = self.to.closed() => return Err(Gone::Away),
+            () = self.agent.stop.asked() => return Err(Gone::Away),
+        }
+        if self.heard.elapsed() > KEEP_ALIVE {
+            self.send(Bytes::from_static(b":\n\n")).await?;
+        }
+        Ok(())
+    }
+}

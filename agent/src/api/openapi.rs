@@ -1,0 +1,75 @@
+//! The OpenAPI document, made from the routes themselves.
+
+use std::sync::Arc;
+
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::routes::{agent, environments, files, gc, logs, runs, transfers};
+use super::{follow, wire};
+use crate::agent::Agent;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Trainyard agent",
+        description = "The API of a Trainyard agent, on its unix socket. Only the agent's own user and root are answered. A body must say its Content-Type. An answer that is not a success is a `Problem`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(
+        wire::problem::Problem,
+        wire::follow::StatusEvent,
+        wire::follow::BuildEvent,
+        wire::follow::LogEvent,
+        wire::follow::EndEvent,
+    ))
+)]
+struct ApiDocument;
+
+/// Returns the routes, each with its part of the document.
+pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
+    OpenApiRouter::with_openapi(ApiDocument::openapi())
+        .routes(routes!(agent::status))
+        .routes(routes!(agent::stop))
+        .routes(routes!(agent::openapi))
+        .routes(routes!(runs::list, runs::submit))
+        .routes(routes!(runs::show, runs::remove))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(logs::logs))
+        .routes(routes!(follow::follow))
+        .routes(routes!(files::file))
+        .routes(routes!(files::events))
+        .routes(routes!(transfers::missing))
+        .routes(routes!(transfers::pack))
+        .routes(routes!(transfers::finish))
+        .routes(routes!(environments::list))
+        .routes(routes!(environments::show, environments::remove))
+        .routes(routes!(environments::log))
+        .routes(routes!(gc::gc))
+}
+
+/// Returns the document.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    router().split_for_parts().1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_held_to_the_routes() {
+        let document = document();
+
+        for (path, item) in &document.paths.paths {
+            let operations = [&item.get, &item.post, &item.delete, &item.put, &item.patch];
+            for operation in operations.into_iter().flatten() {
+                assert!(operation.summary.is_some(), "{path} has no summary");
+                let successes = operation.responses.responses.keys().filter(|k| k.starts_with('2'));
+                assert_eq!(successes.count(), 1, "{path} documents one success");
+            }
+        }
+        insta::assert_snapshot!("openapi", document.to_pretty_json().unwrap());
+    }
+}

@@ -1,0 +1,9 @@
+//! The routes, a file per subject.
+
+pub(super) mod agent;
+pub(super) mod environments;
+pub(super) mod files;
+pub(super) mod gc;
+pub(super) mod logs;
+pub(super) mod runs;
+pub(super) mod transfers;

@@ -1,0 +1,162 @@
+//! Runs: handing in, showing, ending, forgetting.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
+use jiff::Timestamp;
+use runner::cancel_request::{CancelRequest as Cancel, CancelledBy};
+use serde::Deserialize;
+use tracing::info;
+use utoipa::IntoParams;
+
+use super::super::body::Document;
+use super::super::error::ApiError;
+use super::super::server::Peer;
+use super::super::wire::problem::Problem;
+use super::super::wire::run::{CancelRequest, Run, RunSummary};
+use super::super::wire::submission::{SubmitRequest, Submitted};
+use crate::agent::Agent;
+use crate::run::status::RunStatus;
+use crate::run::submission;
+use crate::store::ListFilter;
+
+/// The longest idempotency key.
+const LONGEST_KEY: usize = 255;
+
+/// Which runs to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct ListQuery {
+    /// At most so many. Default: all.
+    limit: Option<u32>,
+    /// Only those of this experiment.
+    experiment: Option<String>,
+    /// Only those that stand there.
+    status: Option<String>,
+    /// Only those with this tag: `key` or `key=value`.
+    tag: Option<String>,
+}
+
+/// Lists runs, the latest first.
+#[utoipa::path(get, path = "/v1/runs", operation_id = "listRuns", tag = "runs", params(ListQuery),
+    responses(
+        (status = 200, description = "The runs.", body = Vec<RunSummary>),
+        (status = 400, description = "The query cannot be understood.", body = Problem),
+    ))]
+pub(in super::super) async fn list(
+    State(agent): State<Arc<Agent>>,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Vec<RunSummary>>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    let status = query.status.map(|name| named(&name)).transpose()?;
+    let tag = query.tag.map(|tag| match tag.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (tag, None),
+    });
+    let filter = ListFilter { limit: query.limit, experiment: query.experiment, status, tag };
+    let mut runs = agent.store.list(filter).await?;
+    if runs.iter().any(|run| run.status == RunStatus::Queued) {
+        let positions = agent.scheduler.positions();
+        for run in &mut runs {
+            run.position = positions.get(&run.run_id).copied();
+        }
+    }
+    Ok(Json(runs))
+}
+
+fn named(name: &str) -> Result<RunStatus, ApiError> {
+    let known = RunStatus::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(name));
+    known.ok_or_else(|| {
+        let names = RunStatus::ALL.map(RunStatus::name).join(", ");
+        ApiError::invalid(format!("{name:?} is no status; they are {names}"))
+    })
+}
+
+/// Hands in a run. It is on the disk when the answer comes.
+#[utoipa::path(post, path = "/v1/runs", operation_id = "submitRun", tag = "runs",
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "Handing in again under the same key makes no second run.")),
+    request_body = SubmitRequest,
+    responses(
+        (status = 201, description = "The run is accepted.", body = Submitted),
+        (status = 400, description = "The request cannot be understood.", body = Problem),
+        (status = 409, description = "The key stands for another submission, or the snapshot is not in the agent's store.", body = Problem),
+        (status = 413, description = "The body is too long.", body = Problem),
+        (status = 415, description = "The body is not said to be JSON.", body = Problem),
+        (status = 507, description = "The disk is full. Nothing was accepted.", body = Problem),
+    ))]
+pub(in super::super) async fn submit(
+    State(agent): State<Arc<Agent>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Document(request): Document<SubmitRequest>,
+) -> Result<(StatusCode, Json<Submitted>), ApiError> {
+    let key = match headers.get("idempotency-key").map(|key| key.to_str()) {
+        None => None,
+        Some(Ok(key)) if (1..=LONGEST_KEY).contains(&key.len()) => Some(key.to_owned()),
+        Some(_) => {
+            let message = format!("an Idempotency-Key is 1 to {LONGEST_KEY} ASCII characters");
+            return Err(ApiError::Invalid { message });
+        }
+    };
+    let submitted = submission::submit(&agent, peer.uid, key, request).await?;
+    Ok((StatusCode::CREATED, Json(submitted)))
+}
+
+/// Shows a run. `ref` is an id, the beginning of one, a display name, or `@` for the latest.
+#[utoipa::path(get, path = "/v1/runs/{ref}", operation_id = "showRun", tag = "runs",
+    params(("ref" = String, Path, description = "Which run.")),
+    responses(
+        (status = 200, description = "The run.", body = Run),
+        (status = 404, description = "There is no such run.", body = Problem),
+        (status = 409, description = "Several runs could be meant.", body = Problem),
+    ))]
+pub(in super::super) async fn show(
+    State(agent): State<Arc<Agent>>,
+    Path(reference): Path<String>,
+) -> Result<Json<Run>, ApiError> {
+    let run = agent.store.resolve(&reference).await?;
+    Ok(Json(agent.document(&run).await?))
+}
+
+/// Asks for a run to end. Answers with the run as it is then; it ends in its own time.
+#[utoipa::path(post, path = "/v1/runs/{ref}/cancel", operation_id = "cancelRun", tag = "runs",
+    params(("ref" = String, Path, description = "Which run.")),
+    request_body = CancelRequest,
+    responses(
+        (status = 200, description = "The run is to end.", body = Run),
+        (status = 404, description = "There is no such run.", body = Problem),
+        (status = 409, description = "It has ended, or several could be meant.", body = Problem),
+    ))]
+pub(in super::super) async fn cancel(
+    State(agent): State<Arc<Agent>>,
+    Extension(peer): Extension<Peer>,
+    Path(reference): Path<String>,
+    Document(request): Document<CancelRequest>,
+) -> Result<Json<Run>, ApiError> {
+    let run = agent.store.resolve(&reference).await?;
+    let user = nix::unistd::User::from_uid(peer.uid.into()).ok().flatten().map(|user| user.name);
+    let by = CancelledBy { uid: peer.uid, user };
+    info!(%run, uid = peer.uid, now = request.now, "Asked to end a run.");
+    agent.scheduler.cancel(run.clone(), Cancel::new(by, Timestamp::now(), request.now)).await?;
+    Ok(Json(agent.document(&run).await?))
+}
+
+/// Forgets an ended run: its records and its directory.
+#[utoipa::path(delete, path = "/v1/runs/{ref}", operation_id = "removeRun", tag = "runs",
+    params(("ref" = String, Path, description = "Which run.")),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 404, description = "There is no such run.", body = Problem),
+        (status = 409, description = "It has not ended, or several could be meant.", body = Problem),
+    ))]
+pub(in super::super) async fn remove(
+    State(agent): State<Arc<Agent>>,
+    Path(reference): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let run = agent.store.resolve(&reference).await?;
+    agent.forget(&run).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

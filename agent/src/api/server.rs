@@ -1,0 +1,125 @@
+//! The socket: who may come in, and how connections end.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{Method, Uri};
+use axum::response::IntoResponse;
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use snapshots::path_error::{IoContext, PathError};
+use tokio::net::{UnixListener, UnixStream};
+use tracing::{debug, info_span, warn};
+
+use super::error::ApiError;
+use super::openapi;
+use crate::agent::Agent;
+use crate::task;
+use crate::workspace::socket_address::SocketAddress;
+
+/// How long a request's head may take to arrive.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long answers that are being given may take once the agent is to stop.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Who is at the other end, as the system says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The user.
+    pub(crate) uid: u32,
+}
+
+impl Peer {
+    /// Says whether this peer may use the agent of `owner`: `owner` itself and root may.
+    fn may_use(self, owner: u32) -> bool {
+        self.uid == owner || self.uid == 0
+    }
+}
+
+/// Listens on the agent's socket. What an earlier agent left there is removed: the lock says
+/// that there is none now.
+pub(crate) fn bind(agent: &Agent) -> Result<UnixListener, PathError> {
+    let socket = agent.workspace.socket();
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.context("remove", socket)?,
+    }
+    let address = SocketAddress::of(socket)?;
+    let listener = UnixListener::bind(address.path()).context("listen on", socket)?;
+    let owner_only = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(socket, owner_only).context("protect", socket)?;
+    Ok(listener)
+}
+
+/// Answers on `listener` until the agent stops.
+pub(crate) async fn serve(agent: Arc<Agent>, listener: UnixListener) {
+    let graceful = GracefulShutdown::new();
+    let router = router(&agent);
+    let owner = rustix::process::geteuid().as_raw();
+    let asked = agent.stop.clone();
+    let mut stopping = std::pin::pin!(asked.asked());
+    loop {
+        let stream = tokio::select! {
+            () = &mut stopping => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, as a rule: those who are in will leave.
+                    warn!(%error, "Could not accept a connection.");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        connect(&graceful, &router, owner, stream);
+    }
+    drop(listener);
+    if tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err() {
+        debug!("Some answers were cut off.");
+    }
+}
+
+fn router(agent: &Arc<Agent>) -> Router {
+    let (router, _) = openapi::router().split_for_parts();
+    router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(Arc::clone(agent))
+}
+
+fn connect(graceful: &GracefulShutdown, router: &Router, owner: u32, stream: UnixStream) {
+    let peer = match stream.peer_cred() {
+        Ok(credentials) => Peer { uid: credentials.uid() },
+        Err(error) => return warn!(%error, "Could not learn who connected."),
+    };
+    let router = if peer.may_use(owner) {
+        router.clone().layer(Extension(peer))
+    } else {
+        warn!(uid = peer.uid, "Turned away someone else.");
+        Router::new().fallback(move || async move { ApiError::Foreign { uid: peer.uid, owner } })
+    };
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let answering = graceful.watch(connection);
+    // The connection owns itself: it ends with its peer, or when `graceful` says so.
+    task::spawn(info_span!("connection", uid = peer.uid), async move {
+        if let Err(error) = answering.await {
+            debug!(%error, "A connection broke.");
+        }
+    })
+    .detach();
+}
+
+async fn no_route(uri: Uri) -> ApiError {
+    ApiError::NoRoute { path: uri.path().to_owned() }
+}
+
+async fn no_method(method: Method, request: Request) -> impl IntoResponse {
+    ApiError::Method { path: request.uri().path().to_owned(), method: method.to_string() }
+}

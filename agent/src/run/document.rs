@@ -1,0 +1,29 @@
+//! A run as it is shown: what the records say, and what only the agent knows.
+
+use runner::run_id::RunId;
+
+use super::submission::PATCH_FILE;
+use crate::agent::Agent;
+use crate::api::wire::run::Run;
+use crate::store::StoreError;
+
+impl Agent {
+    /// Returns all that is known of `run`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run, or the records cannot be read.
+    pub(crate) async fn document(&self, run: &RunId) -> Result<Run, StoreError> {
+        let mut document = self.store.document(run).await?;
+        let directory = self.workspace.run_directory(run);
+        document.summary.position = self.scheduler.position(run);
+        document.run_directory = directory.path().to_string_lossy().into_owned();
+        let logs = ["user_logs/std_log.txt", "system_logs/environment_build.log", PATCH_FILE];
+        let mut log_files = logs.map(str::to_owned).to_vec();
+        log_files.retain(|name| directory.path().join(name).is_file());
+        let own = document.output_files.iter().filter(|file| file.path.starts_with("logs/"));
+        log_files.extend(own.map(|file| file.path.clone()));
+        document.log_files = log_files;
+        Ok(document)
+    }
+}

@@ -1,0 +1,139 @@
+//! Drives one run from its place in the queue to its end.
+//!
+//! The phases are types that consume one another, so that none can be left out or come twice:
+//!
+//! ```text
+//! Admitted ── prepare ──▶ Prepared ── start ──▶ Started ── follow ──▶ Over ── finish
+//!     │                       │
+//!     └───────────────────────┴──▶ NeverStarted ── finish
+//! ```
+//!
+//! Each step is written down before it is made, and every step can be made again: whatever
+//! moment the agent ends at, [`crate::recovery`] finds the phase to go on from.
+
+mod ending;
+mod following;
+mod preparing;
+mod starting;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use runner::cancel_request::CancelRequest;
+use runner::exit_record::{ExitReason, ExitRecord};
+use runner::run_directory::RunDirectory;
+use runner::run_id::RunId;
+use tokio::sync::watch;
+
+use crate::agent::Agent;
+use crate::store::{RunRow, StoreError};
+
+use ending::Over;
+use following::Started;
+use preparing::Admitted;
+use starting::Prepared;
+
+/// Where to take a run up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// It was just given a place.
+    FromTheStart,
+    /// It is prepared, and its supervisor may or may not have been started.
+    Launch,
+    /// Its supervisor was started; whatever became of it since will show.
+    Follow,
+    /// It was asked to end before its supervisor was started.
+    Cancelled,
+}
+
+/// What the phases of a run share.
+struct Context {
+    agent: Arc<Agent>,
+    row: RunRow,
+    directory: RunDirectory,
+    cancel: watch::Receiver<Option<CancelRequest>>,
+}
+
+/// A run that ends without a script.
+struct NeverStarted {
+    context: Context,
+    exit: ExitRecord,
+}
+
+/// Drives `run` to its end.
+///
+/// # Errors
+///
+/// The records cannot be read or the agent stops. The run is where it was.
+pub(crate) async fn drive(
+    agent: Arc<Agent>,
+    run: RunId,
+    begin: Begin,
+    cancel: watch::Receiver<Option<CancelRequest>>,
+) -> Result<(), StoreError> {
+    let row = agent.store.row(&run).await?;
+    let directory = agent.workspace.run_directory(&run);
+    let context = Context { agent, row, directory, cancel };
+    let over = match begin {
+        Begin::FromTheStart => from_the_start(context).await,
+        Begin::Launch => launch(Prepared::again(context).await).await,
+        Begin::Follow => Ok(Started::again(context).follow().await?),
+        Begin::Cancelled => Err(Stopped::cancelled(context)),
+    };
+    match over {
+        Ok(over) => over.finish().await,
+        Err(Stopped::Never(never)) => never.finish().await,
+        Err(Stopped::Records(error)) => Err(error),
+    }
+}
+
+/// Why a phase did not lead to the next.
+enum Stopped {
+    /// The run ends here.
+    Never(Box<NeverStarted>),
+    /// The records cannot be changed.
+    Records(StoreError),
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::Records(error)
+    }
+}
+
+impl Stopped {
+    fn never(context: Context, reason: ExitReason, message: impl Into<String>) -> Self {
+        let exit = ExitRecord::new(reason, message, Timestamp::now());
+        Self::Never(Box::new(NeverStarted { context, exit }))
+    }
+
+    fn cancelled(context: Context) -> Self {
+        let by = context.cancelled_by();
+        let mut exit = ExitRecord::new(
+            ExitReason::Cancelled,
+            "cancelled before the script started",
+            Timestamp::now(),
+        );
+        exit.cancelled_by = by;
+        Self::Never(Box::new(NeverStarted { context, exit }))
+    }
+}
+
+impl Context {
+    fn is_cancelled(&self) -> bool {
+        self.cancel.borrow().is_some()
+    }
+
+    fn cancelled_by(&self) -> Option<runner::cancel_request::CancelledBy> {
+        let asked = self.cancel.borrow();
+        asked.as_ref().or(self.row.cancel.as_ref()).map(|request| request.by.clone())
+    }
+}
+
+async fn from_the_start(context: Context) -> Result<Over, Stopped> {
+    launch(Admitted::new(context).prepare().await).await
+}
+
+async fn launch(prepared: Result<Prepared, Stopped>) -> Result<Over, Stopped> {
+    Ok(prepared?.start().await?.follow().await?)
+}

@@ -1,0 +1,156 @@
+//! Ending: what the run left is collected, and how it ended is recorded.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runner::exit_record::{ExitReason, ExitRecord};
+use runner::outputs::{self, OutputLimits, Outputs};
+use snapshots::digest::Digest;
+use snapshots::store::local::LocalStore;
+use snapshots::tree::{EntryKind, Tree};
+use tracing::debug;
+
+use super::preparing::chain;
+use super::{Context, NeverStarted};
+use crate::metrics::Collector;
+use crate::run::status::{Ending, RunEvent};
+use crate::store::{Change, Facts, StoreError};
+use crate::task::{self, Task};
+
+/// A run's end waits so long for the list of packages. It is there by then, or comes later.
+const PACKAGES_WAIT: Duration = Duration::from_millis(250);
+
+/// After that the list is given up.
+const PACKAGES_LONGEST: Duration = Duration::from_secs(10);
+
+/// A run whose script is over.
+pub(super) struct Over {
+    context: Context,
+    exit: ExitRecord,
+    metrics: Collector,
+    packages: Task<()>,
+}
+
+impl Over {
+    pub(super) fn new(
+        context: Context,
+        exit: ExitRecord,
+        metrics: Collector,
+        packages: Task<()>,
+    ) -> Self {
+        Self { context, exit, metrics, packages }
+    }
+
+    /// Collects what is left to collect and records the end.
+    pub(super) async fn finish(self) -> Result<(), StoreError> {
+        let Self { context, exit, mut metrics, packages } = self;
+        let agent = Arc::clone(&context.agent);
+        let facts = Facts { started: exit.started_time_utc, ..Facts::default() };
+        let change = Change::now(RunEvent::ScriptEnded).with(facts);
+        match agent.record(&context.row.id, change).await {
+            // Denied: an agent before this one got as far, and no farther.
+            Ok(_) | Err(StoreError::Denied(_)) => {}
+            Err(error) => return Err(error),
+        }
+        metrics.drain().await;
+        let collected = collect(&context).await;
+        let mut packages = std::pin::pin!(packages.join());
+        if tokio::time::timeout(PACKAGES_WAIT, &mut packages).await.is_err() {
+            debug!("The list of packages is not there yet.");
+        }
+        let mut warnings = collected.notes;
+        warnings.extend(metrics.note());
+        let facts = Facts {
+            exit: Some(exit.clone()),
+            outputs: collected.files,
+            warnings,
+            ..Facts::default()
+        };
+        let event = RunEvent::Collected(ending(exit.reason));
+        let change = Change { event, at: exit.ended_time_utc, facts };
+        agent.record(&context.row.id, change).await?;
+        // The list comes when it comes; the run's place is kept for a little of that.
+        tokio::time::timeout(PACKAGES_LONGEST, &mut packages).await.ok();
+        Ok(())
+    }
+}
+
+impl NeverStarted {
+    /// Records the end of a run that had no script.
+    pub(super) async fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        let Self { context, mut exit } = *self;
+        let facts = |exit| Facts { exit: Some(exit), ..Facts::default() };
+        let change = |exit| Change::now(RunEvent::NeverStarted).with(facts(exit));
+        // A request to end that came while something failed wins, as the status shows.
+        if context.is_cancelled() && exit.reason != ExitReason::Cancelled {
+            exit.reason = ExitReason::Cancelled;
+            exit.cancelled_by = context.cancelled_by();
+        }
+        // The secrets of a run that is over are nobody's business any more.
+        std::fs::remove_file(context.directory.secrets_json()).ok();
+        match context.agent.record(&context.row.id, change(exit)).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::Denied(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn ending(reason: ExitReason) -> Ending {
+    match reason {
+        ExitReason::Completed => Ending::Well,
+        ExitReason::Cancelled => Ending::Cancelled,
+        _ => Ending::Badly,
+    }
+}
+
+async fn collect(context: &Context) -> Outputs {
+    let directory = context.directory.clone();
+    let objects = context.agent.objects.clone();
+    let root = context.row.request.snapshot_id;
+    task::blocking(move || {
+        let snapshot = SnapshotFiles::new(objects, root);
+        let in_snapshot = |path: &[u8]| snapshot.digest(path);
+        outputs::collect(&directory, &OutputLimits::default(), &in_snapshot).unwrap_or_else(
+            |error| Outputs {
+                files: Vec::new(),
+                notes: vec![format!("what the run left could not be listed: {}", chain(&error))],
+            },
+        )
+    })
+    .await
+}
+
+/// Looks up files of a snapshot by path. Reads each directory once.
+struct SnapshotFiles {
+    objects: LocalStore,
+    root: Digest,
+    trees: std::cell::RefCell<HashMap<Digest, Option<Tree>>>,
+}
+
+impl SnapshotFiles {
+    fn new(objects: LocalStore, root: Digest) -> Self {
+        Self { objects, root, trees: std::cell::RefCell::default() }
+    }
+
+    fn digest(&self, path: &[u8]) -> Option<Digest> {
+        let mut at = self.root;
+        let mut names = path.split(|byte| *byte == b'/').peekable();
+        while let Some(name) = names.next() {
+            match (self.entry(&at, name)?, names.peek()) {
+                (EntryKind::File { digest, .. }, None) => return Some(digest),
+                (EntryKind::Directory { digest }, Some(_)) => at = digest,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    fn entry(&self, tree: &Digest, name: &[u8]) -> Option<EntryKind> {
+        let mut trees = self.trees.borrow_mut();
+        // A tree that cannot be read has no files: then all that the run left counts as its own.
+        let tree = trees.entry(*tree).or_insert_with(|| self.objects.read_tree(tree).ok());
+        tree.as_ref()?.get(name).map(|entry| entry.kind.clone())
+    }
+}

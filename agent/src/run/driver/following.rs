@@ -1,0 +1,156 @@
+//! Following: metrics are picked up and requests to end are handed on, until it is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use images::cache::EnvironmentLease;
+use jiff::Timestamp;
+use runner::cancel_request::CancelRequest;
+use runner::compute_target::{SupervisorState, TargetError};
+use runner::exit_record::{ExitReason, ExitRecord};
+use tracing::{error, info_span, warn};
+
+use super::Context;
+use super::ending::Over;
+use crate::metrics::Collector;
+use crate::store::StoreError;
+use crate::task::{self, Task};
+
+/// How long one wait for the supervisor's end lasts. A thread is held meanwhile, and this is the
+/// longest it outlives an agent that stops.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// How often metrics are picked up while the run is on.
+const METRICS_EVERY: Duration = Duration::from_secs(1);
+
+/// A run whose supervisor was started.
+pub(super) struct Started {
+    context: Context,
+    lease: Option<EnvironmentLease>,
+}
+
+/// Keeps the environment of a run that an earlier agent started. Without it the run goes on; it
+/// is in use all the same.
+pub(super) async fn lease(context: &Context) -> Option<EnvironmentLease> {
+    let key = context.row.environment.as_ref()?.key.clone()?;
+    let cache = context.agent.environments.clone();
+    match task::blocking(move || cache.lease(&key)).await {
+        Ok(lease) => Some(lease),
+        Err(error) => {
+            warn!(%error, "Could not keep the environment of a run.");
+            None
+        }
+    }
+}
+
+impl Started {
+    pub(super) fn new(context: Context, lease: Option<EnvironmentLease>) -> Self {
+        Self { context, lease }
+    }
+
+    /// Takes up a run that an earlier agent started.
+    pub(super) fn again(context: Context) -> Self {
+        Self { context, lease: None }
+    }
+
+    /// Waits for the run's end, whatever it is.
+    pub(super) async fn follow(mut self) -> Result<Over, StoreError> {
+        if self.lease.is_none() {
+            self.lease = lease(&self.context).await;
+        }
+        let mut metrics =
+            Collector::resume(&self.context.agent, &self.context.row.id, &self.context.directory)
+                .await?;
+        let packages = packages(&self.context);
+        let asked = self.context.cancel.borrow_and_update().clone();
+        if let Some(request) = asked {
+            self.hand_on(request).await;
+        }
+        let mut ticks = tokio::time::interval(METRICS_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let waiting = wait(&self.context);
+        tokio::pin!(waiting);
+        let exit = loop {
+            tokio::select! {
+                exit = &mut waiting => break exit,
+                Ok(()) = self.context.cancel.changed() => {
+                    let asked = self.context.cancel.borrow_and_update().clone();
+                    if let Some(request) = asked {
+                        hand_on(&self.context, request).await;
+                    }
+                }
+                _ = ticks.tick() => metrics.advance().await,
+            }
+        };
+        Ok(Over::new(self.context, exit, metrics, packages))
+    }
+
+    async fn hand_on(&self, request: CancelRequest) {
+        hand_on(&self.context, request).await;
+    }
+}
+
+/// Leaves the request to end where the supervisor sees it, however long that takes.
+async fn hand_on(context: &Context, request: CancelRequest) {
+    loop {
+        let (target, directory) = (Arc::clone(&context.agent.target), context.directory.clone());
+        let request = request.clone();
+        match task::blocking(move || target.cancel(&directory, &request)).await {
+            Ok(()) => return,
+            Err(error) => error!(%error, "Could not hand on the request to end; trying again."),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Waits until the supervisor is gone and returns why the run is over.
+fn wait(context: &Context) -> impl Future<Output = ExitRecord> + 'static {
+    let (target, directory) = (Arc::clone(&context.agent.target), context.directory.clone());
+    async move {
+        loop {
+            let (waiting, at) = (Arc::clone(&target), directory.clone());
+            let state = task::blocking(move || match waiting.wait(&at, WAIT)? {
+                SupervisorState::Ended(exit) => Ok(Some(exit)),
+                SupervisorState::Running(_) => Ok(None),
+                SupervisorState::Lost(_) => waiting.settle(&at).map(Some),
+                // It was started, and its directory knows nothing of it.
+                SupervisorState::NotStarted if !at.launch_json().exists() => {
+                    let message = "the run directory is gone";
+                    Ok(Some(ExitRecord::new(ExitReason::AgentFault, message, Timestamp::now())))
+                }
+                SupervisorState::NotStarted => waiting.settle(&at).map(Some),
+            })
+            .await;
+            match state {
+                Ok(Some(exit)) => return exit,
+                Ok(None) => {}
+                Err(TargetError::StillSupervised { .. }) => {}
+                Err(error) => {
+                    error!(%error, "Could not ask how the run stands; trying again.");
+                    tokio::time::sleep(WAIT).await;
+                }
+            }
+        }
+    }
+}
+
+/// Asks what is installed beside the run's Python, off the way to the script's first line.
+fn packages(context: &Context) -> Task<()> {
+    let agent = Arc::clone(&context.agent);
+    let run = context.row.id.clone();
+    let environment = context.row.environment.clone();
+    task::spawn(info_span!("packages", %run), async move {
+        let Some(environment) = environment else { return };
+        let asking = Arc::clone(&agent);
+        let packages = task::blocking(move || {
+            asking.packages.of(&environment.interpreter, &environment.prefix)
+        });
+        let kept = match packages.await {
+            Ok(packages) => agent.store.set_packages(&run, packages.to_vec()).await,
+            Err(error) => return warn!(%error, "Could not list the packages of a run's Python."),
+        };
+        if let Err(error) = kept {
+            warn!(%error, "Could not keep the list of packages.");
+        }
+    })
+}

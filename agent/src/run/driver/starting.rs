@@ -1,0 +1,98 @@
+//! Starting: the intent is on the disk before the supervisor is started.
+
+use std::sync::Arc;
+
+use images::cache::EnvironmentLease;
+use images::environment::PreparedEnvironment;
+use runner::compute_target::TargetError;
+use runner::exit_record::ExitReason;
+use tracing::{debug, warn};
+
+use super::following::Started;
+use super::preparing::chain;
+use super::{Context, Stopped};
+use crate::run::status::RunEvent;
+use crate::run::workplace;
+use crate::store::{Change, Facts, StoreError};
+use crate::task;
+
+/// A run that has all it needs to be started.
+pub(super) struct Prepared {
+    context: Context,
+    lease: Option<EnvironmentLease>,
+    /// What to write down first. `None` when an earlier agent has.
+    intent: Option<Intent>,
+}
+
+struct Intent {
+    environment: PreparedEnvironment,
+    warnings: Vec<String>,
+}
+
+impl Prepared {
+    pub(super) fn new(
+        context: Context,
+        environment: PreparedEnvironment,
+        lease: Option<EnvironmentLease>,
+        warnings: Vec<String>,
+    ) -> Self {
+        Self { context, lease, intent: Some(Intent { environment, warnings }) }
+    }
+
+    /// Takes up a run whose start was written down by an agent that then went away.
+    pub(super) async fn again(context: Context) -> Result<Self, Stopped> {
+        let lease = super::following::lease(&context).await;
+        Ok(Self { context, lease, intent: None })
+    }
+
+    /// Starts the supervisor. It is the supervisor that sees to it that a run starts once, so
+    /// that this may be done again after the agent was away.
+    pub(super) async fn start(self) -> Result<Started, Stopped> {
+        let Self { mut context, lease, intent } = self;
+        if let Some(Intent { environment, warnings }) = intent {
+            let agent = &context.agent;
+            let launch = workplace::launch(
+                &context.row,
+                &context.directory,
+                &environment,
+                &agent.script_user,
+            );
+            let (directory, row) = (context.directory.clone(), context.row.clone());
+            let written =
+                task::blocking(move || workplace::write_launch(&directory, &row, &launch)).await;
+            if let Err(error) = written {
+                return Err(Stopped::never(context, ExitReason::AgentFault, chain(&error)));
+            }
+            context.row.environment = Some(environment.clone());
+            let facts = Facts { environment: Some(environment), warnings, ..Facts::default() };
+            let change = Change::now(RunEvent::LaunchIntended).with(facts);
+            match agent.record(&context.row.id, change).await {
+                Ok(_) => {}
+                Err(StoreError::Denied(_)) => return Err(Stopped::cancelled(context)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let (target, directory) = (Arc::clone(&context.agent.target), context.directory.clone());
+        let begun = std::time::Instant::now();
+        let started = task::blocking(move || target.start(&directory)).await;
+        debug!(elapsed_us = begun.elapsed().as_micros(), "Started the supervisor.");
+        match started {
+            Ok(_) => {}
+            Err(TargetError::AlreadyStarted { .. }) => {
+                warn!("The run had a supervisor already; following that one.");
+            }
+            Err(error) if context.is_cancelled() => {
+                debug!(%error, "The supervisor was not started, and need not be.");
+                return Err(Stopped::cancelled(context));
+            }
+            Err(error) => {
+                return Err(Stopped::never(context, ExitReason::CannotStart, chain(&error)));
+            }
+        }
+        match context.agent.record(&context.row.id, Change::now(RunEvent::ScriptStarted)).await {
+            // Denied: an earlier agent recorded it, or it is over; following shows.
+            Ok(_) | Err(StoreError::Denied(_)) => Ok(Started::new(context, lease)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A run's source, laid out where the script will work.
+
+use std::io;
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+use runner::run_directory::RunDirectory;
+use snapshots::digest::Digest;
+use snapshots::materialize::{MaterializeError, materialize};
+use snapshots::path_error::{IoContext, PathError};
+use snapshots::store::local::LocalStore;
+
+/// Why a run's source cannot be laid out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// The store has it not, or not whole.
+    #[error("cannot lay out snapshot {snapshot}")]
+    Snapshot {
+        /// The snapshot.
+        snapshot: Digest,
+        /// Why.
+        source: MaterializeError,
+    },
+    /// The source has something else where the script leaves its files.
+    #[error("the source has {name:?}, which is not a directory; runs leave their files there")]
+    NotADirectory {
+        /// `outputs` or `logs`.
+        name: &'static str,
+    },
+    /// The file system said no.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// Lays `snapshot` out in `work/` of `directory`, with `outputs/` and `logs/`. What an earlier
+/// try left there goes first. Returns what the user should know.
+pub(crate) fn lay_out(
+    store: &LocalStore,
+    snapshot: &Digest,
+    directory: &RunDirectory,
+) -> Result<Vec<String>, SourceError> {
+    let work = directory.work();
+    match std::fs::remove_dir_all(&work) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.context("remove", &work)?,
+    }
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    materialize(store, snapshot, &work, threads)
+        .map_err(|source| SourceError::Snapshot { snapshot: *snapshot, source })?;
+    let mut warnings = Vec::new();
+    for (name, path) in [("outputs", directory.outputs()), ("logs", directory.logs())] {
+        match std::fs::create_dir(&path) {
+            Ok(()) => continue,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => Err(error).context("create", &path)?,
+        }
+        if !path.symlink_metadata().context("examine", &path)?.is_dir() {
+            return Err(SourceError::NotADirectory { name });
+        }
+        if std::fs::read_dir(&path).context("list", &path)?.next().is_some() {
+            warnings.push(format!(
+                "the source has files in {name}/; unchanged ones do not count as this run's own"
+            ));
+        }
+    }
+    Ok(warnings)
+}
