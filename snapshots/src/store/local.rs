@@ -42,7 +42,9 @@ mod lease;
 mod pack;
 mod pack_index;
 mod packs;
+mod reach;
 mod records;
+mod removal;
 mod writer;
 
 use std::collections::HashSet;
@@ -54,6 +56,8 @@ use std::sync::Arc;
 pub use lease::Lease;
 pub(crate) use pack::{Pack, decode};
 pub(crate) use pack_index::Location;
+pub(crate) use reach::Reach;
+pub(crate) use removal::LargeObject;
 pub use writer::{StoreWriter, Written};
 
 use self::damage::Damage;
@@ -249,8 +253,26 @@ impl LocalStore {
         self.inner.packs.find(digest)
     }
 
+    /// Opens a large object for reading, with its length. Whoever reads it checks the digest.
+    pub(crate) fn open_large(&self, digest: &Digest) -> Result<(u64, fs::File), StoreError> {
+        let path = self.inner.large.path(digest);
+        match fs::File::open(&path) {
+            Ok(file) => Ok((file.metadata().context("read", &path)?.len(), file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::Missing { digest: *digest })
+            }
+            Err(error) => Ok(Err(error).context("open", &path)?),
+        }
+    }
+
+    /// Returns whether any object is known to be damaged.
+    pub(crate) fn has_damage(&self) -> Result<bool, StoreError> {
+        self.inner.damage.refresh()?;
+        Ok(!self.inner.damage.is_empty())
+    }
+
     /// Looks for what other processes have added or removed.
-    fn refresh(&self) -> Result<(), StoreError> {
+    pub(crate) fn refresh(&self) -> Result<(), StoreError> {
         self.inner.packs.refresh()?;
         self.inner.damage.refresh()
     }

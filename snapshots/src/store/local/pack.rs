@@ -49,7 +49,9 @@ impl Pack {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Ok(Err(error).context("read", &path)?),
         };
-        write_index(&index, directory, temporary, name)?;
+        if let Err(error) = write_index(&index, directory, temporary, name) {
+            tracing::warn!(pack = name, %error, "Could not keep the rebuilt index.");
+        }
         Ok(Some(Self { name: name.to_owned(), path, index }))
     }
 
@@ -59,6 +61,21 @@ impl Pack {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns the length of the file.
+    pub(crate) fn length(&self) -> u64 {
+        self.index.pack_length()
+    }
+
+    /// Returns every object with its place, by ascending digest.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Digest, Location)> {
+        self.index.iter()
+    }
+
+    /// Returns whether the pack has the object.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.index.find(digest).is_some()
     }
 
     pub(super) fn index(&self) -> &PackIndex {

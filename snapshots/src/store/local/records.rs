@@ -75,7 +75,7 @@ impl LocalStore {
         }
     }
 
-    pub(super) fn record_path(&self, id: &Digest) -> PathBuf {
+    pub(crate) fn record_path(&self, id: &Digest) -> PathBuf {
         self.inner.directory.join("snapshots").join(format!("{id}.json"))
     }
 }

@@ -80,6 +80,16 @@ impl StoreWriter {
         if !self.wants(digest)? {
             return Ok(false);
         }
+        self.keep(digest, bytes)?;
+        Ok(true)
+    }
+
+    /// Stores another copy of an object that the store has, for clean-up to remove the first.
+    pub(crate) fn put_again(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        self.keep(digest, bytes)
+    }
+
+    fn keep(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
         let temporary = &self.store.inner.temporary;
         match u32::try_from(bytes.len()) {
             Ok(length) if u64::from(length) < LARGE_OBJECT_BYTES => {
@@ -96,7 +106,7 @@ impl StoreWriter {
             }
         }
         self.written += Written { objects: 1, bytes: bytes.len() as u64 };
-        Ok(true)
+        Ok(())
     }
 
     /// Stores what `from` gives, of any length, without holding it in memory; returns its digest,

@@ -1,0 +1,96 @@
+//! Writing packs.
+
+use std::io::{self, Read, Write};
+
+use super::{Encoding, EntryHeader, MAGIC, end_marker};
+use crate::digest::Digest;
+
+/// The level of compression: the fastest.
+const LEVEL: i32 = 1;
+
+/// Writes objects, one after the other, to a stream.
+pub struct ArchiveWriter<W> {
+    out: W,
+    objects: u64,
+}
+
+impl<W: Write> ArchiveWriter<W> {
+    /// Starts a pack.
+    ///
+    /// # Errors
+    ///
+    /// What `out` answers.
+    pub fn new(mut out: W) -> io::Result<Self> {
+        out.write_all(MAGIC)?;
+        Ok(Self { out, objects: 0 })
+    }
+
+    /// Adds an object. It is kept as it is when compression gains nothing, or so much that a
+    /// reader would take it for an attack.
+    ///
+    /// # Errors
+    ///
+    /// What the stream answers.
+    pub fn add(&mut self, digest: Digest, bytes: &[u8], encoding: Encoding) -> io::Result<()> {
+        let compressed = match encoding {
+            Encoding::Plain => None,
+            Encoding::Zstd => Some(zstd::bulk::compress(bytes, LEVEL)?),
+        };
+        let length = bytes.len() as u64;
+        let pays = |stored: &Vec<u8>| {
+            stored.len() < bytes.len() && !super::reader::is_suspicious(length, stored.len() as u64)
+        };
+        let (encoding, stored) = match compressed.as_ref().filter(|stored| pays(stored)) {
+            Some(stored) => (Encoding::Zstd, stored.as_slice()),
+            None => (Encoding::Plain, bytes),
+        };
+        self.head(EntryHeader { encoding, digest, length, stored: stored.len() as u64 })?;
+        self.out.write_all(stored)
+    }
+
+    /// Adds an object of exactly `length` bytes from a stream, as it is.
+    ///
+    /// # Errors
+    ///
+    /// What either stream answers, or [`io::ErrorKind::UnexpectedEof`] when `from` is shorter.
+    pub fn add_stream(
+        &mut self,
+        digest: Digest,
+        length: u64,
+        from: &mut dyn Read,
+    ) -> io::Result<()> {
+        self.start_stream(digest, length)?;
+        match io::copy(&mut from.take(length), &mut self.out)? {
+            copied if copied == length => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Ends the pack and gives the stream back.
+    ///
+    /// # Errors
+    ///
+    /// What the stream answers.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.end()?;
+        Ok(self.out)
+    }
+
+    /// Writes the header of an object whose bytes the caller writes as they are.
+    pub(crate) fn start_stream(&mut self, digest: Digest, length: u64) -> io::Result<()> {
+        self.head(EntryHeader { encoding: Encoding::Plain, digest, length, stored: length })
+    }
+
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        self.out.write_all(&end_marker(self.objects))
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    fn head(&mut self, header: EntryHeader) -> io::Result<()> {
+        self.objects += 1;
+        self.out.write_all(&header.encode())
+    }
+}

@@ -1,0 +1,86 @@
+//! A pack that is made while it is read, so that none is ever held or written.
+
+use std::io::{self, Read};
+
+use super::Progress;
+use super::plan::Wanted;
+use crate::archive::{ArchiveWriter, Encoding};
+use crate::store::LARGE_OBJECT_BYTES;
+use crate::store::local::LocalStore;
+
+/// How much is made ahead of the reader.
+const AHEAD_BYTES: usize = 256 << 10;
+
+pub(super) struct PackStream<'a> {
+    store: &'a LocalStore,
+    rest: std::slice::Iter<'a, Wanted>,
+    progress: &'a dyn Progress,
+    pack: ArchiveWriter<Vec<u8>>,
+    /// How much of the pack's buffer was read.
+    at: usize,
+    large: Option<Box<dyn Read + 'a>>,
+    ended: bool,
+}
+
+impl<'a> PackStream<'a> {
+    pub(super) fn new(
+        store: &'a LocalStore,
+        wanted: &'a [Wanted],
+        progress: &'a dyn Progress,
+    ) -> Self {
+        let pack = ArchiveWriter::new(Vec::new()).expect("a vector takes every byte");
+        Self { store, rest: wanted.iter(), progress, pack, at: 0, large: None, ended: false }
+    }
+
+    /// Puts the next objects into the buffer, which is empty.
+    fn refill(&mut self) -> io::Result<()> {
+        self.pack.stream().clear();
+        self.at = 0;
+        while self.pack.stream().len() < AHEAD_BYTES && self.large.is_none() && !self.ended {
+            let Some(object) = self.rest.next() else {
+                self.ended = true;
+                return self.pack.end();
+            };
+            if object.length < LARGE_OBJECT_BYTES {
+                let bytes = self.store.read(&object.digest).map_err(io::Error::other)?;
+                self.pack.add(object.digest, &bytes, Encoding::Plain)?;
+            } else {
+                let (length, file) =
+                    self.store.open_large(&object.digest).map_err(io::Error::other)?;
+                self.pack.start_stream(object.digest, length)?;
+                self.large = Some(Box::new(file));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for PackStream<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let ready = &self.pack.stream()[self.at..];
+            if !ready.is_empty() {
+                let length = ready.len().min(out.len());
+                out[..length].copy_from_slice(&ready[..length]);
+                self.at += length;
+                self.progress.sent(length as u64);
+                return Ok(length);
+            }
+            if let Some(large) = &mut self.large {
+                let length = large.read(out)?;
+                if length > 0 {
+                    self.progress.sent(length as u64);
+                    return Ok(length);
+                }
+                self.large = None;
+            }
+            if self.ended {
+                return Ok(0);
+            }
+            self.refill()?;
+        }
+    }
+}
