@@ -1,15 +1,29 @@
-//! A supervisor without the rest of the product: `supervise supervise RUN_DIR`. The tests of
-//! this crate start it as the agent starts its own program.
+//! A supervisor without the rest of the product, for the tests of this crate.
+//!
+//! `supervise supervise RUN_DIR` is what the agent starts of its own program; `supervise start
+//! RUN_DIR` is an agent that starts a supervisor and is killed on the spot.
 
 use std::env;
 use std::path::Path;
 use std::process::ExitCode;
+
+use runner::compute_target::ComputeTarget as _;
+use runner::compute_target::local::LocalTarget;
+use runner::run_directory::RunDirectory;
+use rustix::process::{Signal, getpid, kill_process};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     match arguments.as_slice() {
         [command, directory] if command == "supervise" => {
             runner::supervisor::supervise(Path::new(directory))
+        }
+        [command, directory] if command == "start" => {
+            let target = LocalTarget::new(env::current_exe().expect("this program has a path"));
+            let started = target.start(&RunDirectory::new(directory));
+            started.expect("the supervisor starts");
+            let _never_returns = kill_process(getpid(), Signal::KILL);
+            ExitCode::FAILURE
         }
         _ => {
             eprintln!("usage: supervise supervise RUN_DIR");

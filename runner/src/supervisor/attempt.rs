@@ -18,7 +18,7 @@ use crate::launch::{LAUNCH_VERSION, Launch};
 use crate::process_identity::{ProcessIdentity, ProcessStat};
 use crate::run_directory::RunDirectory;
 use crate::supervisor::claim::SupervisorRecord;
-use crate::supervisor::event_loop::{EventLoop, Limits, Outcome, watch_for_cancel};
+use crate::supervisor::event_loop::{EventLoop, Limits, Outcome, Watches};
 use crate::supervisor::events::{Event, EventLog};
 use crate::supervisor::log_writer::LogWriter;
 use crate::supervisor::masker::Masker;
@@ -132,7 +132,7 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     let path = run.launch_json();
     let launch: Launch = durable_file::read_json(&path)?.ok_or(NotStarted::NoLaunch { path })?;
     let limits = limits(&launch)?;
-    let cancel_watch = watch_for_cancel(run);
+    let watches = Watches::open(run)?;
     if let Some(request) = CancelRequest::read(run)? {
         return Err(NotStarted::Cancelled { request });
     }
@@ -143,19 +143,19 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     let script = match script(run, &launch, &secrets, &temporary).and_then(|s| Ok(s.start()?)) {
         Ok(script) => script,
         Err(error) => {
-            temporary.close()?;
+            if let Err(error) = temporary.close() {
+                complain(&error);
+            }
             return Err(error);
         }
     };
     let started = Timestamp::now();
-    let stat = ProcessStat::read(script.pid)?;
+    let stat = ProcessStat::read(script.pid).ok().flatten();
     let start_time = stat.map_or(0, |stat| stat.start_time);
     events.say(Event::Started { pid: script.pid, start_time });
 
     let both = (&mut log, &mut *events);
-    let outcome = EventLoop::new(run, script, cancel_watch, both, limits)
-        .context("read signals in", run.path())?
-        .run()?;
+    let outcome = EventLoop::new(run, script, watches, both, limits).run();
 
     let facts = Facts {
         status: outcome.status,

@@ -1,6 +1,5 @@
 //! The one loop of a supervisor: output, signals, cancel requests and deadlines, one thread.
 
-use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use nix::sys::signal::{SigSet, Signal as Signals};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
-use snapshots::path_error::PathError;
+use snapshots::path_error::{IoContext as _, PathError};
 
 use crate::cancel_request::CancelRequest;
 use crate::log_index::Stream;
@@ -57,8 +56,7 @@ pub(crate) struct EventLoop<'a> {
     run: &'a RunDirectory,
     script: i32,
     streams: [(Stream, Option<OwnedFd>); 2],
-    signals: SignalFd,
-    cancel_watch: Option<Inotify>,
+    watches: Watches,
     log: &'a mut LogWriter,
     events: &'a mut EventLog,
     reaper: Reaper,
@@ -74,29 +72,45 @@ pub(crate) fn handled_signals() -> SigSet {
     [Signals::SIGCHLD, Signals::SIGTERM, Signals::SIGINT, Signals::SIGHUP].into_iter().collect()
 }
 
-/// Watches the run directory for a cancel request; `None` when no watch is to be had.
-pub(crate) fn watch_for_cancel(run: &RunDirectory) -> Option<Inotify> {
+/// What wakes the loop besides output. Opened before the script is started, since what can fail
+/// must fail while there is nothing to end.
+#[derive(Debug)]
+pub(crate) struct Watches {
+    signals: SignalFd,
+    /// `None` when the user has no watch left: the loop then looks now and again.
+    cancel: Option<Inotify>,
+}
+
+impl Watches {
+    /// Watches for signals, and the directory of `run` for a cancel request.
+    pub(crate) fn open(run: &RunDirectory) -> Result<Self, PathError> {
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let signals = SignalFd::with_flags(&handled_signals(), flags)
+            .context("read the signals of", "/proc/self")?;
+        Ok(Self { signals, cancel: watch_for_cancel(run) })
+    }
+}
+
+fn watch_for_cancel(run: &RunDirectory) -> Option<Inotify> {
     let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok()?;
     watch.add_watch(run.path(), AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE).ok()?;
     Some(watch)
 }
 
 impl<'a> EventLoop<'a> {
-    /// Takes over `script`. `cancel_watch` was made before the last look for a request.
+    /// Takes over `script`. `watches` were opened before the last look for a cancel request.
     pub(crate) fn new(
         run: &'a RunDirectory,
         script: RunningScript,
-        cancel_watch: Option<Inotify>,
+        watches: Watches,
         (log, events): (&'a mut LogWriter, &'a mut EventLog),
         limits: Limits,
-    ) -> io::Result<Self> {
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Self {
+    ) -> Self {
+        Self {
             run,
             script: script.pid,
             streams: [(Stream::Stdout, Some(script.stdout)), (Stream::Stderr, Some(script.stderr))],
-            signals: SignalFd::with_flags(&handled_signals(), flags)?,
-            cancel_watch,
+            watches,
             log,
             events,
             reaper: Reaper::new(script.pid),
@@ -105,12 +119,12 @@ impl<'a> EventLoop<'a> {
             limits,
             pace: Pace::default(),
             buffer: vec![0; BUFFER_BYTES],
-        })
+        }
     }
 
     /// Runs until the script is over, no process of it is left and its output is in the log.
-    pub(crate) fn run(mut self) -> Result<Outcome, PathError> {
-        while !self.is_over()? {
+    pub(crate) fn run(mut self) -> Outcome {
+        while !self.is_over() {
             self.wait();
             self.read_signals();
             self.read_cancel_request();
@@ -123,36 +137,37 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Says whether nothing is left to wait for: what remains is killed next.
-    fn is_over(&mut self) -> Result<bool, PathError> {
+    fn is_over(&mut self) -> bool {
         match &self.phase {
-            Phase::Running => Ok(self.reaper.status.is_some()),
+            Phase::Running => self.reaper.status.is_some(),
             Phase::Asked { kill_at, .. } if Instant::now() >= *kill_at => {
                 if self.reaper.status.is_none() && !self.limits.grace.is_zero() {
                     let seconds = self.limits.grace.as_secs_f64();
                     self.events.say(Event::GraceOver { seconds });
                 }
-                Ok(true)
+                true
             }
             // A shell ends at once on TERM; the program it started may still be saving its work.
-            Phase::Asked { .. } => Ok(self.reaper.status.is_some() && !self.group_lives()?),
+            Phase::Asked { .. } => self.reaper.status.is_some() && !self.group_lives(),
         }
     }
 
-    fn group_lives(&self) -> Result<bool, PathError> {
+    /// Says whether any process of the script's group may still be at work.
+    fn group_lives(&self) -> bool {
         let me = rustix::process::getpid().as_raw_nonzero().get();
-        let below = process_tree::descendants(me)?;
-        Ok(below.iter().any(|process| process.group == self.script))
+        process_tree::descendants(me)
+            .map_or(true, |below| below.iter().any(|process| process.group == self.script))
     }
 
     fn wait(&self) {
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(4);
         let open = self.streams.iter().filter_map(|(_, fd)| fd.as_ref().map(OwnedFd::as_fd));
-        let others = self.cancel_watch.iter().map(Inotify::as_fd);
+        let others = self.watches.cancel.iter().map(Inotify::as_fd);
         fds.extend(
             open.chain(others)
                 .map(|fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
         );
-        fds.push(PollFd::new(&self.signals, PollFlags::IN));
+        fds.push(PollFd::new(&self.watches.signals, PollFlags::IN));
         let timeout = self.timeout().map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
@@ -169,12 +184,12 @@ impl<'a> EventLoop<'a> {
             Phase::Asked { kill_at, .. } => Some(*kill_at),
         };
         let left = deadline.map(|at| at.saturating_duration_since(now));
-        let look_again = self.cancel_watch.is_none().then_some(LOOK_AGAIN);
+        let look_again = self.watches.cancel.is_none().then_some(LOOK_AGAIN);
         left.into_iter().chain(look_again).min()
     }
 
     fn read_signals(&mut self) {
-        while let Ok(Some(info)) = self.signals.read_signal() {
+        while let Ok(Some(info)) = self.watches.signals.read_signal() {
             let signal = info.ssi_signo.cast_signed();
             if let Ok(Signals::SIGTERM | Signals::SIGINT) = Signals::try_from(signal) {
                 let uid = info.ssi_uid;
@@ -186,7 +201,7 @@ impl<'a> EventLoop<'a> {
     }
 
     fn read_cancel_request(&mut self) {
-        if let Some(watch) = &self.cancel_watch
+        if let Some(watch) = &self.watches.cancel
             && watch.read_events().is_err()
         {
             return;
@@ -276,9 +291,9 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Kills what is left, then empties the pipes: nobody can write into them any more.
-    fn end_tree(mut self) -> Result<Outcome, PathError> {
+    fn end_tree(mut self) -> Outcome {
         let script_was_over = self.reaper.status;
-        let end = process_tree::end_descendants(&mut self.reaper)?;
+        let end = process_tree::end_descendants(&mut self.reaper);
         while self.drain() {}
         for (stream, pipe) in &mut self.streams {
             // Still open: in the hands of a process that does not descend from us.
@@ -302,7 +317,7 @@ impl<'a> EventLoop<'a> {
             Phase::Running => None,
             Phase::Asked { ending, .. } => Some(ending),
         };
-        Ok(Outcome { status, ending, leftovers })
+        Outcome { status, ending, leftovers }
     }
 }
 

@@ -61,7 +61,7 @@ fn finish(
     guard: &ProcessIdentity,
     status: ScriptStatus,
 ) -> Result<(), PathError> {
-    let end = process_tree::end_descendants(&mut Reaper::new(0))?;
+    let end = process_tree::end_descendants(&mut Reaper::new(0));
     if ExitRecord::read(run)?.is_some() {
         return Ok(());
     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open, pidfd_send_signal, wait,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process, pidfd_open,
+    pidfd_send_signal, wait,
 };
 use snapshots::path_error::{IoContext as _, PathError};
 
@@ -79,8 +80,9 @@ impl Reaper {
 /// Kills every descendant of this process and reaps them all.
 ///
 /// Each round first stops all it finds, so that nothing can fork away from the kill that
-/// follows. Returns when no child is left, or only such that this user may not signal.
-pub(crate) fn end_descendants(reaper: &mut Reaper) -> Result<TreeEnd, PathError> {
+/// follows. Returns when no child is left, or only such that this user may not signal. A look at
+/// the processes that fails, as when a script has used up all files of the machine, is repeated.
+pub(crate) fn end_descendants(reaper: &mut Reaper) -> TreeEnd {
     let begun = Instant::now();
     let mut said = false;
     let mut killed = HashSet::new();
@@ -89,7 +91,7 @@ pub(crate) fn end_descendants(reaper: &mut Reaper) -> Result<TreeEnd, PathError>
     while reaper.reap() {
         let mut stopped = HashSet::new();
         for _ in 0..STOP_ROUNDS {
-            let found = descendants(this)?;
+            let found = descendants(this).unwrap_or_default();
             let new: Vec<_> =
                 found.into_iter().filter(|process| stopped.insert(key(process))).collect();
             if new.is_empty() {
@@ -100,7 +102,7 @@ pub(crate) fn end_descendants(reaper: &mut Reaper) -> Result<TreeEnd, PathError>
             }
         }
         let mut remaining = Vec::new();
-        let found = descendants(this)?;
+        let found = descendants(this).unwrap_or_default();
         for process in &found {
             match send(process, Signal::KILL) {
                 Sent::Done => drop(killed.insert(key(process))),
@@ -109,7 +111,7 @@ pub(crate) fn end_descendants(reaper: &mut Reaper) -> Result<TreeEnd, PathError>
             }
         }
         if !found.is_empty() && remaining.len() == found.len() {
-            return Ok(TreeEnd { killed: count(&killed), remaining });
+            return TreeEnd { killed: count(&killed), remaining };
         }
         if !said && begun.elapsed() > PATIENCE {
             said = true;
@@ -119,7 +121,7 @@ pub(crate) fn end_descendants(reaper: &mut Reaper) -> Result<TreeEnd, PathError>
         thread::sleep(nap);
         nap = (nap * 2).min(Duration::from_millis(50));
     }
-    Ok(TreeEnd { killed: count(&killed), remaining: Vec::new() })
+    TreeEnd { killed: count(&killed), remaining: Vec::new() }
 }
 
 fn key(process: &ProcessStat) -> (i32, u64) {
@@ -133,13 +135,22 @@ fn count(killed: &HashSet<(i32, u64)>) -> u32 {
 /// Sends `signal` to this very process, not to one that has its number now.
 pub(crate) fn send(process: &ProcessStat, signal: Signal) -> Sent {
     let Some(pid) = Pid::from_raw(process.pid) else { return Sent::Gone };
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Sent::Gone };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Some(pidfd),
+        Err(Errno::SRCH) => return Sent::Gone,
+        // Old kernels and some containers have none, and files may be used up.
+        Err(_) => None,
+    };
     // The descriptor holds on to whoever has the number now; is that the one that was meant?
     match ProcessStat::read(process.pid) {
         Ok(Some(now)) if now.start_time == process.start_time && !now.has_ended() => {}
         _ => return Sent::Gone,
     }
-    match pidfd_send_signal(pidfd, signal) {
+    let sent = match pidfd {
+        Some(pidfd) => pidfd_send_signal(pidfd, signal),
+        None => kill_process(pid, signal),
+    };
+    match sent {
         Ok(()) => Sent::Done,
         Err(Errno::PERM) => Sent::NotAllowed,
         Err(_) => Sent::Gone,

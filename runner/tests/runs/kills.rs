@@ -1,5 +1,6 @@
 //! Whoever kills whom: a run has one end, and no process of it stays.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -78,6 +79,19 @@ fn when_both_are_killed_the_run_is_lost_and_then_settled() {
     assert_eq!(record.reason, ExitReason::SupervisorKilled);
     assert_eq!(run.end(), record);
     assert_eq!(run.target.settle(&run.directory).unwrap(), record);
+}
+
+#[test]
+fn a_run_outlives_whoever_started_it() {
+    let run = TestRun::of("import time; time.sleep(0.3); print('done')");
+    run.write_launch();
+
+    let starter =
+        Command::new(supervise_program()).arg("start").arg(run.directory.path()).status().unwrap();
+
+    assert_eq!(starter.signal(), Some(9));
+    assert_eq!(run.end().reason, ExitReason::Completed);
+    assert_eq!(run.text(), "done\n");
 }
 
 #[test]
