@@ -10,4 +10,3 @@ mod openapi;
 mod routes;
 pub(crate) mod server;
 pub(crate) mod wire;
-

@@ -332,7 +332,7 @@ fn head(
     };
     let directory = match known {
         Some(known) if listing.from_index => known.directory,
-        _ if entered.settled && !listing.warned => entered.stamp,
+        _ if listing.lasting => entered.stamp,
         _ => Stamp::UNKNOWN,
     };
     let ignore_file = listing.ignore_file;

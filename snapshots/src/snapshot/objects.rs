@@ -1,6 +1,6 @@
 //! Where the objects of a snapshot go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
@@ -24,13 +24,16 @@ pub(super) trait Objects: Sync {
 /// Puts objects into a store, with as many writers as threads put at the same time.
 pub(super) struct StoredObjects<'a> {
     store: &'a LocalStore,
+    /// What was put by any thread, so that no two writers write the same.
+    put: Mutex<HashSet<Digest>>,
+    written: Mutex<Written>,
     /// Those that no thread uses now. Whoever needs one takes the last: few changes, one pack.
     idle: Mutex<Vec<StoreWriter>>,
 }
 
 impl<'a> StoredObjects<'a> {
     pub(super) fn new(store: &'a LocalStore) -> Self {
-        Self { store, idle: Mutex::default() }
+        Self { store, put: Mutex::default(), written: Mutex::default(), idle: Mutex::default() }
     }
 
     fn with_writer<T>(
@@ -47,33 +50,50 @@ impl<'a> StoredObjects<'a> {
         result
     }
 
-    /// Makes everything durable, all packs at the same time.
+    /// Returns whether an object is put for the first time. Whoever it is true for has to store
+    /// it, or nothing at all is committed.
+    fn first(&self, digest: Digest) -> bool {
+        self.put.lock().unwrap_or_else(PoisonError::into_inner).insert(digest)
+    }
+
+    fn count(&self, bytes: u64) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) +=
+            Written { objects: 1, bytes };
+    }
+
+    /// Makes everything durable, all packs at the same time; returns what the store did not have.
     pub(super) fn commit(self) -> Result<Written, StoreError> {
         let writers = self.idle.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut written = Written::default();
         std::thread::scope(|scope| {
             let commits: Vec<_> =
                 writers.into_iter().map(|writer| scope.spawn(|| writer.commit())).collect();
             for commit in commits {
                 match commit.join() {
-                    Ok(one) => written += one?,
+                    Ok(committed) => drop(committed?),
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-            Ok(written)
-        })
+            Ok::<(), StoreError>(())
+        })?;
+        Ok(self.written.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Objects for StoredObjects<'_> {
     fn blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        self.with_writer(|writer| writer.put(digest, bytes))?;
+        if self.first(digest) && self.with_writer(|writer| writer.put(digest, bytes))? {
+            self.count(bytes.len() as u64);
+        }
         Ok(digest)
     }
 
     fn large(&self, from: &mut dyn Read) -> Result<(Digest, u64), StoreError> {
-        let (digest, length, _) = self.with_writer(|writer| writer.put_large(from))?;
+        let (digest, length, new) = self.with_writer(|writer| writer.put_large(from))?;
+        // Two threads may have stored the same: it has one place, and counts once.
+        if self.first(digest) && new {
+            self.count(length);
+        }
         Ok((digest, length))
     }
 
@@ -82,7 +102,8 @@ impl Objects for StoredObjects<'_> {
     }
 
     fn has(&self, digest: &Digest) -> Result<bool, StoreError> {
-        self.with_writer(|writer| writer.has(digest))
+        let put = self.put.lock().unwrap_or_else(PoisonError::into_inner).contains(digest);
+        Ok(put || self.with_writer(|writer| writer.has(digest))?)
     }
 }
 

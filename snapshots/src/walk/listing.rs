@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::link::{Leads, leads};
 use super::place::{join, shown};
-use super::walker::{Entered, Rules, Walker, read_error};
+use super::walker::{Entered, Rules, Walker, keeps_times, read_error};
 use super::{base, place};
 use crate::digest::Hasher;
 use crate::index::block::{Block, KnownKind};
@@ -27,8 +27,10 @@ pub(crate) struct DirectoryListing {
     pub(crate) ignore_file: bool,
     /// The names are those that the index has.
     pub(crate) from_index: bool,
-    /// Something was left out with a warning, which has to be said again each time.
-    pub(crate) warned: bool,
+    /// The names are the same for as long as the directory's stamp and the rules are.
+    pub(crate) lasting: bool,
+    /// There was a warning, which has to be given again each time.
+    warned: bool,
 }
 
 /// One name.
@@ -100,7 +102,11 @@ impl Walker {
         buffers.typed.sort_unstable_by(|(a, _), (b, _)| names[a.clone()].cmp(&names[b.clone()]));
         let mut listing = DirectoryListing::new(names, rules, ignore_file, buffers.typed.len());
         listing.warned = warned;
-        self.resolve(entered, listing, buffers)
+        let mut listing = self.resolve(entered, listing, buffers)?;
+        listing.lasting = !listing.warned
+            && entered.settled
+            && rustix::fs::fstatfs(&entered.opened).is_ok_and(|system| keeps_times(&system));
+        Ok(listing)
     }
 
     /// Keeps the names that count; returns whether there was a warning about one.
@@ -248,7 +254,7 @@ impl Walker {
 impl DirectoryListing {
     fn new(names: Vec<u8>, rules: Rules, ignore_file: bool, count: usize) -> Self {
         let found = Vec::with_capacity(count);
-        Self { names, found, rules, ignore_file, from_index: false, warned: false }
+        Self { names, found, rules, ignore_file, from_index: false, lasting: false, warned: false }
     }
 }
 

@@ -56,8 +56,9 @@ pub(crate) struct Entered {
     pub(crate) opened: Arc<OpenDirectory>,
     /// As it was before its names were read.
     pub(crate) stamp: Stamp,
-    /// Names that come or go after `stamp` was taken surely change it.
-    pub(crate) settled: bool,
+    /// Names that come or go after `stamp` was taken surely change it, if the file system does
+    /// that at all.
+    pub(super) settled: bool,
     /// From the source, without slashes at its ends.
     pub(crate) path: Vec<u8>,
     /// The rules of the directory it is in; for the source its own.
@@ -230,14 +231,13 @@ fn followed_base(descriptor: &OwnedFd) -> Result<Base, Errno> {
 fn stamp(directory: impl AsFd) -> Result<(Stamp, bool), Errno> {
     let now = SystemTime::now();
     let stamp = Stamp::of(&rustix::fs::fstat(&directory)?);
-    let settled = stamp.is_settled(now) && keeps_times(&rustix::fs::fstatfs(&directory)?);
-    Ok((stamp, settled))
+    Ok((stamp, stamp.is_settled(now)))
 }
 
 /// Returns whether adding or removing a name surely changes the directory's times.
 ///
 /// Local file systems do that; some that speak to a server or run in user space do not.
-fn keeps_times(system: &StatFs) -> bool {
+pub(super) fn keeps_times(system: &StatFs) -> bool {
     /// From statfs(2).
     const LOCAL: [u32; 7] = [
         0xef53,      // ext2, ext3, ext4
