@@ -4,14 +4,14 @@
 //! are warnings, which tell early what will not go to Azure as it is; the hard limits keep a
 //! forgotten data directory from filling a disk.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fmt;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+mod secrets;
+mod sizes;
 
-/// How many directories a message about a limit lists.
-const LARGEST_SHOWN: usize = 10;
+use std::fmt;
+
+pub use self::secrets::looks_secret;
+pub use self::sizes::{Advice, Size, Sizes};
+use self::sizes::{By, Bytes};
 
 /// How large a snapshot may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,165 +93,6 @@ impl Limits {
     }
 }
 
-/// Bytes and files of one directory, with all that is below it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Size {
-    /// The sum of the files' lengths.
-    pub bytes: u64,
-    /// How many files and links there are.
-    pub files: u64,
-}
-
-/// What a limit looks at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
-    Bytes,
-    Files,
-}
-
-/// How much of a snapshot is where.
-#[derive(Clone, Debug)]
-pub struct Sizes {
-    total: Size,
-    directories: BTreeMap<Vec<u8>, Size>,
-    /// The name of the ignore file that the advice speaks of.
-    ignore_file: &'static str,
-}
-
-impl Sizes {
-    /// Starts with nothing; `ignore_file` is where the user would leave something out.
-    pub fn new(ignore_file: &'static str) -> Self {
-        Self { total: Size::default(), directories: BTreeMap::new(), ignore_file }
-    }
-
-    /// Takes sizes that were added up already: of the whole, and of each directory that matters
-    /// with all that is below it.
-    pub(crate) fn of_directories(
-        ignore_file: &'static str,
-        total: Size,
-        directories: BTreeMap<Vec<u8>, Size>,
-    ) -> Self {
-        Self { total, directories, ignore_file }
-    }
-
-    /// Counts one file in, with its path from the source.
-    pub fn add(&mut self, path: &[u8], bytes: u64) {
-        let count = |size: &mut Size| {
-            size.bytes = size.bytes.saturating_add(bytes);
-            size.files += 1;
-        };
-        count(&mut self.total);
-        for slash in memchr::memchr_iter(b'/', path) {
-            match self.directories.get_mut(&path[..slash]) {
-                Some(size) => count(size),
-                None => count(self.directories.entry(path[..slash].to_vec()).or_default()),
-            }
-        }
-    }
-
-    /// Returns the size of the whole snapshot.
-    pub fn total(&self) -> Size {
-        self.total
-    }
-
-    /// Returns the `count` directories with the most bytes, largest first.
-    ///
-    /// A directory that holds nearly all of its parent stands for both: to hear `a`, `a/b` and
-    /// `a/b/c` of the same files helps nobody.
-    pub fn largest(&self, count: usize) -> Vec<(PathBuf, Size)> {
-        self.ranked(By::Bytes, count)
-    }
-
-    fn ranked(&self, by: By, count: usize) -> Vec<(PathBuf, Size)> {
-        let amount = |size: &Size| if by == By::Bytes { size.bytes } else { size.files };
-        let mut ranked: Vec<_> = self
-            .directories
-            .iter()
-            .filter(|(path, size)| {
-                let inside = [path.as_slice(), b"/"].concat();
-                let below = self
-                    .directories
-                    .range(inside.clone()..)
-                    .take_while(|(inner, _)| inner.starts_with(&inside))
-                    .take(LARGEST_SHOWN * LARGEST_SHOWN);
-                let most = below.map(|(_, inner)| amount(inner)).max().unwrap_or(0);
-                most < amount(size) - amount(size) / 10
-            })
-            .collect();
-        // Equal ones keep the order of their names.
-        ranked.sort_by_key(|(_, size)| std::cmp::Reverse(amount(size)));
-        ranked
-            .into_iter()
-            .take(count)
-            .map(|(path, size)| (PathBuf::from(OsStr::from_bytes(path)), *size))
-            .collect()
-    }
-
-    fn advice(&self, by: By) -> Advice {
-        Advice { largest: self.ranked(by, LARGEST_SHOWN), ignore_file: self.ignore_file }
-    }
-}
-
-/// Where the bytes are, and how to leave them out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advice {
-    /// The largest directories.
-    pub largest: Vec<(PathBuf, Size)>,
-    /// Where to ignore them.
-    pub ignore_file: &'static str,
-}
-
-impl fmt::Display for Advice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, _)) = self.largest.first() else {
-            return write!(f, "the files are in the source directory itself");
-        };
-        write!(f, "the largest directories are:")?;
-        for (path, size) in &self.largest {
-            let bytes = Bytes(size.bytes).to_string();
-            write!(f, "\n  {bytes:>10} in {} files  {}/", size.files, shown(path))?;
-        }
-        let ignore_file = self.ignore_file;
-        write!(f, "\na line such as \"{}\" in {ignore_file} leaves one out", pattern_for(first))
-    }
-}
-
-/// Shows a path on one line, whatever is in it.
-fn shown(path: &Path) -> String {
-    path.to_string_lossy().replace(|c: char| c.is_control(), "?")
-}
-
-/// Writes the pattern that ignores the directory `path`.
-fn pattern_for(path: &Path) -> String {
-    let mut pattern = String::from("/");
-    for c in path.to_string_lossy().chars() {
-        match c {
-            '*' | '?' | '[' | '\\' => pattern.extend(['\\', c]),
-            // What cannot be written on one line is matched by a wildcard.
-            c if c.is_control() || c == char::REPLACEMENT_CHARACTER => pattern.push('*'),
-            c => pattern.push(c),
-        }
-    }
-    pattern + "/"
-}
-
-/// Writes a number of bytes for people.
-struct Bytes(u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-        if self.0 < 1024 {
-            return write!(f, "{} bytes", self.0);
-        }
-        // Tenths, rounded down, so that what is over a limit never reads as the limit exactly
-        // because of a float.
-        let power = (self.0.ilog2() / 10) as usize;
-        let tenths = (u128::from(self.0) * 10) >> (10 * power);
-        write!(f, "{}.{} {}", tenths / 10, tenths % 10, units[power - 1])
-    }
-}
-
 /// A snapshot that is larger than Azure ML would take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitWarning {
@@ -324,41 +165,6 @@ impl LimitError {
     pub fn hint(&self) -> &'static str {
         "ignore data and outputs, or raise the limit"
     }
-}
-
-/// Returns whether the file at `path`, relative to the source, looks like a secret by its name.
-///
-/// This raises a warning and no more: ignore rules are how a file is left out.
-pub fn looks_secret(path: &[u8]) -> bool {
-    let mut components = path.rsplit(|byte| *byte == b'/');
-    let name = components.next().unwrap_or_default().to_ascii_lowercase();
-    let in_secret_directory = components.any(|directory| {
-        [".aws", ".azure", ".ssh", ".gnupg", ".kube", ".docker"]
-            .iter()
-            .any(|secret| directory == secret.as_bytes())
-    });
-    in_secret_directory || secret_name(&name)
-}
-
-fn secret_name(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 9] = [
-        b".env",
-        b".netrc",
-        b"_netrc",
-        b".pgpass",
-        b".git-credentials",
-        b".pypirc",
-        b".npmrc",
-        b"credentials.json",
-        b"kaggle.json",
-    ];
-    const ENDS: [&[u8]; 6] = [b".pem", b".key", b".p12", b".pfx", b".kdbx", b".ppk"];
-    // Templates are made to be shared.
-    const SHARED: [&[u8]; 4] = [b".example", b".sample", b".template", b".dist"];
-    // A public key has an extension, and so have tables called `id_map.csv`.
-    let private_key = name.starts_with(b"id_") && !name.contains(&b'.');
-    let dot_env = name.starts_with(b".env.") && !SHARED.iter().any(|end| name.ends_with(end));
-    NAMES.contains(&name) || private_key || dot_env || ENDS.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
@@ -446,48 +252,5 @@ mod tests {
     fn files_at_the_top_are_said_to_be_there() {
         let error = check(Limits::default(), &[("x", 21 << 30)]).unwrap_err();
         insta::assert_snapshot!(error, @"the snapshot would be 21.0 GiB, over the limit of 20.0 GiB; the files are in the source directory itself");
-    }
-
-    #[test]
-    fn bytes_are_written_for_people() {
-        let shown: Vec<String> = [0, 1023, 1024, 1536, 300 << 20, 20 << 30, u64::MAX]
-            .map(|n| Bytes(n).to_string())
-            .into();
-        insta::assert_snapshot!(shown.join(", "), @"0 bytes, 1023 bytes, 1.0 KiB, 1.5 KiB, 300.0 MiB, 20.0 GiB, 15.9 EiB");
-    }
-
-    #[test]
-    fn secrets_are_told_by_their_names() {
-        let secret = [
-            ".env",
-            "app/.env",
-            ".env.production",
-            "id_rsa",
-            "keys/ID_ED25519",
-            "server.pem",
-            "x.key",
-            ".aws/credentials",
-            "a/.azure/azureProfile.json",
-            ".ssh/config",
-            ".netrc",
-        ];
-        for path in secret {
-            assert!(looks_secret(path.as_bytes()), "{path}");
-        }
-        let plain = [
-            "env",
-            ".env.example",
-            "id_rsa.pub",
-            "id_map.csv",
-            "pem",
-            "train.py",
-            "aws/credentials",
-            "keys.py",
-            "valid_rsa",
-            "",
-        ];
-        for path in plain {
-            assert!(!looks_secret(path.as_bytes()), "{path}");
-        }
     }
 }

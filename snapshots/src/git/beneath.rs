@@ -78,3 +78,43 @@ fn read_entry(directory: &OwnedFd, name: &OsStr, limit: usize) -> io::Result<Con
         _ => Ok(Content::Nothing),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn only_what_lies_beneath_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::write(directory.path().join("secret"), "SECRET").unwrap();
+        fs::write(root.join("sub/file"), "text").unwrap();
+        std::os::unix::fs::symlink("..", root.join("up")).unwrap();
+        std::os::unix::fs::symlink("../secret", root.join("link")).unwrap();
+        nix::unistd::mkfifo(&root.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let read = |path: &[u8], limit| super::read(&root, path, limit).unwrap();
+
+        let file = Content::File { executable: false, bytes: b"text".to_vec() };
+        assert_eq!(read(b"sub/file", 4), file);
+        assert_eq!(read(b"sub/file", 3), Content::TooLong);
+        assert_eq!(read(b"link", 9), Content::Link(b"../secret".to_vec()));
+        let nothing: [&[u8]; 9] = [
+            b"up/secret",
+            b"../secret",
+            b"sub/../../secret",
+            b"/etc/passwd",
+            b"",
+            b"sub",
+            b"pipe",
+            b"missing/x",
+            b"sub/file/x",
+        ];
+        for path in nothing {
+            assert_eq!(read(path, 9), Content::Nothing, "{}", path.escape_ascii());
+        }
+        assert!(super::read(&root, &[b'x'; 300], 9).is_err(), "a name too long");
+    }
+}

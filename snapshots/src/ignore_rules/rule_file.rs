@@ -125,22 +125,48 @@ fn extension(name: &[u8]) -> Option<&[u8]> {
 
 /// Finds all patterns with the same literal. Sorted rather than hashed: nobody can make it slow.
 #[derive(Debug)]
-struct Lookup(Vec<(Box<[u8]>, u32)>);
+struct Lookup {
+    entries: Vec<(Box<[u8]>, u32)>,
+    /// A bit for each [`mark`] that an entry has. Most names that are asked for have none.
+    marks: Box<[u64]>,
+}
 
 impl Lookup {
     fn new(mut entries: Vec<(Box<[u8]>, u32)>) -> Self {
         entries.sort_unstable();
-        Self(entries)
+        let words =
+            if entries.is_empty() { 0 } else { (entries.len() / 8 + 1).next_power_of_two() };
+        let mut marks = vec![0u64; words].into_boxed_slice();
+        for (literal, _) in &entries {
+            let (word, bit) = mark(literal, words);
+            marks[word] |= bit;
+        }
+        Self { entries, marks }
     }
 
     /// Returns the highest number that is listed under `key` and `applies`.
     fn last(&self, key: &[u8], applies: impl Fn(u32) -> bool) -> Option<u32> {
-        let end = self.0.partition_point(|(listed, _)| **listed <= *key);
-        self.0[..end]
+        if self.marks.is_empty() {
+            return None;
+        }
+        let (word, bit) = mark(key, self.marks.len());
+        if self.marks[word] & bit == 0 {
+            return None;
+        }
+        let end = self.entries.partition_point(|(listed, _)| **listed <= *key);
+        self.entries[..end]
             .iter()
             .rev()
             .take_while(|(listed, _)| **listed == *key)
             .map(|(_, index)| *index)
             .find(|index| applies(*index))
     }
+}
+
+/// Returns a word and a bit in it that tell texts of another length or with other ends apart.
+fn mark(text: &[u8], words: usize) -> (usize, u64) {
+    let at = |index: usize| usize::from(*text.get(index).unwrap_or(&0));
+    let (last, middle) = (at(text.len().wrapping_sub(1)), at(text.len() / 2));
+    let mixed = text.len() + at(0) * 5 + at(1) * 31 + middle * 131 + last * 521;
+    (mixed / 64 % words, 1 << (mixed % 64))
 }

@@ -37,6 +37,12 @@ fn cases(default: usize) -> usize {
     }
 }
 
+/// Makes a directory in memory where there is one: thousands of small files are waiting for a disk
+/// most of the time.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
@@ -154,7 +160,7 @@ fn assert_none(wrong: &[String]) {
 
 #[test]
 fn every_path_is_decided_by_the_rule_that_git_names() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let forest = forest(directory.path(), cases(2000), Extent::Directories);
     let prefix = |name: &Path| [name.as_os_str().as_bytes(), b"/"].concat();
     let asked: Vec<Vec<u8>> = forest
@@ -218,7 +224,7 @@ fn every_class_holds_the_bytes_that_it_holds_for_git() {
         "[!a]",
         "[\\]-a]",
     ];
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     git::init(directory.path());
     let names: Vec<Vec<u8>> =
         (1..=255).filter(|byte| *byte != b'/').map(|byte| vec![b'x', byte]).collect();
@@ -248,7 +254,7 @@ fn rules_from_above_the_source_and_from_info_exclude_count() {
     let mut numbers = Numbers(seed());
     let (mut wrong, mut compared) = (Vec::new(), 0);
     for _ in 0..cases(2000) / 20 {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let root = directory.path();
         git::init(root);
         let tree = RandomTree::new(&mut numbers);
@@ -297,7 +303,7 @@ fn relative(file: &[u8], source: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_walk_lists_the_files_that_git_lists() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let forest = forest(directory.path(), cases(2000) / 4, Extent::All);
     let options = SnapshotOptions::default();
 
