@@ -1,6 +1,13 @@
 //! `trainyard doctor`: what works on this machine, and what to install.
 
-use super::{Context, Failure, Outcome};
+mod checks;
+
+use anstyle::{AnsiColor, Style};
+
+use super::context::SCHEMA_VERSION;
+use super::{Context, Exit, Outcome};
+use crate::client::Start;
+use crate::terminal::Plain;
 
 /// Checks what works on this machine and says what to install
 #[derive(Debug, clap::Args)]
@@ -13,6 +20,121 @@ pub(super) struct Args {
 
 /// Checks the machine.
 pub(super) fn doctor(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("doctor"))
+    let workspace = context.workspace()?;
+    let mut findings = checks::machine(&workspace);
+    findings.push(agent(context));
+    let is_fit = findings.iter().all(|finding| finding.state != State::Bad);
+    if args.json {
+        let documents: Vec<_> = findings.iter().map(Finding::document).collect();
+        context.print_json(&serde_json::json!({
+            "schemaVersion": SCHEMA_VERSION, "fit": is_fit, "checks": documents,
+        }))?;
+    } else {
+        for finding in &findings {
+            let mark = context.terminal.paint(finding.state.style(), finding.state.mark());
+            let about = Plain(&finding.found);
+            context.print(format!("{mark:<4} {:<16} {about}\n", finding.name))?;
+            if let Some(advice) = &finding.advice {
+                context.print(format!("{:<22}→ {}\n", "", Plain(advice)))?;
+            }
+        }
+    }
+    Ok(if is_fit { Exit::OK } else { Exit::FAILED })
+}
+
+/// Whether something works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It does.
+    Good,
+    /// It does not, and runs do without.
+    Missing,
+    /// It does not, and nothing runs until it does.
+    Bad,
+}
+
+impl State {
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Missing => "-",
+            Self::Bad => "BAD",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Missing => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+        }
+    }
+}
+
+/// What one check found.
+#[derive(Clone, Debug)]
+struct Finding {
+    name: &'static str,
+    state: State,
+    found: String,
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn good(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, state: State::Good, found: found.into(), advice: None }
+    }
+
+    fn missing(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        let (found, advice) = (found.into(), Some(advice.into()));
+        Self { name, state: State::Missing, found, advice }
+    }
+
+    fn bad(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { state: State::Bad, ..Self::missing(name, found, advice) }
+    }
+
+    fn document(&self) -> serde_json::Value {
+        let state = match self.state {
+            State::Good => "ok",
+            State::Missing => "missing",
+            State::Bad => "bad",
+        };
+        serde_json::json!({
+            "name": self.name, "state": state, "found": self.found, "advice": self.advice,
+        })
+    }
+}
+
+fn agent(context: &Context) -> Finding {
+    const NAME: &str = "agent";
+    match context.agent(Start::Never) {
+        Ok((_, status)) if status.version == env!("CARGO_PKG_VERSION") => {
+            Finding::good(NAME, format!("version {} answers (pid {})", status.version, status.pid))
+        }
+        Ok((_, status)) => Finding::missing(
+            NAME,
+            format!("version {} answers, this is {}", status.version, env!("CARGO_PKG_VERSION")),
+            "`trainyard agent stop` ends it; its runs go on, and the next command starts this version",
+        ),
+        Err(_) => Finding::good(NAME, "none answers; the next command that needs one starts it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_good_comes_with_advice() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = crate::workspace::Workspace::at(dir.path().join("state"));
+
+        let findings = checks::machine(&workspace);
+
+        assert!(findings.len() >= 8, "{findings:?}");
+        for finding in &findings {
+            assert_eq!(finding.state == State::Good, finding.advice.is_none(), "{finding:?}");
+        }
+    }
 }

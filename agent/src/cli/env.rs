@@ -1,6 +1,22 @@
 //! `trainyard env`: the environments that were built.
 
-use super::{Context, Failure, Outcome};
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use images::cache::{EnvironmentCache, EnvironmentDetails, EnvironmentEntry, EnvironmentError};
+use images::host::HostVariables;
+use jiff::Timestamp;
+use runner::run_configuration::EnvironmentChoice;
+
+use super::context::SCHEMA_VERSION;
+use super::following::Printer;
+use super::run::environment;
+use super::run::place::Source;
+use super::{Context, Exit, Failure, Outcome};
+use crate::client::Start;
+use crate::terminal::table::{self, Align};
+use crate::terminal::{Plain, Progress, measure};
 
 /// Lists, shows, builds and removes environments
 #[derive(Debug, clap::Subcommand)]
@@ -32,7 +48,7 @@ pub(super) enum Command {
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<String>,
     },
-    /// Builds an environment before a run needs it (not yet)
+    /// Builds an environment before a run needs it
     #[command(after_help = "Example:\n  trainyard env build requirements.txt")]
     Build {
         /// The definition
@@ -60,13 +76,146 @@ pub(super) enum Command {
 
 /// Carries out one of the commands.
 pub(super) fn env(command: Command, context: &Context) -> Outcome {
-    let _ = context;
-    Err(Failure::not_yet(match command {
-        Command::List { .. } => "env list",
-        Command::Show { .. } => "env show",
-        Command::Remove { .. } => "env remove",
-        Command::Build { .. } => "env build",
-        Command::Register { .. } => "env register",
-        Command::Explain { .. } => "env explain",
-    }))
+    match command {
+        Command::List { json } => list(json, context),
+        Command::Show { key, log: true, .. } => log(&key, context),
+        Command::Show { key, json, .. } => show(&key, json, context),
+        Command::Remove { keys } => remove(&keys, context),
+        Command::Build { file } => build(&file, context),
+        Command::Register { .. } => Err(Failure::not_yet("env register")),
+        Command::Explain { .. } => Err(Failure::not_yet("env explain")),
+    }
+}
+
+const HEAD: &[(&str, Align)] = &[
+    ("key", Align::Left),
+    ("definition", Align::Left),
+    ("python", Align::Left),
+    ("size", Align::Right),
+    ("used", Align::Left),
+    ("in use", Align::Left),
+];
+
+fn list(json: bool, context: &Context) -> Outcome {
+    let (client, _) = context.agent(Start::IfNone)?;
+    let entries: Vec<EnvironmentEntry> =
+        context.wait_for(async { Ok(client.get(&["environments"], &()).await?) })?;
+    if json {
+        let documents: Result<Vec<_>, _> = entries.iter().map(document).collect();
+        context.print_json(&documents?)?;
+    } else if context.terminal.is_quiet() {
+        context
+            .print(entries.iter().map(|entry| format!("{}\n", entry.key)).collect::<String>())?;
+    } else {
+        let now = context.terminal.out_is_terminal().then(Timestamp::now);
+        let rows: Vec<_> = entries.iter().map(|entry| row(entry, now)).collect();
+        context.print(table::render(&context.terminal, HEAD, &rows))?;
+    }
+    Ok(Exit::OK)
+}
+
+fn row(entry: &EnvironmentEntry, now: Option<Timestamp>) -> Vec<String> {
+    let used = entry.last_used_time_utc;
+    let (key, size, used) = match now {
+        Some(now) => (entry.key.short(), measure::size(entry.bytes), measure::ago(used, now)),
+        None => (entry.key.to_string(), entry.bytes.to_string(), measure::rfc3339(used)),
+    };
+    let in_use = if entry.in_use { "yes" } else { "" };
+    let python = entry.python_version.clone();
+    vec![key, entry.definition.clone(), python, size, used, in_use.to_owned()]
+}
+
+fn document(value: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
+    let mut document = serde_json::to_value(value).map_err(Failure::failed)?;
+    document["schemaVersion"] = SCHEMA_VERSION.into();
+    Ok(document)
+}
+
+fn show(key: &str, json: bool, context: &Context) -> Outcome {
+    let (client, _) = context.agent(Start::IfNone)?;
+    let details: EnvironmentDetails =
+        context.wait_for(async { Ok(client.get(&["environments", key], &()).await?) })?;
+    if json {
+        context.print_json(&document(&details)?)?;
+        return Ok(Exit::OK);
+    }
+    let entry = &details.entry;
+    let mut text = String::new();
+    for (name, value) in [
+        ("Key", entry.key.to_string()),
+        ("Kind", entry.kind.clone()),
+        ("Definition", entry.definition.clone()),
+        ("Python", format!("{} ({})", entry.python_version, details.base.executable.display())),
+        ("Built by", entry.built_by.clone()),
+        ("Size", measure::size(entry.bytes)),
+        ("Directory", entry.path.display().to_string()),
+        ("Packages", details.packages.len().to_string()),
+    ] {
+        writeln!(text, "{name:<11} {}", Plain(&value)).expect("a string takes every text");
+    }
+    for package in &details.packages {
+        writeln!(text, "  {}", Plain(package)).expect("a string takes every text");
+    }
+    context.print(text)?;
+    Ok(Exit::OK)
+}
+
+fn log(key: &str, context: &Context) -> Outcome {
+    let (client, _) = context.agent(Start::IfNone)?;
+    let bytes =
+        context.wait_for(async { Ok(client.get_bytes(&["environments", key, "log"]).await?) })?;
+    let mut printer = Printer::new(&context.terminal, false);
+    printer.write(&bytes)?;
+    printer.finish()?;
+    Ok(Exit::OK)
+}
+
+fn remove(keys: &[String], context: &Context) -> Outcome {
+    let (client, _) = context.agent(Start::IfNone)?;
+    for key in keys {
+        context.wait_for(async { Ok(client.delete(&["environments", key]).await?) })?;
+        context.terminal.status("Removed", key);
+    }
+    Ok(Exit::OK)
+}
+
+/// Builds here, with this user's rights, into the cache that the agent uses too: a build that
+/// either of them is busy with is waited for by the other.
+fn build(file: &Path, context: &Context) -> Outcome {
+    let workspace = context.workspace()?;
+    let source = Source::open(Path::new("."))?;
+    let choice = EnvironmentChoice::File { path: file.to_owned() };
+    let chosen = environment::choose(&choice, &context.settings, &source, source.directory())?;
+    let host = HostVariables::new(std::env::vars_os());
+    let cache = EnvironmentCache::open(&workspace.environments(), host)?;
+    let progress = Progress::new(&context.terminal, "Building");
+    let mut printer = Printer::new(&context.terminal, false);
+    let mut show = |bytes: &[u8]| {
+        if context.terminal.err_is_terminal() {
+            progress.set(|| last_line(bytes));
+        } else {
+            // A log that nobody reads any more stops no build.
+            printer.write_own(bytes).ok();
+        }
+    };
+    let prepared = cache.prepare(&chosen.environment, &mut show, &AtomicBool::new(false))?;
+    drop(progress);
+    let verb = if prepared.reused { "Reused" } else { "Built" };
+    context.terminal.status(verb, &prepared.name);
+    if let Some(key) = &prepared.key {
+        context.print(format!("{key}\n"))?;
+    }
+    Ok(Exit::OK)
+}
+
+fn last_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+}
+
+impl From<EnvironmentError> for Failure {
+    fn from(error: EnvironmentError) -> Self {
+        let hint = error.hint();
+        Self::failed(error).maybe_hint(hint)
+    }
 }

@@ -116,6 +116,11 @@ impl<'a> Printer<'a> {
         self.out.write(bytes)
     }
 
+    /// Writes bytes of a build's log, which goes to standard error.
+    pub(in crate::cli) fn write_own(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.terminal.is_quiet() { Ok(()) } else { self.err.write(bytes) }
+    }
+
     /// Says something of our own, on a line of its own.
     pub(super) fn status(&mut self, verb: &str, text: String) {
         // Whoever closed our streams does not read this line either.
@@ -140,7 +145,7 @@ impl<'a> Printer<'a> {
             }
             return Ok(());
         }
-        if self.terminal.is_quiet() { Ok(()) } else { self.err.write(bytes) }
+        self.write_own(bytes)
     }
 
     fn state(&mut self, event: &StatusEvent) {

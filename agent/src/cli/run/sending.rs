@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use snapshots::digest::Digest;
 use snapshots::git::GitFacts;
-use snapshots::snapshot::{SnapshotRecord, Taken};
+use snapshots::snapshot::{SnapshotOptions, SnapshotRecord, Taken};
 use snapshots::store::local::LocalStore;
 use snapshots::tree::EntryKind;
 
@@ -37,17 +37,20 @@ pub(in crate::cli) fn send(
     let source = wanted.source.directory();
     let store = snapshotting::store(&workspace)?;
     let options = snapshotting::options(context, &workspace, source, false);
-    let (taken, git) = std::thread::scope(|scope| {
+    let script = wanted.configuration.script.as_deref();
+    let (taken, git, imports) = std::thread::scope(|scope| {
         let git = scope.spawn(|| snapshots::git::describe(source, &git_overrides()));
+        let imports = scope.spawn(|| ignored_imports(source, script, &options));
         let taken = snapshotting::take(context, &store, source, &options);
-        (taken, git.join().unwrap_or_default())
+        (taken, git.join().unwrap_or_default(), imports.join().unwrap_or_default())
     });
     let taken = taken?;
-    if let Some(script) = &wanted.configuration.script {
-        check_script(&store, &taken.record.id, script)?;
+    if let Some(script) = script {
+        check_script(&store, &taken.record.id, script, &imports)?;
     }
-    let mut warnings: Vec<_> = wanted.notes.clone();
+    let mut warnings = wanted.notes.clone();
     warnings.extend(taken.warnings.iter().map(ToString::to_string));
+    warnings.extend(imports);
     warnings.extend(git.notes.iter().cloned());
     say(context, &taken, &git, chosen);
     snapshotting::warn(context, &warnings);
@@ -95,8 +98,21 @@ fn git_overrides() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Returns which files that the script needs are ignored. What cannot be read is the snapshot's
+/// business, which says so.
+fn ignored_imports(source: &Path, script: Option<&str>, options: &SnapshotOptions) -> Vec<String> {
+    let Some(script) = script else { return Vec::new() };
+    let found = snapshots::explain::check_imports(source, Path::new(script), options);
+    found.unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
 /// Checks that the script is in the snapshot: better now than when the run has its turn.
-fn check_script(store: &LocalStore, root: &Digest, script: &str) -> Result<(), Failure> {
+fn check_script(
+    store: &LocalStore,
+    root: &Digest,
+    script: &str,
+    why: &[String],
+) -> Result<(), Failure> {
     let mut digest = *root;
     let mut parts = script.split('/').peekable();
     while let Some(part) = parts.next() {
@@ -107,7 +123,9 @@ fn check_script(store: &LocalStore, root: &Digest, script: &str) -> Result<(), F
             _ => break,
         }
     }
-    Err(Failure::usage(format!("the script {script:?} is ignored, so it is not in the snapshot"))
+    let reason = why.first().cloned();
+    let message = reason.unwrap_or_else(|| format!("the script {script} is not in the snapshot"));
+    Err(Failure::usage(message)
         .hint(format!("`trainyard snapshot explain SOURCE {script}` says by which rule")))
 }
 

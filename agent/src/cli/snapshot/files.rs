@@ -22,6 +22,9 @@ pub(in crate::cli) struct Args {
     /// Takes in what symbolic links lead to, in place of the links
     #[arg(long)]
     follow_links: bool,
+    /// Also checks that this script and the modules it imports are not ignored
+    #[arg(long, value_name = "SCRIPT")]
+    script: Option<PathBuf>,
     /// Ends every path with a NUL byte instead of a newline
     #[arg(short = '0', long, conflicts_with = "json")]
     null: bool,
@@ -35,7 +38,11 @@ pub(super) fn files(args: &Args, context: &Context) -> Outcome {
     let workspace = context.workspace()?;
     let options = snapshotting::options(context, &workspace, &args.source, args.follow_links);
     let listing = snapshots::walk::list(&args.source, &options)?;
-    let warnings: Vec<_> = listing.warnings.iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<_> = listing.warnings.iter().map(ToString::to_string).collect();
+    if let Some(script) = &args.script {
+        let ignored = snapshots::explain::check_imports(&args.source, script, &options)?;
+        warnings.extend(ignored.iter().map(ToString::to_string));
+    }
     if args.json {
         context.print_json(&Document {
             schema_version: SCHEMA_VERSION,
