@@ -120,13 +120,14 @@ impl FailureCause {
             Self::NoEnsurepip { package } => format!(
                 "Install it with: apt install {package} (or put uv on PATH, which does without)."
             ),
-            Self::DiskFull => "Free space, for one with: trainyard gc".to_owned(),
+            Self::DiskFull => "Free space; `trainyard gc` may find some.".to_owned(),
             Self::NoNetwork => {
                 "Check the network, the proxy and the index settings where the agent runs."
                     .to_owned()
             }
             Self::Unresolvable => {
-                "Check names and versions, and that the index serves this Python.".to_owned()
+                "Check names and versions, and that the index can be reached and serves this Python."
+                    .to_owned()
             }
             Self::Other => return None,
         })

@@ -17,6 +17,10 @@ use crate::host::HostVariables;
 use crate::interpreter::{self, InterpreterFacts};
 use crate::process_group::{self, Ended, Limits};
 
+/// The directories of a build.
+const VENV: &str = "venv";
+const REQUIREMENTS: &str = "requirements";
+
 /// How long a tool has to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -59,14 +63,16 @@ pub(crate) struct Built {
 
 /// Returns the directory of the virtual environment within that of the build.
 pub(crate) fn prefix(directory: &Path) -> PathBuf {
-    directory.join("venv")
+    directory.join(VENV)
 }
 
 /// Builds what `plan` says.
 pub(crate) fn build(plan: &Plan<'_>, watch: &mut Watch<'_>) -> Result<Built, BuildError> {
     let mut environment = variables::for_build(plan.host, plan.requirements)?;
     environment.insert(watch.marker.0.into(), watch.marker.1.into());
-    let requirements = write_requirements(plan.requirements, &plan.directory.join("requirements"))?;
+    write_requirements(plan.requirements, &plan.directory.join(REQUIREMENTS))?;
+    // Relative to the directory of the build, where the tools run: their messages are for people.
+    let requirements = Path::new(REQUIREMENTS).join(file_path(plan.requirements, 0));
     let mut steps = Steps { plan, watch, environment, tail: Vec::new() };
     let need_pip = plan.settings.need_pip() || plan.requirements.have_variables_outside_urls();
     let uv = if need_pip { None } else { find_uv(plan) };
@@ -88,20 +94,11 @@ fn find_uv(plan: &Plan<'_>) -> Option<PathBuf> {
     interpreter::on_path(OsStr::new("uv"), &both.ok()?)
 }
 
-/// Writes the files into `directory` and returns the first.
+/// Writes the files into `directory`.
 ///
 /// Each gets a directory of its own, and references between them are written anew: no name from a
 /// definition becomes a path, and nothing but these files is read.
-fn write_requirements(
-    requirements: &Requirements<'_>,
-    directory: &Path,
-) -> Result<PathBuf, BuildError> {
-    let path = |at: usize| {
-        let name = Path::new(requirements.files[at].name).file_name().unwrap_or_default();
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        PathBuf::from(at.to_string())
-            .join(name.to_string_lossy().chars().map(plain).collect::<String>())
-    };
+fn write_requirements(requirements: &Requirements<'_>, directory: &Path) -> Result<(), BuildError> {
     for (at, file) in requirements.files.iter().enumerate() {
         // Line by line, so that the line numbers in a tool's messages are the user's.
         let mut lines: Vec<String> = file.text.lines().map(str::to_owned).collect();
@@ -110,14 +107,22 @@ fn write_requirements(
             let option = if constraint { "-c" } else { "-r" };
             let start = line.number - 1;
             lines[start..start + line.span].fill(String::new());
-            lines[start] = format!("{option} ../{}", path(file.includes[&index]).display());
+            lines[start] =
+                format!("{option} ../{}", file_path(requirements, file.includes[&index]).display());
         }
-        let path = directory.join(path(at));
+        let path = directory.join(file_path(requirements, at));
         let parent = path.parent().unwrap_or(directory);
         fs::create_dir_all(parent).context("create", parent)?;
         fs::write(&path, lines.join("\n") + "\n").context("write", &path)?;
     }
-    Ok(directory.join(path(0)))
+    Ok(())
+}
+
+/// Returns where the file of that number is written: a directory of its own, and a plain name.
+fn file_path(requirements: &Requirements<'_>, at: usize) -> PathBuf {
+    let name = Path::new(requirements.files[at].name).file_name().unwrap_or_default();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    Path::new(&at.to_string()).join(name.to_string_lossy().chars().map(plain).collect::<String>())
 }
 
 struct Steps<'a, 'b> {
@@ -131,7 +136,6 @@ impl Steps<'_, '_> {
     fn with_uv(&mut self, uv: &Path, requirements: &Path) -> Result<String, BuildError> {
         let version = self.version(uv, &["--version"]);
         self.environment.extend(self.plan.settings.uv_variables(self.plan.host));
-        let prefix = prefix(self.plan.directory);
         let python = &self.plan.base.base_executable;
         // By variable: older versions have no such option.
         self.environment.insert("UV_PYTHON_DOWNLOADS".into(), "never".into());
@@ -140,10 +144,10 @@ impl Steps<'_, '_> {
             "--no-project".as_ref(),
             "--python".as_ref(),
             python.as_ref(),
-            prefix.as_ref(),
+            VENV.as_ref(),
         ];
         self.step("uv", "make the virtual environment", uv, &make)?;
-        let python = prefix.join("bin/python");
+        let python = Path::new(VENV).join("bin/python");
         // uv compiles no bytecode unless it is told to: that took 16 of the 18 s of a build with
         // scikit-learn and pandas, where a script that uses them imports a tenth of the modules.
         let mut install: Vec<&OsStr> = vec!["pip".as_ref(), "install".as_ref()];
@@ -159,11 +163,10 @@ impl Steps<'_, '_> {
     }
 
     fn with_pip(&mut self, requirements: &Path) -> Result<String, BuildError> {
-        let prefix = prefix(self.plan.directory);
         let python = &self.plan.base.base_executable;
-        let make: [&OsStr; 4] = ["-I".as_ref(), "-m".as_ref(), "venv".as_ref(), prefix.as_ref()];
+        let make: [&OsStr; 4] = ["-I".as_ref(), "-m".as_ref(), "venv".as_ref(), VENV.as_ref()];
         self.step("venv", "make the virtual environment", python, &make)?;
-        let python = prefix.join("bin/python");
+        let python = prefix(self.plan.directory).join("bin/python");
         let install: Vec<&OsStr> = [
             "-I",
             "-m",
@@ -193,7 +196,8 @@ impl Steps<'_, '_> {
         program: &Path,
         arguments: &[&OsStr],
     ) -> Result<(), BuildError> {
-        let mut announced = format!("+ {}", program.display());
+        let shown = program.strip_prefix(self.plan.directory).unwrap_or(program);
+        let mut announced = format!("+ {}", shown.display());
         for argument in arguments {
             announced = announced + " " + &argument.display().to_string();
         }

@@ -1,6 +1,5 @@
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::time::Instant;
 
 use super::*;
 use crate::testing::{python, write_executable};
@@ -199,15 +198,12 @@ fn a_description_is_remembered_until_the_interpreter_changes() {
     let file = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
     let forged = fs::read_to_string(&file).unwrap().replace("CPython", "Remembered");
     fs::write(&file, forged).unwrap();
-    let started = Instant::now();
     let second = describe_cached(&interpreter, directory.path()).unwrap();
-    let took = started.elapsed();
     fs::write(prefix.path().join("pyvenv.cfg"), "home = /nonexistent\n").unwrap();
     let third = describe_cached(&interpreter, directory.path());
 
     assert_eq!(first.implementation, "CPython");
     assert_eq!(second.implementation, "Remembered");
-    assert!(took < Duration::from_millis(20), "{took:?}");
     assert_ne!(third.map(|facts| facts.implementation).unwrap_or_default(), "Remembered");
 }
 

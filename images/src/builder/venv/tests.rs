@@ -25,11 +25,11 @@ fn files_are_written_with_references_to_each_other_only() {
         files[2].clone(),
     ];
 
-    let first =
-        write_requirements(&Requirements::check(&files).unwrap(), directory.path()).unwrap();
+    let requirements = Requirements::check(&files).unwrap();
+    write_requirements(&requirements, directory.path()).unwrap();
 
     let read = |path: &str| fs::read_to_string(directory.path().join(path)).unwrap();
-    assert_eq!(first, directory.path().join("0/requirements.txt"));
+    assert_eq!(file_path(&requirements, 0), Path::new("0/requirements.txt"));
     assert_eq!(read("0/requirements.txt"), "six\n-r ../1/my_base.txt\n\nidna\n");
     assert_eq!(read("1/my_base.txt"), "-c ../2/limits.txt\n");
     assert_eq!(read("2/limits.txt"), "six<2\n");
