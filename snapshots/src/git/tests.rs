@@ -17,7 +17,7 @@ struct Fixture {
 impl Fixture {
     /// Makes a repository with `train.py` and `src/model.py` committed.
     fn new() -> Self {
-        let fixture = Self { directory: tempfile::tempdir().unwrap() };
+        let fixture = Self { directory: scratch() };
         fixture.git(&["init", "-q", "-b", "main"]);
         fixture.write("train.py", "import src.model\n");
         fixture.write("src/model.py", "x = 1\n");
@@ -47,6 +47,11 @@ impl Fixture {
     fn facts(&self) -> GitFacts {
         facts_of(self.path())
     }
+}
+
+/// Makes a directory in memory where there is one: git waits for the disk at every commit.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn git_in(directory: &Path, arguments: &[&str]) -> String {
@@ -161,7 +166,7 @@ fn what_there_is_not_is_left_out() {
     assert!(facts.properties.is_empty() && facts.notes.is_empty());
     assert!(facts_of(&none.path().join("missing")).properties.is_empty());
 
-    let unborn = Fixture { directory: tempfile::tempdir().unwrap() };
+    let unborn = Fixture { directory: scratch() };
     unborn.git(&["init", "-q", "-b", "trunk"]);
     unborn.write("f", "x\n");
     unborn.git(&["add", "f"]);

@@ -161,7 +161,7 @@ fn assert_none(wrong: &[String]) {
 #[test]
 fn every_path_is_decided_by_the_rule_that_git_names() {
     let directory = scratch();
-    let forest = forest(directory.path(), cases(2000), Extent::Directories);
+    let forest = forest(directory.path(), cases(6000), Extent::Directories);
     let prefix = |name: &Path| [name.as_os_str().as_bytes(), b"/"].concat();
     let asked: Vec<Vec<u8>> = forest
         .iter()
@@ -253,7 +253,7 @@ fn every_class_holds_the_bytes_that_it_holds_for_git() {
 fn rules_from_above_the_source_and_from_info_exclude_count() {
     let mut numbers = Numbers(seed());
     let (mut wrong, mut compared) = (Vec::new(), 0);
-    for _ in 0..cases(2000) / 20 {
+    for _ in 0..cases(6000) / 20 {
         let directory = scratch();
         let root = directory.path();
         git::init(root);
@@ -304,7 +304,7 @@ fn relative(file: &[u8], source: &[u8]) -> Vec<u8> {
 #[test]
 fn the_walk_lists_the_files_that_git_lists() {
     let directory = scratch();
-    let forest = forest(directory.path(), cases(2000) / 4, Extent::All);
+    let forest = forest(directory.path(), cases(6000) / 4, Extent::All);
     let options = SnapshotOptions::default();
 
     let mut ours = Vec::new();
