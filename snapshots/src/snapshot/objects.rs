@@ -136,7 +136,7 @@ impl Objects for HashedObjects {
 
     fn large(&self, from: &mut dyn Read) -> Result<(Digest, u64), StoreError> {
         let mut hasher = Hasher::new();
-        let mut buffer = vec![0; 1 << 20];
+        let mut buffer = vec![0; 256 << 10];
         let mut length = 0;
         loop {
             match from.read(&mut buffer) {

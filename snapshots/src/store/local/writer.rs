@@ -1,7 +1,7 @@
 //! Storing objects: gathered in temporary files, given their places all at once.
 
 use std::collections::{BTreeSet, HashSet};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use tempfile::NamedTempFile;
 
@@ -12,6 +12,9 @@ use crate::archive::Encoding;
 use crate::digest::{Digest, Hasher};
 use crate::path_error::IoContext;
 use crate::store::{LARGE_OBJECT_BYTES, StoreError};
+
+/// How much of a large object is read, hashed and written at a time.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Stores objects. Nothing shows in the store before [`Self::commit`]; dropped, it leaves nothing.
 ///
@@ -127,15 +130,21 @@ impl StoreWriter {
         let mut file = durable::temporary_file(&self.store.inner.temporary)?;
         let mut hasher = Hasher::new();
         let mut length = 0;
+        let mut take = |bytes: &[u8]| {
+            hasher.update(bytes);
+            length += bytes.len() as u64;
+            file.write_all(bytes).context("write", file.path())
+        };
+        // While it is in the processor's cache, for hashing and for writing.
+        start.chunks(CHUNK_BYTES).try_for_each(&mut take)?;
+        let mut chunk = start;
+        chunk.truncate(CHUNK_BYTES);
         loop {
-            hasher.update(&start);
-            file.write_all(&start).context("write", file.path())?;
-            length += start.len() as u64;
-            start.clear();
-            let mut next = from.take(1 << 20);
-            next.read_to_end(&mut start).map_err(|source| StoreError::Stream { source })?;
-            if start.is_empty() {
-                break;
+            match from.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => take(&chunk[..read])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(StoreError::Stream { source }),
             }
         }
         let digest = hasher.finish();
