@@ -1,20 +1,14 @@
 //! Reads a run's log by offset, by stream, while it is written.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-
 use memchr::memrchr_iter;
-use snapshots::path_error::{IoContext as _, PathError};
+use snapshots::path_error::PathError;
 
-use crate::log_index::{HEADER, RECORD_BYTES, Record, Stream};
+use crate::log_index::Stream;
+use crate::log_reader::log_files::{Extent, LogFiles, RECORDS_AT_ONCE, Span};
 use crate::run_directory::RunDirectory;
 
-/// Pieces of one stream that follow each other this closely are returned as one.
-const TOGETHER_NS: u64 = 10_000_000;
-/// How many records are read at once.
-const RECORDS_AT_ONCE: u64 = 4096;
+mod log_files;
+
 /// How many bytes are searched for line ends at once.
 const BLOCK_BYTES: u64 = 64 * 1024;
 
@@ -48,32 +42,7 @@ pub struct Segment {
 /// A run's log, open for reading. Offsets are byte offsets in `std_log.txt`, always.
 #[derive(Debug)]
 pub struct LogReader {
-    run: RunDirectory,
-    files: Option<Files>,
-}
-
-#[derive(Debug)]
-struct Files {
-    data: File,
-    index: File,
-}
-
-/// What can be read at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Extent {
-    /// How many records of the index are good.
-    records: u64,
-    /// Where the log ends.
-    end: u64,
-}
-
-/// A part of the log that came from one stream.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    begin: u64,
-    end: u64,
-    stream: Stream,
-    time_ns: u64,
+    log: LogFiles,
 }
 
 impl StreamFilter {
@@ -93,9 +62,7 @@ impl LogReader {
     ///
     /// When it is there and cannot be read.
     pub fn open(run: &RunDirectory) -> Result<Self, PathError> {
-        let mut reader = Self { run: run.clone(), files: None };
-        reader.open_files()?;
-        Ok(reader)
+        Ok(Self { log: LogFiles::open(run)? })
     }
 
     /// Returns how many bytes can be read now.
@@ -104,7 +71,7 @@ impl LogReader {
     ///
     /// When the log cannot be read.
     pub fn len(&mut self) -> Result<u64, PathError> {
-        Ok(self.extent()?.end)
+        Ok(self.log.extent()?.end)
     }
 
     /// Says whether nothing can be read yet.
@@ -130,14 +97,14 @@ impl LogReader {
         max: usize,
         filter: StreamFilter,
     ) -> Result<(Vec<Segment>, u64), PathError> {
-        let extent = self.extent()?;
+        let extent = self.log.extent()?;
         let mut segments = Vec::new();
         let mut next = offset;
         let mut left = max as u64;
-        let mut at = self.first_record_after(offset, extent)?;
+        let mut at = self.log.first_record_after(offset, extent)?;
         let mut joined: Option<Span> = None;
         while left > 0 && next < extent.end {
-            let spans = self.spans(at, next, extent)?;
+            let spans = self.log.spans(at, next, extent)?;
             at += RECORDS_AT_ONCE;
             for mut span in spans {
                 if left == 0 {
@@ -169,7 +136,7 @@ impl LogReader {
     ///
     /// When the log cannot be read.
     pub fn tail(&mut self, lines: u64, filter: StreamFilter) -> Result<u64, PathError> {
-        let extent = self.extent()?;
+        let extent = self.log.extent()?;
         if lines == 0 {
             return Ok(extent.end);
         }
@@ -214,7 +181,7 @@ impl LogReader {
         let mut after = extent.records + 1;
         while after > 0 {
             let from = after.saturating_sub(RECORDS_AT_ONCE);
-            let spans = self.spans(from, self.end_before(from)?, extent)?;
+            let spans = self.log.spans(from, self.log.end_before(from)?, extent)?;
             let taken = usize::try_from(after - from).unwrap_or(usize::MAX);
             for span in spans.into_iter().take(taken).rev() {
                 if filter.lets_through(span.stream) && self.blocks_backwards(span, look)? {
@@ -234,106 +201,12 @@ impl LogReader {
         let mut end = span.end;
         while end > span.begin {
             let begin = end.saturating_sub(BLOCK_BYTES).max(span.begin);
-            if look(begin, &self.bytes(begin, end)?) {
+            if look(begin, &self.log.bytes(begin, end)?) {
                 return Ok(true);
             }
             end = begin;
         }
         Ok(false)
-    }
-
-    /// Opens the files once they are there; the index is made after the data.
-    fn open_files(&mut self) -> Result<(), PathError> {
-        if self.files.is_none() {
-            let index = open(&self.run.std_log_index())?;
-            let data = open(&self.run.std_log())?;
-            if let (Some(data), Some(index)) = (data, index) {
-                self.files = Some(Files { data, index });
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at how much there is. A run that has ended gets no more records: what has none, as
-    /// after a supervisor was killed, belongs to the log all the same.
-    fn extent(&mut self) -> Result<Extent, PathError> {
-        // Before the sizes: what was written before the end is then all seen.
-        let has_ended = self.run.exit_json().exists();
-        self.open_files()?;
-        let Some(files) = &self.files else { return Ok(Extent { records: 0, end: 0 }) };
-        let index = length(&files.index).context("read", self.run.std_log_index())?;
-        let mut records = index.saturating_sub(HEADER.len() as u64) / RECORD_BYTES as u64;
-        let mut indexed = 0;
-        while records > 0 {
-            if let Some(last) = self.record(records - 1)? {
-                indexed = last.end;
-                break;
-            }
-            records -= 1;
-        }
-        let data = length(&files.data).context("read", self.run.std_log())?;
-        let end = if has_ended { data } else { indexed.min(data) };
-        Ok(Extent { records, end })
-    }
-
-    /// Returns the number of the first record that ends after `offset`.
-    fn first_record_after(&self, offset: u64, extent: Extent) -> Result<u64, PathError> {
-        let (mut low, mut high) = (0, extent.records);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.record(middle)? {
-                Some(record) if record.end <= offset => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        Ok(low)
-    }
-
-    /// Returns what the records from `first` on say, beginning at `begin`, and after the last
-    /// record what is in the log without one.
-    fn spans(&self, first: u64, begin: u64, extent: Extent) -> Result<Vec<Span>, PathError> {
-        let last = (first + RECORDS_AT_ONCE).min(extent.records);
-        let mut spans = Vec::new();
-        let mut begin = begin;
-        let mut push = |end: u64, stream, time_ns| {
-            let end = end.min(extent.end);
-            if end > begin {
-                spans.push(Span { begin, end, stream, time_ns });
-                begin = end;
-            }
-        };
-        if first < last {
-            let count = usize::try_from(last - first).unwrap_or(0);
-            let bytes = self.index_bytes(first, count)?;
-            for record in bytes.as_chunks::<RECORD_BYTES>().0 {
-                if let Some(record) = Record::decode(record) {
-                    push(record.end, record.stream, record.time_ns);
-                }
-            }
-        }
-        if first + RECORDS_AT_ONCE > extent.records {
-            push(extent.end, Stream::Stdout, 0);
-        }
-        Ok(spans)
-    }
-
-    fn end_before(&self, record: u64) -> Result<u64, PathError> {
-        let before = record.checked_sub(1).map(|at| self.record(at)).transpose()?.flatten();
-        Ok(before.map_or(0, |record| record.end))
-    }
-
-    fn record(&self, at: u64) -> Result<Option<Record>, PathError> {
-        let bytes = self.index_bytes(at, 1)?;
-        Ok(bytes.as_chunks().0.first().and_then(Record::decode))
-    }
-
-    fn index_bytes(&self, first: u64, count: usize) -> Result<Vec<u8>, PathError> {
-        let mut bytes = vec![0; count * RECORD_BYTES];
-        if let Some(files) = &self.files {
-            let at = HEADER.len() as u64 + first * RECORD_BYTES as u64;
-            files.index.read_exact_at(&mut bytes, at).context("read", self.run.std_log_index())?;
-        }
-        Ok(bytes)
     }
 
     fn load(&self, span: Option<Span>, segments: &mut Vec<Segment>) -> Result<(), PathError> {
@@ -343,46 +216,21 @@ impl LogReader {
                 next_offset: span.end,
                 stream: span.stream,
                 time_ns: span.time_ns,
-                bytes: self.bytes(span.begin, span.end)?,
+                bytes: self.log.bytes(span.begin, span.end)?,
             });
         }
         Ok(())
     }
-
-    fn bytes(&self, begin: u64, end: u64) -> Result<Vec<u8>, PathError> {
-        let mut bytes = vec![0; usize::try_from(end - begin).unwrap_or(usize::MAX)];
-        if let Some(files) = &self.files {
-            files.data.read_exact_at(&mut bytes, begin).context("read", self.run.std_log())?;
-        }
-        Ok(bytes)
-    }
-}
-
-impl Span {
-    fn continues_with(&self, next: &Self) -> bool {
-        next.stream == self.stream
-            && next.begin == self.end
-            && next.time_ns.saturating_sub(self.time_ns) < TOGETHER_NS
-    }
-}
-
-fn open(path: &Path) -> Result<Option<File>, PathError> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).context("open", path),
-    }
-}
-
-fn length(file: &File) -> io::Result<u64> {
-    file.metadata().map(|data: fs::Metadata| data.len())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::log_index::{HEADER, RECORD_BYTES, Record};
 
     /// Writes a log as a supervisor does: pieces with a stream and a time each.
     fn written(pieces: &[(Stream, u64, &[u8])]) -> (tempfile::TempDir, RunDirectory) {

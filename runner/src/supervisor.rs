@@ -38,6 +38,7 @@ mod log_writer;
 mod masker;
 pub(crate) mod process_tree;
 mod script;
+mod secret_forms;
 pub(crate) mod secrets;
 mod temporary_directory;
 mod verdict;

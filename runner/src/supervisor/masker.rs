@@ -1,11 +1,9 @@
 //! Secrets are masked in the log, wherever the pieces of output happen to be cut.
 
+use crate::supervisor::secret_forms::forms;
+
 /// What stands in the log for a secret.
 const MASK: &[u8] = b"***";
-
-/// Lines of a secret of several lines are masked one by one from this length on: shorter ones,
-/// such as a closing bracket, are no secret.
-const MIN_LINE: usize = 8;
 
 /// Replaces secrets in a stream of bytes.
 ///
@@ -29,15 +27,9 @@ enum Found {
 }
 
 impl Masker {
-    /// Masks each of `values`, and each line of those that have several. Empty ones are nothing.
+    /// Masks each of `values` in all its forms. An empty one is nothing.
     pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut secrets = Vec::new();
-        for value in values {
-            secrets.push(value.to_vec());
-            let lines = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-            secrets.extend(lines.filter(|line| line.len() >= MIN_LINE).map(<[u8]>::to_vec));
-        }
-        secrets.retain(|secret| !secret.is_empty());
+        let mut secrets: Vec<Vec<u8>> = values.into_iter().flat_map(forms).collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();
         let mut is_first = Box::new([false; 256]);
