@@ -51,12 +51,12 @@ for byte in '€🚂'.encode():
 fn streams_are_told_apart_with_times() {
     let (run, record) = TestRun::of(
         "
-import sys, time
-print('first')
+import os, time
+os.write(1, b'first\\n')
 time.sleep(0.05)
-print('second', file=sys.stderr)
+os.write(2, b'second\\n')
 time.sleep(0.05)
-print('third')
+os.write(1, b'third\\n')
 ",
     )
     .carried_out();
