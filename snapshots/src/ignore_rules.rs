@@ -9,9 +9,10 @@
 //! Within one file the last pattern that matches decides; a file deeper in the tree goes before
 //! one above it. Nothing below an ignored directory can come back: the walk does not enter it.
 //!
-//! The `ignore` crate is not used, because its globs are not git's: to it `*.{a,b}` is a choice
-//! (braces are literal in git), `[[:alpha:]]` is a class of those very characters, a pattern it
-//! cannot parse is an error instead of matching nothing, and files and patterns must be UTF-8.
+//! The `ignore` crate is not used, because its globs are not git's (seen with 0.4.34): to it
+//! `*.{a,b}` is a choice where git takes braces as they are, `[[:alpha:]]` holds those very
+//! characters, `foo**/bar` does not match `foobar`, what it cannot parse (`{a`, `[z-a]`) is an
+//! error instead of a pattern, and from the first line on that is not UTF-8 a file is not read.
 
 mod azure;
 mod pattern;

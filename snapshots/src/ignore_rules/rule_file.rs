@@ -170,3 +170,30 @@ fn mark(text: &[u8], words: usize) -> (usize, u64) {
     let mixed = text.len() + at(0) * 5 + at(1) * 31 + middle * 131 + last * 521;
     (mixed / 64 % words, 1 << (mixed % 64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
+        #[test]
+        fn looking_up_finds_what_trying_one_by_one_finds(
+            lines in proptest::collection::vec("!?/?(\\*|\\*\\.)?[ab]{1,3}(\\.[cd]|\\*)?(/[ab*]{1,2})?/?", 0..60),
+            path in "([ab]{1,3}/)?[ab]{1,4}(\\.[cd]){0,2}",
+            is_dir: bool,
+        ) {
+            let file = RuleFile::parse(Path::new("x"), lines.join("\n").as_bytes()).unwrap();
+            let path = path.as_bytes();
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap();
+
+            let found = file.last_match(path, name, is_dir).map(|pattern| pattern.line);
+
+            let tried = file.last_that(|pattern| {
+                (is_dir || !pattern.directories_only)
+                    && (pattern.matches_name(name) || pattern.matches_path(path))
+            });
+            proptest::prop_assert_eq!(found, tried.map(|pattern| pattern.line));
+        }
+    }
+}
