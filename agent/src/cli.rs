@@ -5,6 +5,7 @@
 
 mod agent;
 mod cancel;
+mod comparison;
 mod completions;
 mod config;
 mod context;

@@ -1,6 +1,14 @@
 //! `trainyard diff`: what differs between two runs.
 
-use super::{Context, Failure, Outcome, reference};
+mod facts;
+
+use anstyle::Style;
+
+use super::comparison::{self, Side};
+use super::{Context, Exit, Failure, Outcome, reference, snapshotting};
+use crate::api::wire::run::Run;
+use crate::client::Start;
+use crate::terminal::Plain;
 
 /// Shows what differs between two runs
 ///
@@ -33,6 +41,57 @@ pub(super) struct Args {
 
 /// Compares two runs.
 pub(super) fn diff(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("diff"))
+    let (client, _) = context.agent(Start::IfNone)?;
+    let (old, new) = context
+        .wait_for(async { Ok((client.run(&args.old).await?, client.run(&args.new).await?)) })?;
+    let all = !(args.code || args.env || args.params || args.metrics);
+    let mut sections = Vec::new();
+    if all || args.params {
+        sections
+            .push(("Parameters", facts::differences(&facts::params(&old), &facts::params(&new))));
+    }
+    if all || args.env {
+        let (old, new) = (facts::environment(&old), facts::environment(&new));
+        sections.push(("Environment", facts::differences(&old, &new)));
+    }
+    if all || args.metrics {
+        let (old, new) = (facts::metrics(&old), facts::metrics(&new));
+        sections.push(("Metrics", facts::differences(&old, &new)));
+    }
+    for (title, lines) in &sections {
+        heading(context, title, sections.len() > 1 || all, lines.is_empty())?;
+        let lines: String = lines.iter().map(|line| format!("{}\n", Plain(line))).collect();
+        context.print(lines)?;
+    }
+    if all || args.code {
+        code(args, context, &old, &new, all || !sections.is_empty())?;
+    }
+    Ok(Exit::OK)
+}
+
+fn heading(context: &Context, title: &str, wanted: bool, same: bool) -> Result<(), Failure> {
+    if !wanted {
+        return Ok(());
+    }
+    let title = context.terminal.paint(Style::new().bold(), title);
+    let same = if same { "  (the same)" } else { "" };
+    context.print(format!("{title}{same}\n"))
+}
+
+fn code(
+    args: &Args,
+    context: &Context,
+    old: &Run,
+    new: &Run,
+    with_heading: bool,
+) -> Result<(), Failure> {
+    let store = snapshotting::store(&context.workspace()?)?;
+    let side = |run: &Run| -> Result<Side, Failure> {
+        let root = run.summary.snapshot_id.parse().map_err(Failure::failed)?;
+        Ok(Side::stored(&store, root))
+    };
+    let (old, new) = (side(old)?, side(new)?);
+    let changes = comparison::changes(&old, &new)?;
+    heading(context, "Code", with_heading, changes.is_empty())?;
+    comparison::show(context, &old, &new, &changes, args.patch)
 }

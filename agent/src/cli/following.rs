@@ -77,9 +77,11 @@ pub(super) async fn follow(
                     return Ok(Followed::Left);
                 }
                 cancelled = true;
-                printer.status("Cancelling", format!("{run} (Ctrl-C again leaves it running)"));
+                let name = printer.name().unwrap_or(run).to_owned();
+                printer.status("Cancelling", format!("{name} (Ctrl-C again leaves it running)"));
                 client.cancel(run, false).await?;
             }
+            () = printer.patience() => printer.say_that_it_waits(),
             event = next(&mut following) => match event? {
                 Event::End(run) => {
                     printer.finish()?;
@@ -178,15 +180,11 @@ fn closing_line(run: &Run, reference: &str) -> String {
     parts.join(" · ")
 }
 
-/// Returns what is said when a run stands elsewhere, if it is worth a line.
-fn state_line(event: &StatusEvent, name: &str) -> Option<(&'static str, String)> {
-    match (event.status, event.position) {
-        (RunStatus::Queued, Some(position)) if position > 1 => {
-            Some(("Queued", format!("{name}, number {position} in the queue")))
-        }
-        (RunStatus::Queued, _) => Some(("Queued", format!("{name}, next in the queue"))),
-        (RunStatus::Running, _) => Some(("Running", name.to_owned())),
-        _ => None,
+/// Returns what is said of a run that waits.
+fn queue_line(event: &StatusEvent, name: &str) -> String {
+    match event.position {
+        Some(position) if position > 1 => format!("{name}, number {position} in the queue"),
+        _ => format!("{name}, next in the queue"),
     }
 }
 

@@ -5,6 +5,7 @@ mod dry;
 pub(super) mod environment;
 pub(super) mod place;
 pub(super) mod sending;
+mod transfer;
 
 use super::following::follow_to_exit;
 use super::rerun::say_submitted;

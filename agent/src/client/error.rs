@@ -75,6 +75,11 @@ impl ClientError {
         }
     }
 
+    /// Tells whether the agent is not in the state for what it was asked.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::CONFLICT, .. })
+    }
+
     fn is_users(&self) -> bool {
         let Self::Refused { status, problem } = self else { return false };
         let about_state = *status == StatusCode::CONFLICT && problem.candidates.is_empty();

@@ -8,7 +8,7 @@ use snapshots::digest::Digest;
 use snapshots::snapshot::SnapshotRecord;
 
 use super::{Client, ClientError};
-use crate::api::wire::transfer::{Missing, MissingRequest, PackReceived};
+use crate::api::wire::transfer::{FinishRequest, Missing, MissingRequest, PackReceived};
 
 /// Bytes of a pack on their way at once.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -66,7 +66,7 @@ impl Client {
     pub(crate) async fn finish(&self, record: &SnapshotRecord) -> Result<(), ClientError> {
         let asked = self
             .request(Method::POST, &["transfers", "finish"])
-            .json(&serde_json::json!({ "record": record }));
+            .json(&FinishRequest { record: record.clone() });
         self.send(asked, "keep the snapshot").await.map(drop)
     }
 }

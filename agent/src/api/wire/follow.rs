@@ -1,9 +1,9 @@
 //! The events of `GET /v1/runs/{ref}/follow`, as server-sent events.
 //!
 //! The event's name says which of these its data is. A stream that ends without `end` was
-//! broken: ask again from the last `nextOffset`, which is also the event's id. `stream` is `all`,
-//! `stdout`, `stderr` or `none`, which sends no bytes at all. A comment at least every 20 s shows
-//! that the stream is alive.
+//! broken: ask again from the last `nextOffset`, which is also the event's id. An offset
+//! behind the end of a log sends none of its bytes. A comment at least every 20 s shows that the
+//! stream is alive.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

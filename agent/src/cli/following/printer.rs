@@ -1,12 +1,18 @@
 //! A run's bytes on our streams.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
-use super::{StatusEvent, state_line};
+use tokio::time::Instant;
+
+use super::{StatusEvent, queue_line};
 use crate::client::Event;
 use crate::run::status::RunStatus;
 use crate::terminal::log_filter::LogFilter;
 use crate::terminal::{Progress, Terminal};
+
+/// A run that waits for less than this is not worth a line.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Passes a run's bytes on: exactly where a program reads them, without control sequences where a
 /// terminal shows them.
@@ -17,6 +23,8 @@ pub(in crate::cli) struct Printer<'a> {
     /// How the run is called, where its states are worth lines.
     name: Option<String>,
     said: Option<RunStatus>,
+    /// That the run waits, to be said once it has waited for a while.
+    waits: Option<(Instant, String)>,
     build: Option<Progress>,
     /// Whether both of the script's streams go to standard output.
     merged: bool,
@@ -74,6 +82,7 @@ impl<'a> Printer<'a> {
             err: Sink::new(io::stderr(), terminal.err_is_terminal(), raw),
             name: None,
             said: None,
+            waits: None,
             build: None,
             merged: false,
         }
@@ -150,13 +159,43 @@ impl<'a> Printer<'a> {
 
     fn state(&mut self, event: &StatusEvent) {
         let Some(name) = &self.name else { return };
-        if self.said == Some(event.status) {
-            return;
+        match event.status {
+            RunStatus::Queued if self.said != Some(RunStatus::Queued) => {
+                self.waits = Some((Instant::now() + PATIENCE, queue_line(event, name)));
+            }
+            RunStatus::Queued => {}
+            RunStatus::Running if self.said != Some(RunStatus::Running) => {
+                self.waits = None;
+                self.said = Some(RunStatus::Running);
+                let name = name.clone();
+                self.status("Running", name);
+            }
+            _ => self.waits = None,
         }
-        if let Some((verb, text)) = state_line(event, name) {
-            self.said = Some(event.status);
-            self.status(verb, text);
+    }
+
+    /// Waits until it is time to say that the run waits; for ever if it does not.
+    pub(super) fn patience(&self) -> impl Future<Output = ()> + use<> {
+        let until = self.waits.as_ref().map(|(until, _)| *until);
+        async move {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
         }
+    }
+
+    /// Says that the run waits.
+    pub(super) fn say_that_it_waits(&mut self) {
+        if let Some((_, line)) = self.waits.take() {
+            self.said = Some(RunStatus::Queued);
+            self.status("Queued", line);
+        }
+    }
+
+    /// Returns how the run is called, where that is known.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 }
 

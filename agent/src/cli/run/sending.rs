@@ -14,6 +14,7 @@ use snapshots::tree::EntryKind;
 
 use super::configuration::Wanted;
 use super::environment::Chosen;
+use super::transfer;
 use crate::api::wire::agent::AgentStatus;
 use crate::api::wire::submission::{SubmitRequest, Submitted, Variables};
 use crate::cli::{Context, Failure, snapshotting};
@@ -55,7 +56,7 @@ pub(in crate::cli) fn send(
     say(context, &taken, &git, chosen);
     snapshotting::warn(context, &warnings);
     if !is_same_store(&store, agent) {
-        transfer(context, client, &store, &taken.record)?;
+        transfer::transfer(context, client, &store, &taken.record)?;
     }
     let request = request(wanted, chosen, secrets, &taken.record, git, warnings);
     context.wait_for(async { Ok(client.submit(&request).await?) })
@@ -172,14 +173,4 @@ fn request(
         warnings,
         rerun_of: None,
     }
-}
-
-/// Brings the snapshot to an agent that has another store.
-fn transfer(
-    _context: &Context,
-    _client: &Client,
-    _store: &LocalStore,
-    _record: &SnapshotRecord,
-) -> Result<(), Failure> {
-    Err(Failure::not_yet("an agent with a store of its own"))
 }

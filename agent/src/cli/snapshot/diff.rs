@@ -1,6 +1,10 @@
 //! `trainyard snapshot diff`
 
-use crate::cli::{Context, Failure, Outcome};
+use snapshots::diff::{Change, ChangeKind};
+
+use crate::cli::comparison::{self, Side};
+use crate::cli::context::SCHEMA_VERSION;
+use crate::cli::{Context, Exit, Outcome, snapshotting};
 
 /// Shows what differs between two snapshots, runs or directories
 ///
@@ -24,6 +28,29 @@ pub(in crate::cli) struct Args {
 
 /// Compares.
 pub(super) fn diff(args: &Args, context: &Context) -> Outcome {
-    let _ = (args, context);
-    Err(Failure::not_yet("snapshot diff"))
+    let store = snapshotting::store(&context.workspace()?)?;
+    let old = Side::open(context, &store, &args.old)?;
+    let new = Side::open(context, &store, &args.new)?;
+    let changes = comparison::changes(&old, &new)?;
+    if args.json {
+        context.print_json(&serde_json::json!({
+            "schemaVersion": SCHEMA_VERSION,
+            "changes": changes.iter().map(document).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        comparison::show(context, &old, &new, &changes, args.patch)?;
+    }
+    Ok(Exit::OK)
+}
+
+fn document(change: &Change) -> serde_json::Value {
+    let (name, from) = match &change.kind {
+        ChangeKind::Added => ("added", None),
+        ChangeKind::Removed => ("removed", None),
+        ChangeKind::Changed => ("changed", None),
+        ChangeKind::Renamed { from } => ("renamed", Some(String::from_utf8_lossy(from))),
+    };
+    serde_json::json!({
+        "path": String::from_utf8_lossy(&change.path), "change": name, "from": from,
+    })
 }

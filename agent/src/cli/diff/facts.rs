@@ -1,0 +1,107 @@
+//! What two runs are compared by, as names and values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::wire::run::Run;
+use crate::terminal::measure;
+
+/// Facts by name, in the order of the names.
+pub(super) type Facts = BTreeMap<String, String>;
+
+/// Returns what was asked for.
+pub(super) fn params(run: &Run) -> Facts {
+    let request = &run.request;
+    let mut facts = Facts::new();
+    let mut put = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            facts.insert(name.to_owned(), value);
+        }
+    };
+    put("experiment", Some(request.experiment.clone()));
+    put("target", Some(request.target.clone()));
+    put("script", request.script.clone());
+    put("command", request.command.clone());
+    let arguments = &request.arguments;
+    put("arguments", (!arguments.is_empty()).then(|| format!("{arguments:?}")));
+    put("timeout", request.timeout_seconds.map(|seconds| format!("{seconds} s")));
+    for (name, value) in &request.environment_variables.0 {
+        put(&format!("env {name}"), Some(value.clone()));
+    }
+    for name in request.secrets.0.keys() {
+        put(&format!("secret {name}"), Some("(not kept)".to_owned()));
+    }
+    for (name, value) in &request.tags {
+        put(&format!("tag {name}"), Some(value.clone()));
+    }
+    facts
+}
+
+/// Returns what the script ran in, package by package.
+pub(super) fn environment(run: &Run) -> Facts {
+    let mut facts = Facts::from([("definition".to_owned(), run.summary.environment.clone())]);
+    if let Some(prepared) = &run.prepared_environment {
+        facts.insert("python".to_owned(), prepared.python_version.clone());
+        facts.insert("interpreter".to_owned(), prepared.interpreter.clone());
+        facts.extend(prepared.packages.iter().map(|package| {
+            let (name, version) = package.split_once("==").unwrap_or((package, "there"));
+            (format!("package {name}"), version.to_owned())
+        }));
+    }
+    facts
+}
+
+/// Returns the last value of each metric.
+pub(super) fn metrics(run: &Run) -> Facts {
+    run.metrics
+        .iter()
+        .filter_map(|(name, points)| {
+            let value = points.last()?.value;
+            Some((name.clone(), value.map_or_else(|| "NaN".to_owned(), measure::number)))
+        })
+        .collect()
+}
+
+/// Returns a line for each fact that differs.
+pub(super) fn differences(old: &Facts, new: &Facts) -> Vec<String> {
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| {
+            let shown = |facts: &Facts| facts.get(name).map_or("-", String::as_str).to_owned();
+            format!("  {name}: {} → {}", shown(old), shown(new))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::run_document;
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let old: Run = serde_json::from_value(run_document()).unwrap();
+        let mut document = run_document();
+        document["request"]["arguments"] = serde_json::json!(["--lr", "0.2"]);
+        document["request"]["environmentVariables"] = serde_json::json!({"DEBUG": "1"});
+        document["preparedEnvironment"]["packages"] = serde_json::json!(["numpy==2.4.6"]);
+        document["metrics"]["loss"][1]["value"] = 0.25.into();
+        let new: Run = serde_json::from_value(document).unwrap();
+
+        let lines = [
+            differences(&params(&old), &params(&new)),
+            differences(&environment(&old), &environment(&new)),
+            differences(&metrics(&old), &metrics(&new)),
+        ];
+
+        insta::assert_snapshot!(lines.concat().join("\n"), @r#"
+        arguments: ["--lr", "0.1"] → ["--lr", "0.2"]
+        env DEBUG: - → 1
+        env SEED: 1 → -
+        package numpy: - → 2.4.6
+        loss: 0.31 → 0.25
+        "#);
+        assert!(differences(&params(&old), &params(&old)).is_empty());
+    }
+}
