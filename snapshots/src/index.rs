@@ -1,6 +1,6 @@
 //! The stat cache: which files were read before and have not changed since.
 //!
-//! One file for a source and a store, with a [block](block) for each directory, read one by one as
+//! One file for a source and a store, with a block for each directory, read one by one as
 //! the walk comes by: nothing is read of directories that are gone, and nothing is looked up, for
 //! a block's names have the order that the walk has.
 //!
@@ -19,9 +19,9 @@
 //!
 //! # When it is believed
 //!
-//! A file has the digest it is said to have when all of its [stamp](stamp) is the same: a change
-//! after it was read would have moved the change time, because it had [settled](
-//! stamp::Stamp::settles_in) before. A directory has the names it is said to have when the same
+//! A file has the digest it is said to have when all of its stamp is the same (size, times, inode,
+//! device, mode): a change after it was read would have moved the change time, because that was
+//! older than a step of the file system's clock before it was read. A directory has the names it is said to have when the same
 //! holds for its own stamp, and the same ignore rules hold inside; its files are asked for their
 //! stamps all the same. The store has the objects when nothing was removed from it since.
 

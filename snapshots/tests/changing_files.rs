@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use snapshots::digest::Digest;
+use snapshots::gc;
 use snapshots::snapshot::{Progress, SnapshotError, SnapshotOptions, Taken, take};
 use snapshots::store::local::LocalStore;
 use snapshots::tree::{EntryKind, Tree};
@@ -205,6 +206,25 @@ fn objects_that_were_damaged_are_stored_again() {
     assert!(taken.new_objects >= 1);
     let store = LocalStore::open(fixture.store.directory()).unwrap();
     assert_eq!(store.read(&damaged).unwrap(), b"a/b/1");
+}
+
+#[test]
+fn objects_that_were_removed_are_stored_again() {
+    let fixture = Fixture::new();
+    sample(&fixture);
+    fixture.write("large", &"0123456789abcdef".repeat(300_000));
+    let first = fixture.take();
+    fixture.store.remove_record(&first.record.id).unwrap();
+    gc::collect(&fixture.store, &[], Duration::ZERO, false).unwrap();
+    fixture.store.read(&first.record.id).unwrap_err();
+
+    let again = fixture.take();
+    assert_eq!((again.record.id, again.new_objects), (first.record.id, first.new_objects));
+    assert_eq!(fixture.content(&again, "large").len(), 4_800_000);
+
+    // What is removed besides does not matter, and costs no more than asking.
+    gc::collect(&fixture.store, &[again.record.id], Duration::ZERO, false).unwrap();
+    assert_eq!(fixture.take().new_objects, 0);
 }
 
 /// Writes states of a file, one after the other, until told to stop. Every state is `pages` times
