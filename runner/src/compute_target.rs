@@ -133,3 +133,43 @@ pub enum TargetError {
     #[error(transparent)]
     Path(#[from] PathError),
 }
+
+impl TargetError {
+    /// Returns one sentence on what to do next, to be printed after the error.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Spawn { .. } => {
+                Some("check that the program is there and may be executed".to_owned())
+            }
+            Self::NotTakenOver { run, .. } => {
+                Some(format!("{:?} may say more", run.join("supervisor.log")))
+            }
+            Self::Unkillable { pids, .. } => {
+                let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
+                Some(format!("end them as the user they belong to: kill -9 {}", pids.join(" ")))
+            }
+            Self::AlreadyStarted { .. }
+            | Self::NotStarted { .. }
+            | Self::StillSupervised { .. }
+            | Self::Path(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_to_do_next() {
+        let unkillable = TargetError::Unkillable { run: "/r".into(), pids: vec![7, 8] };
+        assert_eq!(unkillable.to_string(), r#"cannot end processes [7, 8] of run "/r""#);
+        let hint = unkillable.hint().unwrap();
+        assert_eq!(hint, "end them as the user they belong to: kill -9 7 8");
+
+        let silent = TargetError::NotTakenOver { run: "/r".into(), said: "no".to_owned() };
+        assert_eq!(silent.hint().unwrap(), r#""/r/supervisor.log" may say more"#);
+        assert_eq!(TargetError::NotStarted { run: "/r".into() }.hint(), None);
+    }
+}

@@ -44,11 +44,11 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, PathError> {
     Ok(true)
 }
 
-/// Writes `value` as indented JSON with [`write`].
+/// Writes `value` as indented JSON with [`write()`].
 ///
 /// # Errors
 ///
-/// As [`write`]; also when `value` cannot be JSON.
+/// As [`write()`]; also when `value` cannot be JSON.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), PathError> {
     write(path, &to_json(path, value)?)
 }

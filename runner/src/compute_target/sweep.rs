@@ -120,3 +120,70 @@ fn find(marks: &Marks) -> Result<Vec<ProcessStat>, PathError> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A process that waits for its input to end, known as of the run `id`.
+    fn process_of(id: &str) -> (Child, ProcessStat) {
+        let mut command = Command::new("cat");
+        command.env("TRAINYARD_RUN_ID", id).stdin(Stdio::piped()).process_group(0);
+        let child = command.spawn().unwrap();
+        let stat = ProcessStat::read(child.id().cast_signed()).unwrap().unwrap();
+        (child, stat)
+    }
+
+    fn marks(id: &str) -> Marks {
+        Marks { variable: Some(format!("TRAINYARD_RUN_ID={id}").into_bytes()), session: None }
+    }
+
+    #[test]
+    fn only_the_processes_of_the_run_are_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(directory.path());
+        let id = format!("sweep_1_{:08x}", std::process::id());
+        let (mut meant, _) = process_of(&id);
+        let (mut spared, _) = process_of(&format!("{id}0"));
+
+        let end = sweep(&run, &marks(&id)).unwrap();
+
+        assert_eq!(end, TreeEnd { killed: 1, remaining: vec![] });
+        assert!(!meant.wait().unwrap().success());
+        assert!(spared.try_wait().unwrap().is_none());
+        drop(spared.stdin.take());
+        assert!(spared.wait().unwrap().success());
+    }
+
+    #[test]
+    fn whoever_asks_is_spared_with_all_it_descends_from() {
+        let me = ProcessStat::read(getpid().as_raw_nonzero().get()).unwrap().unwrap();
+        // Our own session, so this process and its parents would fit.
+        let leader = ProcessStat::read(me.session).unwrap().map_or(0, |leader| leader.start_time);
+        let marks = Marks { variable: None, session: Some((me.session, leader)) };
+
+        let found = find(&marks).unwrap();
+
+        assert!(found.iter().all(|process| process.pid != me.pid && process.pid != me.parent));
+    }
+
+    #[test]
+    fn a_session_number_that_was_given_away_does_not_fit() {
+        let process = |start_time| {
+            let me = ProcessStat::read(getpid().as_raw_nonzero().get()).unwrap().unwrap();
+            // This process leads the session, as far as the number goes.
+            ProcessStat { session: me.pid, start_time, ..me }
+        };
+        let now = process(0).session;
+        let real = ProcessStat::read(now).unwrap().unwrap().start_time;
+        let marks = |start_time| Marks { variable: None, session: Some((now, start_time)) };
+
+        assert!(marks(real).fits_session(&process(real)));
+        assert!(!marks(real - 1).fits_session(&process(real)), "another leader has the number");
+        assert!(!marks(real).fits_session(&process(real - 1)), "older than the run");
+        assert!(!Marks::default().fits_session(&process(real)));
+    }
+}

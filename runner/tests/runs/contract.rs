@@ -115,3 +115,15 @@ fn a_supervisor_that_does_not_start_is_an_error() {
     assert!(error.to_string().ends_with("did not take it over: it said nothing"), "{error}");
     assert_eq!(run.target.probe(&run.directory).unwrap(), SupervisorState::NotStarted);
 }
+
+#[test]
+fn a_supervisor_of_nothing_says_so() {
+    let answer = std::process::Command::new(crate::support::supervise_program())
+        .args(["supervise", "/nonexistent/run"])
+        .output()
+        .unwrap();
+
+    assert_eq!(answer.status.code(), Some(125));
+    let said = String::from_utf8(answer.stderr).unwrap();
+    assert!(said.starts_with(r#"cannot find "/nonexistent/run": No such file"#), "{said}");
+}
