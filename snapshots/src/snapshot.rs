@@ -8,6 +8,7 @@
 
 mod error;
 mod job;
+mod merge;
 mod node;
 mod objects;
 mod options;

@@ -1,8 +1,25 @@
 //! Lists what a snapshot of a directory holds, without following a link out of it.
+//!
+//! Directories are opened one inside the other and asked about their names by descriptor, so that
+//! neither the length of a path nor somebody who swaps a directory for a link meanwhile makes a
+//! difference. What is part of a snapshot:
+//!
+//! - Files and directories, empty ones too, unless the ignore rules leave them out. An ignored
+//!   directory is not entered. What another file system is mounted on is part of the source, as
+//!   for git.
+//! - Links that stay inside the source, as links: followed name by name, no step may leave the
+//!   top, not even to come back. An absolute link into the source is kept as a relative one, so
+//!   that it means the same wherever the snapshot is laid out.
+//! - Never `.git`, file or directory, at any level, nor this program's state directories.
+//! - FIFOs, sockets and devices are left out with a warning. Links that lead out and whatever
+//!   cannot be read are errors, unless ignored. With
+//!   [`SnapshotOptions::follow_links`], a link that leads out stands for what it leads to; links
+//!   in there are kept when they stay below it.
 
 pub(crate) mod base;
 mod link;
 pub(crate) mod listing;
+mod look;
 pub(crate) mod place;
 pub(crate) mod queue;
 pub(crate) mod walker;

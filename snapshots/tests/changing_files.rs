@@ -110,7 +110,8 @@ fn every_kind_of_change_shows() {
     let fixture = Fixture::new();
     sample(&fixture);
     let mut last = fixture.take_and_check().record.id;
-    let changes: [(&str, fn(&Fixture)); 8] = [
+    type Change = fn(&Fixture);
+    let changes: [(&str, Change); 8] = [
         ("content", |f| f.write("a/file-1", "A/1")),
         ("content of the same length and times", |f| {
             let path = f.path("a/b/file-1");

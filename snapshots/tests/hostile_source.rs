@@ -486,7 +486,7 @@ fn what_cannot_be_read_is_named() {
     for hidden in ["file", "directory/file", "directory"] {
         let path = fixture.path(hidden);
         let mode = fs::metadata(&path).unwrap().permissions();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         let refused = fixture.try_take().unwrap_err();
         assert!(refused.to_string().ends_with(&format!("{hidden:?}")), "{refused}");
         assert!(refused.hint().is_some());

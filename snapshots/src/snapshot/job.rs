@@ -1,31 +1,23 @@
 //! The work of a snapshot, cut into tasks: list a directory, read some of its files, and put a
 //! directory together once everything in it is done.
 
-use std::iter::Peekable;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::node::{Done, Item, ItemKind, Node, Slot, State};
+use super::merge::{batches, head};
+use super::node::{Done, Item, ItemKind, Node, Slot};
 use super::objects::Objects;
 use super::read::{self, Source};
 use super::sizes::LargeDirectories;
 use super::{Progress, SnapshotError};
 use crate::digest::Digest;
-use crate::index::block::{Block, Head, KnownKind, Location};
-use crate::index::stamp::Stamp;
+use crate::index::block::Location;
 use crate::index::{Index, IndexWriter};
 use crate::limits::Size;
-use crate::store::LARGE_OBJECT_BYTES;
 use crate::walk::base::OpenDirectory;
-use crate::walk::listing::{DirectoryListing, FoundKind, ListingBuffers};
+use crate::walk::listing::ListingBuffers;
 use crate::walk::queue::Queue;
 use crate::walk::walker::{Entered, Pending, Walker};
-
-/// Files of one directory are read in one go up to so many and so many bytes; beyond that other
-/// threads help.
-const BATCH_FILES: usize = 64;
-const BATCH_BYTES: u64 = LARGE_OBJECT_BYTES;
 
 /// What all threads that take a snapshot share.
 pub(super) struct Job<'a, O> {
@@ -160,64 +152,8 @@ impl<O: Objects> Job<'_, O> {
         self.finish(node)
     }
 
-    /// Compares what is there with what is known from last time.
-    fn merge(
-        &self,
-        listing: &DirectoryListing,
-        known: Option<Block<'_>>,
-    ) -> Result<Merged, SnapshotError> {
-        let mut known = known.map(Iterator::peekable);
-        let mut merged = Merged::new(listing.found.len(), known.is_some());
-        for (at, found) in listing.found.iter().enumerate() {
-            let name = found.name.clone();
-            let last = known.as_mut().and_then(|known| {
-                let (last, skipped) = advance(known, &listing.names[name.clone()]);
-                merged.state.unchanged &= !skipped;
-                last
-            });
-            let (kind, same) = match (&found.kind, last) {
-                (&FoundKind::File { stamp, followed }, last) => {
-                    let digest = match last {
-                        Some(KnownKind::File { stamp: then, digest })
-                            if then == stamp && self.has(&digest)? =>
-                        {
-                            Some(digest)
-                        }
-                        _ => None,
-                    };
-                    if digest.is_none() {
-                        merged.unread.push(at);
-                    }
-                    let kind = ItemKind::File { stamp, digest, settled: true, followed };
-                    (kind, digest.is_some())
-                }
-                (FoundKind::Link { target }, last) => {
-                    let same = last == Some(KnownKind::Link { target });
-                    (ItemKind::Link { target: target.clone() }, same)
-                }
-                (&FoundKind::Directory { followed }, last) => {
-                    let block = match last {
-                        Some(KnownKind::Directory { block }) => Some(block),
-                        _ => None,
-                    };
-                    merged.directories.push(Inner {
-                        item: at,
-                        name: name.clone(),
-                        block,
-                        followed,
-                    });
-                    (ItemKind::Directory { done: None }, block.is_some())
-                }
-            };
-            merged.state.unchanged &= same;
-            merged.state.items.push(Item { name, kind });
-        }
-        merged.state.unchanged &= known.is_some_and(|mut known| known.next().is_none());
-        Ok(merged)
-    }
-
     /// Returns whether the store still has an object that the index knows of.
-    fn has(&self, digest: &Digest) -> Result<bool, SnapshotError> {
+    pub(super) fn has(&self, digest: &Digest) -> Result<bool, SnapshotError> {
         Ok(self.store_unchanged || self.objects.has(digest)?)
     }
 
@@ -285,79 +221,6 @@ impl<O: Objects> Job<'_, O> {
         let block = self.next_index.add(&head, state.known(&node.names));
         Ok(Done { tree: head.tree, block, size, directories, unchanged })
     }
-}
-
-/// A directory, as it is and as it was.
-struct Merged {
-    state: State,
-    /// Files that have to be read.
-    unread: Vec<usize>,
-    directories: Vec<Inner>,
-}
-
-/// A directory in the one that was listed.
-struct Inner {
-    item: usize,
-    name: Range<usize>,
-    block: Option<Location>,
-    followed: bool,
-}
-
-impl Merged {
-    fn new(count: usize, unchanged: bool) -> Self {
-        let state = State { items: Vec::with_capacity(count), unchanged };
-        Self { state, unread: Vec::new(), directories: Vec::new() }
-    }
-}
-
-/// Goes on to `name`; returns what it was, and whether names before it are gone.
-fn advance<'a>(known: &mut Peekable<Block<'a>>, name: &[u8]) -> (Option<KnownKind<'a>>, bool) {
-    let mut skipped = false;
-    while known.next_if(|last| last.name < name).is_some() {
-        skipped = true;
-    }
-    (known.next_if(|last| last.name == name).map(|last| last.kind), skipped)
-}
-
-/// Returns what the index will say of a directory.
-fn head(
-    entered: &Entered,
-    listing: &DirectoryListing,
-    known: Option<Head>,
-    unchanged: bool,
-) -> Head {
-    let tree = match &known {
-        Some(known) if unchanged => known.tree,
-        _ => Digest::from_bytes([0; 32]),
-    };
-    let directory = match known {
-        Some(known) if listing.from_index => known.directory,
-        _ if listing.lasting => entered.stamp,
-        _ => Stamp::UNKNOWN,
-    };
-    let ignore_file = listing.ignore_file;
-    Head { tree, directory, rules: listing.rules.fingerprint, ignore_file }
-}
-
-/// Shares out the files that have to be read.
-fn batches(items: &[Item], unread: &[usize]) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut bytes = 0;
-    for &at in unread {
-        let size = match &items[at].kind {
-            ItemKind::File { stamp, .. } => stamp.size,
-            _ => 0,
-        };
-        bytes += size;
-        match batches.last_mut() {
-            Some(batch) if batch.len() < BATCH_FILES && bytes <= BATCH_BYTES => batch.push(at),
-            _ => {
-                batches.push(vec![at]);
-                bytes = size;
-            }
-        }
-    }
-    batches
 }
 
 /// Returns whether a file is behind a link; nothing for what is no file.
