@@ -118,6 +118,42 @@ mod tests {
             }
         }
 
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @r#"
+        NotStarted      unknown     Enqueue
+        NotStarted      not started Enqueue
+        NotStarted      running     Enqueue
+        NotStarted      ended       Enqueue
+        NotStarted      lost        Enqueue
+        Queued          unknown     Enqueue
+        Queued          not started Enqueue
+        Queued          running     Enqueue
+        Queued          ended       Enqueue
+        Queued          lost        Enqueue
+        Preparing       unknown     Requeue
+        Preparing       not started Requeue
+        Preparing       running     Requeue
+        Preparing       ended       Requeue
+        Preparing       lost        Requeue
+        Starting        unknown     Resume(Follow)
+        Starting        not started Resume(Launch); rebooted: Requeue
+        Starting        running     Resume(Follow)
+        Starting        ended       Resume(Follow)
+        Starting        lost        Resume(Follow)
+        Running         unknown     Resume(Follow)
+        Running         not started Resume(Follow)
+        Running         running     Resume(Follow)
+        Running         ended       Resume(Follow)
+        Running         lost        Resume(Follow)
+        Finalizing      unknown     Resume(Follow)
+        Finalizing      not started Resume(Follow)
+        Finalizing      running     Resume(Follow)
+        Finalizing      ended       Resume(Follow)
+        Finalizing      lost        Resume(Follow)
+        CancelRequested unknown     Resume(Follow)
+        CancelRequested not started Resume(Cancelled)
+        CancelRequested running     Resume(Follow)
+        CancelRequested ended       Resume(Follow)
+        CancelRequested lost        Resume(Follow)
+        "#);
     }
 }
