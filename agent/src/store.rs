@@ -178,8 +178,7 @@ impl Store {
         Ok(Self { writer: Writer::start(connection), readers: Readers::new(path) })
     }
 
-    /// Says how many fsyncs the calls that write have cost so far, and how many calls there
-    /// were.
+    /// Says how many transactions were written so far, and how many changes they held.
     pub(crate) fn writes(&self) -> (u64, u64) {
         self.writer.counts()
     }

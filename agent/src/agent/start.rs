@@ -55,7 +55,8 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
         .context("cannot start the runtime")?;
     let answered = runtime.block_on(agent.work(inbox, options.announce));
     runtime.shutdown_timeout(THREADS);
-    info!("Stopped.");
+    let (commits, changes) = agent.store.writes();
+    info!(commits, changes, "Stopped.");
     drop(lock);
     answered
 }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use images::cache::EnvironmentError;
 use snapshots::digest::Digest;
+use snapshots::transfer::TransferError;
 use tracing::error;
 
 use super::wire::problem::{Problem, ProblemDetail};
@@ -79,6 +80,9 @@ pub(super) enum ApiError {
     /// The records said no.
     #[error(transparent)]
     Records(#[from] StoreError),
+    /// A snapshot's objects were not taken.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// The environments said no.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -142,8 +146,18 @@ impl ApiError {
                 error if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
+            Self::Transfer(error) => match error {
+                TransferError::Archive(_) | TransferError::Record { .. } => StatusCode::BAD_REQUEST,
+                TransferError::Incomplete { .. } => StatusCode::CONFLICT,
+                TransferError::Store(error) if is_disk_full(error) => {
+                    StatusCode::INSUFFICIENT_STORAGE
+                }
+                TransferError::Store(_) | TransferError::Remote { .. } => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+            },
             Self::Environment(error) => environment_status(error),
-            Self::Internal { source, .. } if is_disk_full(source) => {
+            Self::Internal { source, .. } if is_disk_full(source.as_ref()) => {
                 StatusCode::INSUFFICIENT_STORAGE
             }
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -171,11 +185,18 @@ impl ApiError {
                 error if error.is_full() => "disk_full",
                 _ => "records_failed",
             },
+            Self::Transfer(error) => match error {
+                TransferError::Archive(_) => "broken_pack",
+                TransferError::Record { .. } => "unknown_record",
+                TransferError::Incomplete { .. } => "snapshot_incomplete",
+                TransferError::Store(error) if is_disk_full(error) => "disk_full",
+                TransferError::Store(_) | TransferError::Remote { .. } => "transfer_failed",
+            },
             Self::Environment(EnvironmentError::NotFound { .. }) => "environment_not_found",
             Self::Environment(EnvironmentError::Ambiguous { .. }) => "ambiguous_environment",
             Self::Environment(EnvironmentError::InUse { .. }) => "environment_in_use",
             Self::Environment(_) => "environment_failed",
-            Self::Internal { source, .. } if is_disk_full(source) => "disk_full",
+            Self::Internal { source, .. } if is_disk_full(source.as_ref()) => "disk_full",
             Self::Internal { .. } => "internal",
         }
     }
@@ -219,12 +240,10 @@ fn environment_status(error: &EnvironmentError) -> StatusCode {
     }
 }
 
-fn is_disk_full(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
-    })
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|cause| cause.downcast_ref().is_some_and(full))
 }
 
 impl IntoResponse for ApiError {

@@ -18,7 +18,7 @@ use runner::log_reader::StreamFilter;
 use runner::run_id::RunId;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info_span};
+use tracing::{debug, info_span, warn};
 use utoipa::IntoParams;
 
 use super::error::ApiError;
@@ -86,8 +86,10 @@ pub(super) async fn follow(
     let span = info_span!("follow", %run);
     let follower = Follower::new(agent, run, sender, filter, (offset, query.build_offset));
     let following = task::spawn(span, async move {
-        if let Err(gone) = follower.follow().await {
-            debug!(?gone, "A follower left before the end.");
+        match follower.follow().await {
+            Ok(()) => {}
+            Err(Gone::Away) => debug!("A follower left before the end."),
+            Err(Gone::Broken(error)) => warn!("Could not go on telling of a run: {error:#}"),
         }
     });
     // The task ends with the body, so with the connection.
@@ -103,7 +105,6 @@ pub(super) async fn follow(
 }
 
 /// Why following ended before the run did.
-#[derive(Debug)]
 enum Gone {
     /// The follower went, or the agent stops.
     Away,

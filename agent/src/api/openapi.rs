@@ -50,8 +50,13 @@ pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
 }
 
 /// Returns the document.
-pub(crate) fn document() -> utoipa::openapi::OpenApi {
-    router().split_for_parts().1
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    let mut document = router().split_for_parts().1;
+    // The router's word for "the rest of the path" is not OpenAPI's, which has none.
+    let paths = std::mem::take(&mut document.paths.paths);
+    let renamed = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item));
+    document.paths.paths = renamed.collect();
+    document
 }
 
 #[cfg(test)]

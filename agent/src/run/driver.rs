@@ -77,7 +77,7 @@ pub(crate) async fn drive(
     let over = match begin {
         Begin::FromTheStart => from_the_start(context).await,
         Begin::Launch => launch(Prepared::again(context).await).await,
-        Begin::Follow => Ok(Started::again(context).follow().await?),
+        Begin::Follow => Ok(Started::again(context).await?.follow().await?),
         Begin::Cancelled => Err(Stopped::cancelled(context)),
     };
     match over {

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{StoreError, migrations};
 
@@ -16,7 +16,7 @@ const BUSY: Duration = Duration::from_secs(10);
 
 /// Opens the database for the one thread that writes.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
-    let failed = |source| StoreError::Open { path: path.to_owned(), source };
+    let failed = |source| unusable(path, source);
     // SQLite creates its files with the mode of the database file.
     drop(OpenOptions::new().append(true).create(true).mode(0o600).open(path));
     let found = examine(path)?;
@@ -46,17 +46,12 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
 /// Returns the version of the database, 0 for a new one. Opens it read-only, so that one which
 /// is not for us is left untouched.
 fn examine(path: &Path) -> Result<i64, StoreError> {
-    let failed = |source| StoreError::Open { path: path.to_owned(), source };
+    let failed = |source| unusable(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let application = match number("application_id") {
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-            return Err(StoreError::Foreign { path: path.to_owned() });
-        }
-        answer => answer.map_err(failed)?,
-    };
+    let application = number("application_id").map_err(failed)?;
     let found = number("user_version").map_err(failed)?;
     let tables: i64 = connection
         .query_row("select count(*) from sqlite_schema", [], |row| row.get(0))
@@ -69,6 +64,18 @@ fn examine(path: &Path) -> Result<i64, StoreError> {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
     Ok(found)
+}
+
+/// Says why the database at `path` cannot be used.
+fn unusable(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => StoreError::Foreign { path },
+        Some(ErrorCode::DatabaseCorrupt) => {
+            StoreError::Damaged { path, finding: source.to_string() }
+        }
+        _ => StoreError::Open { path, source },
+    }
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {

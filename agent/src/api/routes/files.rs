@@ -17,7 +17,7 @@ use crate::agent::Agent;
 use crate::task;
 
 /// Returns a file that a run left in `outputs/` or `logs/`, or one of its logs.
-#[utoipa::path(get, path = "/v1/runs/{ref}/files/{path}", operation_id = "runFile", tag = "runs",
+#[utoipa::path(get, path = "/v1/runs/{ref}/files/{*path}", operation_id = "runFile", tag = "runs",
     params(
         ("ref" = String, Path, description = "Which run."),
         ("path" = String, Path, description = "One of the paths that the run names, slashes and all."),

@@ -1,11 +1,14 @@
 //! Freeing what nothing refers to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
-use tracing::info;
+use snapshots::digest::Digest;
+use snapshots::gc::{self, Collected};
+use tracing::{error, info};
 
 use super::super::body::Document;
 use super::super::error::ApiError;
@@ -13,6 +16,9 @@ use super::super::wire::agent::{GcReport, GcRequest};
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
 use crate::task;
+
+/// What is younger stays, unless the caller says otherwise: it may be on its way into a run.
+const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Frees what nothing refers to: objects, left-overs of environments and, if asked, old runs.
 #[utoipa::path(post, path = "/v1/gc", operation_id = "collectGarbage", tag = "agent",
@@ -42,6 +48,26 @@ pub(in super::super) async fn gc(
         let environments = agent.environments.clone();
         report.environment_leftovers = task::blocking(move || environments.sweep()).await?;
     }
+    let collected = objects(&agent, &request).await?;
+    report.objects_removed = collected.objects;
+    report.bytes_freed = collected.bytes;
+    report.packs_removed = collected.packs_removed;
+    report.packs_rewritten = collected.packs_rewritten;
+    report.snapshots_removed = collected.records_removed;
+    for digest in &collected.damaged {
+        error!(%digest, "The object store has lost a directory of a snapshot that is in use.");
+    }
     info!(?report, dry_run = request.dry_run, "Freed what nothing refers to.");
     Ok(Json(report))
+}
+
+async fn objects(agent: &Agent, request: &GcRequest) -> Result<Collected, ApiError> {
+    // Whoever hands in a run meanwhile waits, so that its snapshot counts as in use.
+    let _alone = agent.collecting.write().await;
+    let in_use = agent.store.snapshots_in_use().await?;
+    let roots: Vec<Digest> = in_use.iter().filter_map(|id| id.parse().ok()).collect();
+    let grace = request.grace_seconds.map_or(DEFAULT_GRACE, Duration::from_secs);
+    let (objects, dry_run) = (agent.objects.clone(), request.dry_run);
+    let collected = task::blocking(move || gc::collect(&objects, &roots, grace, dry_run)).await;
+    collected.map_err(ApiError::internal("free objects"))
 }

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures_util::TryStreamExt;
+use snapshots::archive::Limits;
+use snapshots::transfer::{Destination, Receiver, receive_pack};
+use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::super::body::{Document, Octets};
 use super::super::error::ApiError;
@@ -29,7 +33,8 @@ pub(in super::super) async fn missing(
     Ok(Json(Missing { missing: missing.map_err(ApiError::internal("look for objects"))? }))
 }
 
-/// Takes a pack of objects. Every object is checked; none is kept of a pack that is broken.
+/// Takes a pack of objects, each of which is checked. Of a pack that was cut short, what came is
+/// kept; of one that is broken, nothing.
 #[utoipa::path(post, path = "/v1/transfers/pack", operation_id = "receivePack",
     tag = "transfers",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -40,10 +45,15 @@ pub(in super::super) async fn missing(
         (status = 507, description = "The disk is full.", body = Problem),
     ))]
 pub(in super::super) async fn pack(
-    State(_agent): State<Arc<Agent>>,
-    Octets(_body): Octets,
+    State(agent): State<Arc<Agent>>,
+    Octets(body): Octets,
 ) -> Result<Json<PackReceived>, ApiError> {
-    Err(ApiError::NotYet { message: "packs cannot be taken yet".to_owned() })
+    let objects = agent.objects.clone();
+    let bytes = body.into_data_stream().map_err(std::io::Error::other);
+    let mut pack = SyncIoBridge::new(StreamReader::new(bytes));
+    let written =
+        task::blocking(move || receive_pack(&objects, &mut pack, Limits::default())).await?;
+    Ok(Json(PackReceived { objects: written.objects, bytes: written.bytes }))
 }
 
 /// Keeps a snapshot whose objects are all there.
@@ -57,16 +67,7 @@ pub(in super::super) async fn finish(
     State(agent): State<Arc<Agent>>,
     Document(request): Document<FinishRequest>,
 ) -> Result<StatusCode, ApiError> {
-    let objects = agent.objects.clone();
-    let snapshot = request.record.id;
-    let kept = task::blocking(move || {
-        if !objects.contains(&snapshot)? {
-            return Ok(false);
-        }
-        objects.put_record(&request.record).map(|()| true)
-    });
-    match kept.await.map_err(ApiError::internal("keep the snapshot"))? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::NoSnapshot { snapshot }),
-    }
+    let mut receiver = Receiver::new(agent.objects.clone(), Limits::default());
+    task::blocking(move || receiver.finish(&request.record)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

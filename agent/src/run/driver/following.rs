@@ -13,7 +13,8 @@ use tracing::{error, info_span, warn};
 use super::Context;
 use super::ending::Over;
 use crate::metrics::Collector;
-use crate::store::StoreError;
+use crate::run::status::{RunEvent, RunStatus};
+use crate::store::{Change, StoreError};
 use crate::task::{self, Task};
 
 /// How long one wait for the supervisor's end lasts. A thread is held meanwhile, and this is the
@@ -26,7 +27,7 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 /// A run whose supervisor was started.
 pub(super) struct Started {
     context: Context,
-    lease: Option<EnvironmentLease>,
+    _lease: Option<EnvironmentLease>,
 }
 
 /// Keeps the environment of a run that an earlier agent started. Without it the run goes on; it
@@ -45,26 +46,27 @@ pub(super) async fn lease(context: &Context) -> Option<EnvironmentLease> {
 
 impl Started {
     pub(super) fn new(context: Context, lease: Option<EnvironmentLease>) -> Self {
-        Self { context, lease }
+        Self { context, _lease: lease }
     }
 
-    /// Takes up a run that an earlier agent started.
-    pub(super) fn again(context: Context) -> Self {
-        Self { context, lease: None }
+    /// Takes up a run that an earlier agent started, and perhaps did not see start.
+    pub(super) async fn again(context: Context) -> Result<Self, StoreError> {
+        if context.row.status == RunStatus::Starting {
+            context.agent.record(&context.row.id, Change::now(RunEvent::ScriptStarted)).await?;
+        }
+        let lease = lease(&context).await;
+        Ok(Self { context, _lease: lease })
     }
 
     /// Waits for the run's end, whatever it is.
     pub(super) async fn follow(mut self) -> Result<Over, StoreError> {
-        if self.lease.is_none() {
-            self.lease = lease(&self.context).await;
-        }
         let mut metrics =
             Collector::resume(&self.context.agent, &self.context.row.id, &self.context.directory)
                 .await?;
         let packages = packages(&self.context);
         let asked = self.context.cancel.borrow_and_update().clone();
         if let Some(request) = asked {
-            self.hand_on(request).await;
+            hand_on(&self.context, request).await;
         }
         let mut ticks = tokio::time::interval(METRICS_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -83,10 +85,6 @@ impl Started {
             }
         };
         Ok(Over::new(self.context, exit, metrics, packages))
-    }
-
-    async fn hand_on(&self, request: CancelRequest) {
-        hand_on(&self.context, request).await;
     }
 }
 
