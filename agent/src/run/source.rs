@@ -19,7 +19,7 @@ pub(crate) enum SourceError {
         /// The snapshot.
         snapshot: Digest,
         /// Why.
-        source: MaterializeError,
+        source: Box<MaterializeError>,
     },
     /// The source has something else where the script leaves its files.
     #[error("the source has {name:?}, which is not a directory; runs leave their files there")]
@@ -45,8 +45,10 @@ pub(crate) fn lay_out(
         removed => removed.context("remove", &work)?,
     }
     let threads = available_parallelism().map_or(1, NonZero::get);
-    materialize(store, snapshot, &work, threads)
-        .map_err(|source| SourceError::Snapshot { snapshot: *snapshot, source })?;
+    materialize(store, snapshot, &work, threads).map_err(|source| SourceError::Snapshot {
+        snapshot: *snapshot,
+        source: Box::new(source),
+    })?;
     let mut warnings = Vec::new();
     for (name, path) in [("outputs", directory.outputs()), ("logs", directory.logs())] {
         match std::fs::create_dir(&path) {

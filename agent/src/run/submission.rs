@@ -128,7 +128,7 @@ impl Sealed {
         if let Some(patch) = &self.patch {
             durable_file::write(&directory.path().join(PATCH_FILE), patch)?;
         }
-        let runs = directory.path().parent().unwrap_or(Path::new("/"));
+        let runs = directory.path().parent().unwrap_or_else(|| Path::new("/"));
         std::fs::File::open(runs).and_then(|runs| runs.sync_all()).context("write to disk", runs)
     }
 }

@@ -96,12 +96,10 @@ fn add(
     if moved == 0 {
         return Ok(0);
     }
-    let mut next: i64 = transaction
-        .query_row(
-            "select coalesce(max(number), 0) + 1 from metrics where run = ?1",
-            [number],
-            |row| row.get(0),
-        )
+    let last: i64 = transaction
+        .query_row("select coalesce(max(number), 0) from metrics where run = ?1", [number], |row| {
+            row.get(0)
+        })
         .doing(action)?;
     let mut insert = transaction
         .prepare_cached(
@@ -110,15 +108,11 @@ fn add(
         )
         .doing(action)?;
     let mut kept = 0;
-    for metric in metrics {
-        if next > MOST_PER_RUN {
-            break;
-        }
+    for (next, metric) in (last + 1..=MOST_PER_RUN).zip(metrics) {
         let reported = metric.reported.as_microsecond();
         insert
             .execute(params![number, next, metric.name, metric.step, metric.value, reported])
             .doing(action)?;
-        next += 1;
         kept += 1;
     }
     Ok(kept)

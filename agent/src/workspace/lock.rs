@@ -3,11 +3,16 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
 
+use runner::process_identity::ProcessIdentity;
 use rustix::fs::FsWord;
 use snapshots::path_error::IoContext;
 
 use super::{Workspace, WorkspaceError};
+
+/// How long the lock of an agent that is gone may still be held.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
 /// The right to be the agent of a state directory; given back when dropped, and by the system
 /// when the process ends in whatever way.
@@ -35,21 +40,34 @@ impl AgentLock {
             .mode(0o600)
             .open(&path)
             .context("open", &path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).context("read", &path)?;
-                let home = workspace.home().to_owned();
-                return Err(WorkspaceError::Locked { pid: pid.trim().to_owned(), home });
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => Err(error).context("lock", &path)?,
             }
-            Err(TryLockError::Error(error)) => Err(error).context("lock", &path)?,
+            let mut pid = String::new();
+            file.rewind().context("rewind", &path)?;
+            file.read_to_string(&mut pid).context("read", &path)?;
+            let pid = pid.trim().to_owned();
+            // A process that a killed agent was about to start has the lock for a moment more.
+            if is_alive(&pid) || begun.elapsed() > LEFT_BEHIND {
+                return Err(WorkspaceError::Locked { pid, home: workspace.home().to_owned() });
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         file.set_len(0).context("empty", &path)?;
         file.rewind().context("rewind", &path)?;
         writeln!(file, "{}", std::process::id()).context("write", &path)?;
         Ok(Self { _file: file })
     }
+}
+
+fn is_alive(pid: &str) -> bool {
+    let pid = pid.parse().ok();
+    // One that cannot be looked at counts as alive.
+    pid.is_none_or(|pid| ProcessIdentity::of(pid).map_or(true, |found| found.is_some()))
 }
 
 fn refuse_network_file_system(workspace: &Workspace) -> Result<(), WorkspaceError> {
@@ -95,6 +113,23 @@ mod tests {
         assert!(refused.hint().unwrap().contains("agent stop"));
         drop(first);
         AgentLock::take(&workspace).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_a_dead_agent_left_with_a_child_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(home.path().to_owned());
+        let left = AgentLock::take(&workspace).unwrap();
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        std::fs::write(workspace.lock_file(), format!("{}\n", dead.id())).unwrap();
+
+        let waiting = std::thread::spawn(move || AgentLock::take(&workspace).map(drop));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!waiting.is_finished());
+        drop(left);
+
+        waiting.join().unwrap().unwrap();
     }
 
     #[test]

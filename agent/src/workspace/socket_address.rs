@@ -31,8 +31,8 @@ impl SocketAddress {
         if socket.as_os_str().as_bytes().len() <= LONGEST {
             return Ok(Self { path: socket.to_owned(), _directory: None });
         }
-        let parent = socket.parent().unwrap_or(Path::new("/"));
-        let name = socket.file_name().unwrap_or(OsStr::new("."));
+        let parent = socket.parent().unwrap_or_else(|| Path::new("/"));
+        let name = socket.file_name().unwrap_or_else(|| OsStr::new("."));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(parent, flags, Mode::empty()).context("open", parent)?;
         let through = format!("/proc/self/fd/{}", directory.as_raw_fd());

@@ -33,7 +33,7 @@ pub(super) struct Started {
 /// Keeps the environment of a run that an earlier agent started. Without it the run goes on; it
 /// is in use all the same.
 pub(super) async fn lease(context: &Context) -> Option<EnvironmentLease> {
-    let key = context.row.environment.as_ref()?.key.clone()?;
+    let key = context.row.environment.as_ref()?.key?;
     let cache = context.agent.environments.clone();
     match task::blocking(move || cache.lease(&key)).await {
         Ok(lease) => Some(lease),
