@@ -187,3 +187,119 @@ fn content(kind: Option<&EntryKind>) -> Option<Digest> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::TreeEntry;
+
+    /// Trees in memory, each made of paths and contents.
+    #[derive(Default)]
+    struct Trees(BTreeMap<Digest, Tree>);
+
+    impl TreeSource for Trees {
+        fn tree(&self, digest: &Digest) -> Result<Tree, StoreError> {
+            self.0.get(digest).cloned().ok_or(StoreError::Missing { digest: *digest })
+        }
+    }
+
+    impl Trees {
+        /// Adds a tree of files; a path that ends in `/` is an empty directory, a content that
+        /// starts with `->` makes a link.
+        fn add(&mut self, files: &[(&str, &str)]) -> Digest {
+            let mut entries = Vec::new();
+            let mut below: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+            for (path, content) in files {
+                match path.split_once('/') {
+                    Some((name, "")) => drop(below.entry(name).or_default()),
+                    Some((name, rest)) => below.entry(name).or_default().push((rest, content)),
+                    None => {
+                        let kind = match content.strip_prefix("->") {
+                            Some(target) => EntryKind::Symlink { target: target.into() },
+                            None => EntryKind::File {
+                                digest: Digest::of(content.as_bytes()),
+                                size: content.len() as u64,
+                                executable: content.starts_with("#!"),
+                            },
+                        };
+                        entries.push(TreeEntry { name: path.as_bytes().to_vec(), kind });
+                    }
+                }
+            }
+            for (name, files) in below {
+                let kind = EntryKind::Directory { digest: self.add(&files) };
+                entries.push(TreeEntry { name: name.as_bytes().to_vec(), kind });
+            }
+            let tree = Tree::new(entries).unwrap();
+            let digest = tree.digest();
+            self.0.insert(digest, tree);
+            digest
+        }
+    }
+
+    fn between(old: &[(&str, &str)], new: &[(&str, &str)]) -> String {
+        let mut trees = Trees::default();
+        let (old, new) = (trees.add(old), trees.add(new));
+        let mut text = String::new();
+        for change in diff(&trees, &old, &trees, &new).unwrap() {
+            let path = change.path.escape_ascii();
+            text += &match change.kind {
+                ChangeKind::Added => format!("added {path}\n"),
+                ChangeKind::Removed => format!("removed {path}\n"),
+                ChangeKind::Changed => format!("changed {path}\n"),
+                ChangeKind::Renamed { from } => format!("renamed {} {path}\n", from.escape_ascii()),
+            };
+        }
+        text
+    }
+
+    #[test]
+    fn every_kind_of_change_is_told_by_path() {
+        let old = [("a", "1"), ("b", "2"), ("d/e", "3"), ("d/f", "4"), ("l", "->a"), ("o/", "")];
+        let new = [("b", "#!2"), ("c", "5"), ("d/e", "3"), ("d/g", "4"), ("l", "->b"), ("p/", "")];
+        insta::assert_snapshot!(between(&old, &new), @r#"
+        removed a
+        changed b
+        added c
+        renamed d/f d/g
+        changed l
+        removed o
+        added p
+        "#);
+    }
+
+    #[test]
+    fn a_moved_directory_is_its_files_renamed() {
+        let old = [("a/x", "1"), ("a/y/z", "2")];
+        let new = [("b/x", "1"), ("b/y/z", "2")];
+        insta::assert_snapshot!(between(&old, &new), @r#"
+        renamed a/x b/x
+        renamed a/y/z b/y/z
+        "#);
+    }
+
+    #[test]
+    fn a_file_that_becomes_a_directory_is_removed_and_its_files_added() {
+        insta::assert_snapshot!(between(&[("a", "1")], &[("a/b", "2")]), @r#"
+        removed a
+        added a/b
+        "#);
+    }
+
+    #[test]
+    fn empty_files_are_never_taken_for_renamed_and_a_copy_is_added() {
+        insta::assert_snapshot!(between(&[("a", ""), ("b", "x")], &[("b", "x"), ("c", ""), ("d", "x")]), @r#"
+        removed a
+        added c
+        added d
+        "#);
+    }
+
+    #[test]
+    fn what_is_the_same_is_not_even_read() {
+        let mut trees = Trees::default();
+        let same = trees.add(&[("a", "1")]);
+        assert_eq!(diff(&Trees::default(), &same, &Trees::default(), &same).unwrap(), []);
+        assert!(diff(&Trees::default(), &same, &trees, &Digest::of(b"")).is_err());
+    }
+}

@@ -1,5 +1,6 @@
 //! What is to be made: every directory, file and link, with where its content is.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::MaterializeError;
 use crate::digest::Digest;
 use crate::store::local::{LocalStore, Location, Pack};
-use crate::tree::EntryKind;
+use crate::tree::{EntryKind, Tree, TreeEntry};
 
 /// Ten times as many as a snapshot may have by default. Trees can refer to one another so that a
 /// few kilobytes stand for more names than a disk can hold.
@@ -54,19 +55,14 @@ pub(super) enum Source {
 
 impl Plan {
     pub(super) fn of(store: &LocalStore, root: &Digest) -> Result<Self, MaterializeError> {
+        let known = trees_below(store, *root)?;
         let root_directory = Directory { parent: 0, name: Vec::new() };
         let mut plan =
             Self { directories: vec![root_directory], files: Vec::new(), links: Vec::new() };
         let mut trees = vec![*root];
         let mut at = 0;
-        while at < trees.len() {
-            let tree = store
-                .read_tree(&trees[at])
-                .map_err(|source| MaterializeError::Content { path: plan.path(at, b""), source })?;
+        while let Some(tree) = trees.get(at).and_then(|digest| known.get(digest)) {
             for entry in tree.entries() {
-                if plan.names() >= MOST {
-                    return Err(MaterializeError::TooMany { most: MOST });
-                }
                 let name = entry.name.clone();
                 match &entry.kind {
                     EntryKind::Directory { digest } => {
@@ -121,10 +117,6 @@ impl Plan {
     pub(super) fn path_of(&self, file: &PlannedFile) -> PathBuf {
         self.path(file.directory, &file.name)
     }
-
-    fn names(&self) -> usize {
-        self.directories.len() + self.files.len() + self.links.len()
-    }
 }
 
 impl PlannedFile {
@@ -138,4 +130,49 @@ impl PlannedFile {
             Source::Packed(pack, location) => Some((pack.name(), location.offset)),
         }
     }
+}
+
+/// Reads every tree below `root`, each once, after all below it, and counts the names they stand
+/// for before any is made.
+fn trees_below(
+    store: &LocalStore,
+    root: Digest,
+) -> Result<HashMap<Digest, Tree>, MaterializeError> {
+    let mut trees = HashMap::new();
+    let mut names: HashMap<Digest, usize> = HashMap::new();
+    let mut rest = vec![(root, PathBuf::new())];
+    while let Some((digest, path)) = rest.pop() {
+        if names.contains_key(&digest) {
+            continue;
+        }
+        let tree = match trees.remove(&digest) {
+            Some(tree) => tree,
+            None => store
+                .read_tree(&digest)
+                .map_err(|source| MaterializeError::Content { path: path.clone(), source })?,
+        };
+        let below = |entry: &TreeEntry| match entry.kind {
+            EntryKind::Directory { digest } if !names.contains_key(&digest) => {
+                Some((digest, path.join(OsStr::from_bytes(&entry.name))))
+            }
+            _ => None,
+        };
+        let unknown: Vec<_> = tree.entries().iter().filter_map(below).collect();
+        if unknown.is_empty() {
+            let of_entry = |entry: &TreeEntry| match entry.kind {
+                EntryKind::Directory { digest } => 1 + names.get(&digest).copied().unwrap_or(0),
+                _ => 1,
+            };
+            let count = tree.entries().iter().map(of_entry).fold(0, usize::saturating_add);
+            if count > MOST {
+                return Err(MaterializeError::TooMany { most: MOST });
+            }
+            names.insert(digest, count);
+        } else {
+            rest.push((digest, path));
+            rest.extend(unknown);
+        }
+        trees.insert(digest, tree);
+    }
+    Ok(trees)
 }

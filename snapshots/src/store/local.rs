@@ -3,6 +3,7 @@
 //! ```text
 //! <store>/version            "1\n"
 //!         lock               flock: shared while writing, exclusive while removing
+//!         gate               flock: keeps new leases from starving clean-up
 //!         packs/<name>.pack  objects under 4 MiB, in the form of [`crate::archive`]
 //!         packs/<name>.idx   where each object of the pack is; rebuilt from it when lost
 //!         objects/ab/<hex>   one file an object of 4 MiB and more
