@@ -237,9 +237,10 @@ fn write_states(path: &Path, pages: usize, stop: &AtomicBool) -> u64 {
         state += 1;
         let bytes: Vec<u8> = state.to_le_bytes().repeat(pages);
         file.write_all_at(&bytes, 0).unwrap();
-        // Now and then it rests, so that some snapshots get it whole.
+        // Now and then it rests, so that some snapshots get it whole, and for about as long as
+        // reading waits for a file to rest, so that it starts again right into the reading.
         if state.is_multiple_of(8) {
-            std::thread::park_timeout(Duration::from_millis(15 + state % 40));
+            std::thread::park_timeout(Duration::from_micros(20_000 + state / 8 % 16 * 250));
         }
     }
     state
@@ -248,7 +249,7 @@ fn write_states(path: &Path, pages: usize, stop: &AtomicBool) -> u64 {
 /// A snapshot holds a state that the file had, or there is none.
 #[test]
 fn a_writer_races_200_snapshots() {
-    const WORDS: usize = 64 << 10;
+    const WORDS: usize = 448 << 10;
     let fixture = Fixture::new();
     sample(&fixture);
     let path = fixture.path("changing");
