@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::SnapshotError;
@@ -42,8 +42,8 @@ pub(super) struct Content {
 /// Reads a file and hands its content to `objects`; nothing when there is no such file any more.
 ///
 /// The content is one that the file had: its stamp was the same before and after, and old enough
-/// before for every change since to show. (Only a writer that maps the file into memory, or one
-/// write of the same length that itself lasts longer than that, goes unnoticed.)
+/// before for every change since to show, and no write was still running. (Only a writer that maps
+/// the file into memory goes unnoticed.)
 pub(super) fn read(
     source: Source<'_>,
     objects: &impl Objects,
@@ -61,6 +61,7 @@ pub(super) fn read(
         let Some((before, settled)) = settle(&file).map_err(|errno| failed(errno.into()))? else {
             continue;
         };
+        wait_for_writer(&file, &before).map_err(|errno| failed(errno.into()))?;
         let small = before.size < LARGE_OBJECT_BYTES;
         let (large, length) = if small {
             (None, read_small(&file, before.size, buffer).map_err(failed)?)
@@ -116,6 +117,22 @@ fn settle(file: &File) -> Result<Option<(Stamp, bool)>, Errno> {
         }
     }
     Ok(None)
+}
+
+/// Waits until a write that was running when the stamp was taken is over.
+///
+/// A write moves the change time when it starts, and may be held up for long before it is done.
+/// Looking for a hole needs the lock that writes hold, so it returns after them; where it does
+/// not, nothing is lost. Files that rested for long are spared it.
+fn wait_for_writer(file: &File, stamp: &Stamp) -> Result<(), Errno> {
+    const LONG: Duration = Duration::from_secs(60);
+    let rested = SystemTime::now().checked_sub(LONG).is_some_and(|then| stamp.is_settled(then));
+    if !rested {
+        // Not every file system has holes; an empty file has none either.
+        let _hole_or_none = rustix::fs::seek(file, SeekFrom::Hole(0)).ok();
+        rustix::fs::seek(file, SeekFrom::Start(0))?;
+    }
+    Ok(())
 }
 
 /// Reads a file that should have `size` bytes into `buffer`; returns how many it has, or more
