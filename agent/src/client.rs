@@ -6,7 +6,6 @@ mod follow;
 mod start;
 mod upload;
 
-use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -293,11 +292,6 @@ impl Client {
             }
             Err(_) => Err(ClientError::Nonsense { asked: asked.to_owned() }),
         }
-    }
-
-    /// Returns the state directory's path, for messages.
-    pub(crate) fn home(&self) -> &Path {
-        self.workspace.home()
     }
 }
 

@@ -148,7 +148,7 @@ impl Settings {
         let path = PathBuf::from(&setting.value);
         match &setting.origin {
             Origin::File { path: file, .. } => {
-                Some(file.parent().unwrap_or(Path::new("")).join(path))
+                Some(file.parent().unwrap_or_else(|| Path::new("")).join(path))
             }
             _ => Some(path),
         }

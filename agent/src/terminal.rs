@@ -104,7 +104,7 @@ impl Terminal {
 
     /// Says what to do next.
     pub(crate) fn help(&self, text: impl Display) {
-        self.label(AnsiColor::Cyan.on_default().bold(), "help", &text.to_string());
+        self.label(AnsiColor::Cyan.on_default().bold(), "help", &tidy(&text.to_string()));
     }
 
     /// Returns `text` in `style` if standard output shows colours.
@@ -140,6 +140,18 @@ impl Terminal {
     }
 }
 
+/// Returns a hint as all of ours are written: in lower case and without a full stop at its end.
+fn tidy(hint: &str) -> String {
+    let hint = hint.strip_suffix('.').unwrap_or(hint);
+    let mut characters = hint.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), Some(second)) if first.is_ascii_uppercase() && second.is_lowercase() => {
+            format!("{}{}", first.to_ascii_lowercase(), characters.as_str())
+        }
+        _ => hint.to_owned(),
+    }
+}
+
 /// Writes a line to standard error in one call, so that lines of several threads do not mix. A
 /// closed standard error has nobody to tell.
 fn print_line(line: &str) {
@@ -157,6 +169,18 @@ mod tests {
 
         terminal.colored_out = true;
         assert_eq!(terminal.paint(AnsiColor::Green.on_default(), "x"), "\u{1b}[32mx\u{1b}[0m");
+    }
+
+    #[test]
+    fn hints_are_written_alike() {
+        for (given, shown) in [
+            ("Name another with --env.", "name another with --env"),
+            ("PATH is empty.", "PATH is empty"),
+            ("`trainyard gc` frees space", "`trainyard gc` frees space"),
+            ("", ""),
+        ] {
+            assert_eq!(tidy(given), shown);
+        }
     }
 
     #[test]

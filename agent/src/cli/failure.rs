@@ -55,7 +55,7 @@ impl Failure {
 
     /// What was asked for is planned, but does not exist in this version.
     pub(crate) fn not_yet(what: impl std::fmt::Display) -> Self {
-        Self::usage(format!("this version does not yet support {what}"))
+        Self::usage(format!("not yet in this version: {what}"))
     }
 
     /// Adds what to do next, unless the error has said so itself.

@@ -34,7 +34,7 @@ pub(super) fn machine(workspace: &Workspace) -> Vec<Finding> {
 
 fn state(home: &Path) -> Finding {
     const NAME: &str = "state directory";
-    let existing = home.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let existing = home.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
     let writable = rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).is_ok();
     if !writable {
         return Finding::bad(
@@ -56,7 +56,7 @@ fn state(home: &Path) -> Finding {
 
 fn space(home: &Path) -> Finding {
     const NAME: &str = "disk space";
-    let existing = home.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let existing = home.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
     match rustix::fs::statvfs(existing) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);

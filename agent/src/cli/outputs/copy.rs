@@ -65,7 +65,7 @@ async fn copy_one(
     place: &Path,
     progress: impl Fn(u64),
 ) -> Result<u64, Failure> {
-    let directory = place.parent().unwrap_or(Path::new("."));
+    let directory = place.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(directory).context("create", directory).map_err(Failure::failed)?;
     let mut answer = client.file(run, &file.path).await?;
     let partial = Partial::create(place).map_err(Failure::failed)?;
@@ -108,7 +108,7 @@ impl Partial {
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), PathError> {
-        let path = self.path.as_deref().unwrap_or(Path::new(""));
+        let path = self.path.as_deref().unwrap_or_else(|| Path::new(""));
         (&self.file).write_all(bytes).context("write", path)
     }
 

@@ -127,7 +127,7 @@ fn of_settings(settings: &Settings, source: &Source, current: &Path) -> Result<F
         return match asked(&text, source, current)? {
             EnvironmentChoice::File { path } => of_file(&path, source, &because),
             EnvironmentChoice::Conda { file } => {
-                Err(unsupported(file.as_deref().unwrap_or(Path::new("conda")), &because))
+                Err(unsupported(file.as_deref().unwrap_or_else(|| Path::new("conda")), &because))
             }
             _ => Err(Failure::not_yet(format!("the registered environment {text:?} ({because})"))),
         };
@@ -231,16 +231,16 @@ mod tests {
         insta::assert_snapshot!(table.join("\n"), @r#"
          [] → Python, the current Python
         requirements.txt [] → requirements.txt, found in the source directory
-        requirements.txt environment.yml [] → this version does not yet support conda environments (environment.yml, found in the source directory)
-        conda.yml environment.yml [] → this version does not yet support conda environments (conda.yml, found in the source directory)
-        uv.lock conda.yml environment.yml requirements.txt [] → this version does not yet support environments of uv projects (uv.lock, found in the source directory)
+        requirements.txt environment.yml [] → not yet in this version: conda environments (environment.yml, found in the source directory)
+        conda.yml environment.yml [] → not yet in this version: conda environments (conda.yml, found in the source directory)
+        uv.lock conda.yml environment.yml requirements.txt [] → not yet in this version: environments of uv projects (uv.lock, found in the source directory)
         uv.lock conda.yml environment.yml requirements.txt [requirements.txt] → requirements.txt, from option
         uv.lock conda.yml environment.yml requirements.txt [/usr/bin/python3] → Python, as asked for
         uv.lock conda.yml environment.yml requirements.txt [/usr/bin/python3 requirements.txt] → requirements.txt, from option
-        uv.lock conda.yml environment.yml requirements.txt [conda.yml] → this version does not yet support conda environments (conda.yml, from option)
+        uv.lock conda.yml environment.yml requirements.txt [conda.yml] → not yet in this version: conda environments (conda.yml, from option)
          [missing.txt] → there is no environment file "missing.txt"
-         [sklearn] → this version does not yet support the registered environment "sklearn" (from option)
-        Dockerfile [Dockerfile] → this version does not yet support Docker environments (Dockerfile, from option)
+         [sklearn] → not yet in this version: the registered environment "sklearn" (from option)
+        Dockerfile [Dockerfile] → not yet in this version: Docker environments (Dockerfile, from option)
         "#);
     }
 }
