@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width};
 
 use super::{Plain, Terminal};
 
@@ -44,7 +44,9 @@ pub(crate) fn aligned(head: &[(&str, Align)], rows: &[Vec<String>], width: Optio
     if let Some(width) = width {
         table.set_width(width);
     }
-    table.set_header(head.iter().map(|(name, _)| name.to_uppercase()));
+    let mut names = Row::from(head.iter().map(|(name, _)| name.to_uppercase()));
+    names.max_height(1);
+    table.set_header(names);
     for row in rows {
         table.add_row(row.iter().map(|cell| Plain(cell).to_string()));
         if let Some(row) = table.row_mut(table.row_count() - 1) {

@@ -110,6 +110,8 @@ impl<'a> Printer<'a> {
             Event::Build(bytes) => self.build(&bytes),
             Event::Log { bytes, is_stderr } => {
                 self.build = None;
+                // A short script's output may be told before that it runs.
+                self.runs();
                 if is_stderr && !self.merged {
                     self.err.write(&bytes)
                 } else {
@@ -164,13 +166,20 @@ impl<'a> Printer<'a> {
                 self.waits = Some((Instant::now() + PATIENCE, queue_line(event, name)));
             }
             RunStatus::Queued => {}
-            RunStatus::Running if self.said != Some(RunStatus::Running) => {
-                self.waits = None;
-                self.said = Some(RunStatus::Running);
-                let name = name.clone();
-                self.status("Running", name);
-            }
+            RunStatus::Running => self.runs(),
             _ => self.waits = None,
+        }
+    }
+
+    /// Says that the run runs, once.
+    fn runs(&mut self) {
+        self.waits = None;
+        if self.said == Some(RunStatus::Running) {
+            return;
+        }
+        self.said = Some(RunStatus::Running);
+        if let Some(name) = self.name.clone() {
+            self.status("Running", name);
         }
     }
 
