@@ -355,3 +355,22 @@ fn secrets_are_in_no_record() {
     }
     assert!(looked_at > 10);
 }
+
+#[test]
+fn a_good_day_leaves_no_error_in_the_log() {
+    let mut workspace = Workspace::new(&[("a.txt", "a")]);
+    workspace.start();
+    for line in ["true", "false", "echo out"] {
+        let run = workspace.submit(&workspace.submission(line));
+        workspace.follow(&run);
+    }
+
+    workspace.post("/v1/agent/stop", &json!({}));
+    assert!(workspace.ended_well());
+
+    let log = std::fs::read_to_string(workspace.home().join("agent.log")).unwrap();
+    let troubles: Vec<_> =
+        log.lines().filter(|line| line.contains("ERROR") || line.contains("WARN")).collect();
+    assert!(troubles.is_empty(), "{troubles:#?}");
+    assert!(log.contains("Stopped."), "{log}");
+}

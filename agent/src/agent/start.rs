@@ -40,6 +40,7 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
     workspace.create()?;
     let lock = AgentLock::take(&workspace)?;
     log_to(&workspace.log(), options.verbose)?;
+    log_panics();
     let cores = available_parallelism().map_or(1, std::num::NonZero::get);
     let limit = options.max_runs.map(std::num::NonZero::get);
     let parts = Parts {
@@ -127,6 +128,15 @@ fn remove_socket(socket: &Path) {
     if let Err(error) = std::fs::remove_file(socket) {
         warn!(%error, "Could not remove the socket.");
     }
+}
+
+/// Puts panics into the log: a detached agent has no stderr.
+fn log_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        error!(message = panic.payload_as_str(), at = ?panic.location(), "Panicked.");
+        usual(panic);
+    }));
 }
 
 /// Sends the log to `path`, and to stderr where someone watches.

@@ -56,9 +56,7 @@ impl Over {
         metrics.drain().await;
         let collected = collect(&context).await;
         let mut packages = std::pin::pin!(packages.join());
-        if tokio::time::timeout(PACKAGES_WAIT, &mut packages).await.is_err() {
-            debug!("The list of packages is not there yet.");
-        }
+        let late = tokio::time::timeout(PACKAGES_WAIT, &mut packages).await.is_err();
         let mut warnings = collected.notes;
         warnings.extend(metrics.note());
         let facts = Facts {
@@ -70,8 +68,11 @@ impl Over {
         let event = RunEvent::Collected(ending(exit.reason));
         let change = Change { event, at: exit.ended_time_utc, facts };
         agent.record(&context.row.id, change).await?;
-        // The list comes when it comes; the run's place is kept for a little of that.
-        tokio::time::timeout(PACKAGES_LONGEST, &mut packages).await.ok();
+        if late {
+            debug!("The list of packages was not there in time.");
+            // The run's place is kept for a little of what it takes.
+            tokio::time::timeout(PACKAGES_LONGEST, &mut packages).await.ok();
+        }
         Ok(())
     }
 }
