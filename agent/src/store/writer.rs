@@ -181,7 +181,10 @@ mod tests {
 
         held.unwrap();
         assert!(inserted.into_iter().all(|result| result.is_ok()));
-        assert_eq!(writer.counts(), (2, 101));
+        // One, if the thread was slower than all callers together.
+        let (commits, calls) = writer.counts();
+        assert!(commits <= 2, "{commits}");
+        assert_eq!(calls, 101);
     }
 
     #[tokio::test]
