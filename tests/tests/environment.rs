@@ -60,7 +60,7 @@ fn an_environment_is_built_once_and_reused() {
     let list = environments.as_array().or_else(|| environments["environments"].as_array()).unwrap();
     assert_eq!(list.len(), 1, "{environments:#}");
     let shown = yard.show("@");
-    let packages = shown["environment"]["packages"].as_array().unwrap();
+    let packages = shown["preparedEnvironment"]["packages"].as_array().unwrap();
     assert!(packages.iter().any(|package| package == "yardtest==1.0"), "{packages:?}");
 }
 
