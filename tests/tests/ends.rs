@@ -173,14 +173,17 @@ fn a_machine_that_was_rebooted_is_the_reason() {
     yard.kill_agent();
     let identity = yard.run_directory(&id).join("supervisor.json");
     let mut supervisor: Value = serde_json::from_slice(&fs::read(&identity).unwrap()).unwrap();
-    for pid in processes_of(&id) {
+    for process in ["guard", "supervisor"] {
+        let pid = i32::try_from(supervisor[process]["pid"].as_i64().unwrap()).unwrap();
         kill(pid);
+        wait_until("it is gone", || !tests::is_alive(pid));
+        supervisor[process]["bootId"] = "00000000-0000-0000-0000-000000000000".into();
     }
-    let pid = i32::try_from(supervisor["pid"].as_i64().unwrap()).unwrap();
-    kill(pid);
-    wait_until("the supervisor is gone", || !tests::is_alive(pid));
+    wait_until("no process of the run is left", || {
+        processes_of(&id).into_iter().for_each(kill);
+        processes_of(&id).is_empty()
+    });
     drop(fs::remove_file(yard.run_directory(&id).join("exit.json")));
-    supervisor["bootId"] = "00000000-0000-0000-0000-000000000000".into();
     fs::write(&identity, supervisor.to_string()).unwrap();
 
     let shown = yard.ended(&id);
