@@ -109,7 +109,7 @@ fn a_snapshot_killed_at_any_moment_leaves_a_store_that_works() {
 #[test]
 fn submissions_snapshots_and_gc_at_once_disturb_nobody() {
     let yard = Yard::new();
-    yard.ok(["agent", "status", "--json"]);
+    yard.ok(["list"]);
     let expected = |i: usize| format!("source {i}\n");
     let sources: Vec<_> = (0..4)
         .map(|i| {
@@ -171,7 +171,7 @@ fn another_agents_store_gets_only_what_it_lacks() {
         "sent",
         &[("train.py", "print('over there')"), ("data/large.txt", &"x".repeat(100_000))],
     );
-    other.ok(["agent", "status", "--json"]);
+    other.ok(["list"]);
     let run = || {
         mine.trainyard()
             .env("TRAINYARD_SOCKET", other.home().join("agent.sock"))

@@ -28,22 +28,29 @@ with zipfile.ZipFile(f"{directory}/{name}-{version}-py3-none-any.whl", "w") as w
     assert!(made.success());
 }
 
-/// A project whose requirements come from a folder of wheels.
+/// A project whose requirement is a wheel that [`run`] lets pip find.
 fn project(yard: &Yard) -> std::path::PathBuf {
-    let wheels = yard.project("wheels", &[]);
-    wheel(&wheels, "yardtest", "1.0");
-    let requirements = format!("--no-index\n--find-links {}\nyardtest==1.0\n", wheels.display());
+    wheel(&yard.project("wheels", &[]), "yardtest", "1.0");
     let script = "import yardtest, sys\nprint(yardtest.VERSION, sys.prefix != sys.base_prefix)";
-    yard.project("with-requirements", &[("train.py", script), ("requirements.txt", &requirements)])
+    yard.project(
+        "with-requirements",
+        &[("train.py", script), ("requirements.txt", "yardtest==1.0\n")],
+    )
 }
 
 fn run(yard: &Yard, source: &Path) -> std::process::Output {
-    yard.trainyard()
-        .args(["run", "--source"])
-        .arg(source)
-        .args(["--env", "requirements.txt", "train.py"])
-        .output()
-        .unwrap()
+    let run = ["run", "--env", "requirements.txt", "--source"];
+    with_wheels(yard).args(run).arg(source).arg("train.py").output().unwrap()
+}
+
+/// The binary, and pip under its agent, with the yard's folder of wheels in place of an index.
+fn with_wheels(yard: &Yard) -> Command {
+    let mut command = yard.trainyard();
+    let wheels = yard.home().with_file_name("wheels");
+    if wheels.exists() {
+        command.env("PIP_NO_INDEX", "1").env("PIP_FIND_LINKS", wheels);
+    }
+    command
 }
 
 #[test]
@@ -68,7 +75,7 @@ fn an_environment_is_built_once_and_reused() {
 fn two_runs_that_ask_at_once_share_one_build() {
     let yard = Yard::new();
     let source = project(&yard);
-    yard.ok(["agent", "status", "--json"]);
+    assert!(with_wheels(&yard).arg("list").status().unwrap().success());
 
     let outputs: Vec<_> = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| run(&yard, &source))).collect();
