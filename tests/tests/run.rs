@@ -133,7 +133,7 @@ fn a_run_is_found_by_id_prefix_name_and_at_sign() {
         assert_eq!(yard.show(reference)["runId"], json!(run), "{reference}");
     }
     let unknown = yard.call(["show", "nosuchrun"]);
-    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("nosuchrun"), "{}", text(&unknown.stderr));
 }
 

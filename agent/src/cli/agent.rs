@@ -4,10 +4,13 @@ use std::fmt::Write;
 use std::num::NonZeroUsize;
 
 use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{Context, Exit, Failure, Outcome};
 use crate::agent::Options;
 use crate::client::Start;
+use crate::config::Key;
 use crate::terminal::{Plain, measure};
 
 /// Starts, asks and stops the agent
@@ -77,7 +80,18 @@ fn status(json: bool, context: &Context) -> Outcome {
 
 fn stop(context: &Context) -> Outcome {
     let (client, status) = context.agent(Start::Never)?;
+    let process = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
+    let process = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     context.wait_for(async { Ok(client.stop().await?) })?;
+    if let Some(process) = process {
+        // Its files are at rest only when it is gone.
+        let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
+        let gone = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
+        if !gone.is_ok_and(|ended| ended > 0) {
+            let message = format!("the agent (pid {}) has not ended yet", status.pid);
+            return Err(Failure::failed(anyhow::anyhow!(message)));
+        }
+    }
     let running = status.runs.running as u64;
     let line = match running {
         0 => format!("agent (pid {})", status.pid),
@@ -94,6 +108,8 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
         // we lead a process group, which is as good.
         rustix::process::setsid().ok();
     }
+    let set = context.settings.number(Key::MaxRuns).and_then(|number| usize::try_from(number).ok());
+    let max_runs = max_runs.or_else(|| NonZeroUsize::new(set?));
     let options = Options { max_runs, announce: detached, verbose: !detached };
     crate::agent::run(workspace, options).map_err(Failure::failed)?;
     Ok(Exit::OK)

@@ -26,6 +26,8 @@ pub(crate) enum Key {
     MaxBytes,
     /// The most files in a snapshot.
     MaxFiles,
+    /// How many runs are on at once.
+    MaxRuns,
     /// Colours.
     Color,
 }
@@ -147,6 +149,15 @@ pub(crate) const KEYS: &[Definition] = &[
         default: Some("1000000"),
         in_project: true,
         about: "most files in a snapshot",
+    },
+    Definition {
+        key: Key::MaxRuns,
+        name: "agent.max-runs",
+        variable: "TRAINYARD_MAX_RUNS",
+        kind: Kind::Number,
+        default: None,
+        in_project: false,
+        about: "runs that may be on at once; default two per core",
     },
     Definition {
         key: Key::Color,

@@ -3,16 +3,18 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use runner::process_identity::ProcessIdentity;
 use rustix::fs::FsWord;
 use snapshots::path_error::IoContext;
 
+use super::socket_address::SocketAddress;
 use super::{Workspace, WorkspaceError};
 
-/// How long the lock of an agent that is gone may still be held.
-const LEFT_BEHIND: Duration = Duration::from_secs(5);
+/// How long the lock of an agent that does not answer may still be held: one that is stopping, or
+/// that was killed and left it with a child on its way to another program.
+const LEFT_BEHIND: Duration = Duration::from_secs(10);
 
 /// The right to be the agent of a state directory; given back when dropped, and by the system
 /// when the process ends in whatever way.
@@ -51,8 +53,7 @@ impl AgentLock {
             file.rewind().context("rewind", &path)?;
             file.read_to_string(&mut pid).context("read", &path)?;
             let pid = pid.trim().to_owned();
-            // A process that a killed agent was about to start has the lock for a moment more.
-            if is_alive(&pid) || begun.elapsed() > LEFT_BEHIND {
+            if answers(workspace) || begun.elapsed() > LEFT_BEHIND {
                 return Err(WorkspaceError::Locked { pid, home: workspace.home().to_owned() });
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -64,10 +65,10 @@ impl AgentLock {
     }
 }
 
-fn is_alive(pid: &str) -> bool {
-    let pid = pid.parse().ok();
-    // One that cannot be looked at counts as alive.
-    pid.is_none_or(|pid| ProcessIdentity::of(pid).map_or(true, |found| found.is_some()))
+/// Tells whether whoever has the lock is at work: listening, which is not so before and after.
+fn answers(workspace: &Workspace) -> bool {
+    SocketAddress::of(workspace.socket())
+        .is_ok_and(|address| UnixStream::connect(address.path()).is_ok())
 }
 
 fn refuse_network_file_system(workspace: &Workspace) -> Result<(), WorkspaceError> {
@@ -105,6 +106,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(home.path().to_owned());
         let first = AgentLock::take(&workspace).unwrap();
+        let _at_work = std::os::unix::net::UnixListener::bind(workspace.socket()).unwrap();
 
         let refused = AgentLock::take(&workspace).unwrap_err();
 
@@ -116,13 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_a_dead_agent_left_with_a_child_is_waited_for() {
+    fn the_lock_of_an_agent_that_does_not_answer_any_more_is_waited_for() {
         let home = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(home.path().to_owned());
         let left = AgentLock::take(&workspace).unwrap();
-        let mut dead = std::process::Command::new("true").spawn().unwrap();
-        dead.wait().unwrap();
-        std::fs::write(workspace.lock_file(), format!("{}\n", dead.id())).unwrap();
 
         let waiting = std::thread::spawn(move || AgentLock::take(&workspace).map(drop));
         std::thread::sleep(Duration::from_millis(50));
