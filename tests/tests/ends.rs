@@ -1,7 +1,6 @@
 //! Why runs end: a run through every reason that this machine can be made to show.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::Value;
 use tests::{Yard, kill, make_executable, processes_of, python, text, wait_until};
@@ -19,6 +18,14 @@ fn run(yard: &Yard, script: &str, options: &[&str]) -> (Option<i32>, Value) {
         .output()
         .unwrap();
     (output.status.code(), yard.show("@"))
+}
+
+/// The pids of the two processes that look after a run: the guard and the supervisor itself.
+fn supervisors(yard: &Yard, run: &str) -> [i32; 2] {
+    let record = fs::read(yard.run_directory(run).join("supervisor.json")).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    ["guard", "supervisor"]
+        .map(|process| i32::try_from(record[process]["pid"].as_i64().unwrap()).unwrap())
 }
 
 #[test]
@@ -148,15 +155,9 @@ time.sleep(600)
     let id = yard.submit(&yard.script(script), &[]);
     wait_until("the script runs", || yard.ok(["logs", &id]) == "on\n");
     assert!(processes_of(&id).len() >= 3);
-    let directory = yard.run_directory(&id);
-    let supervisors = Command::new("pgrep")
-        .args(["-f", "--"])
-        .arg(format!("supervise {}", directory.display()))
-        .output()
-        .unwrap();
 
-    for pid in text(&supervisors.stdout).lines() {
-        kill(pid.parse().unwrap());
+    for pid in supervisors(&yard, &id) {
+        kill(pid);
     }
 
     let shown = yard.ended(&id);
@@ -173,8 +174,7 @@ fn a_machine_that_was_rebooted_is_the_reason() {
     yard.kill_agent();
     let identity = yard.run_directory(&id).join("supervisor.json");
     let mut supervisor: Value = serde_json::from_slice(&fs::read(&identity).unwrap()).unwrap();
-    for process in ["guard", "supervisor"] {
-        let pid = i32::try_from(supervisor[process]["pid"].as_i64().unwrap()).unwrap();
+    for (process, pid) in ["guard", "supervisor"].into_iter().zip(supervisors(&yard, &id)) {
         kill(pid);
         wait_until("it is gone", || !tests::is_alive(pid));
         supervisor[process]["bootId"] = "00000000-0000-0000-0000-000000000000".into();
