@@ -39,6 +39,7 @@ mod damage;
 mod durable;
 mod generation;
 mod large;
+mod large_writer;
 mod lease;
 mod pack;
 mod pack_index;

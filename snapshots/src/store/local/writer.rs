@@ -5,15 +5,16 @@ use std::io::{self, Read, Write};
 
 use tempfile::NamedTempFile;
 
+use super::large_writer::LargeWriter;
 use super::lease::Lease;
 use super::pack::PackWriter;
 use super::{LocalStore, durable};
 use crate::archive::Encoding;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::path_error::IoContext;
 use crate::store::{LARGE_OBJECT_BYTES, StoreError};
 
-/// How much of a large object is read, hashed and written at a time.
+/// How much of a large object is read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Stores objects. Nothing shows in the store before [`Self::commit`]; dropped, it leaves nothing.
@@ -127,27 +128,19 @@ impl StoreWriter {
             let digest = Digest::of(&start);
             return Ok((digest, start.len() as u64, self.put(digest, &start)?));
         }
-        let mut file = durable::temporary_file(&self.store.inner.temporary)?;
-        let mut hasher = Hasher::new();
-        let mut length = 0;
-        let mut take = |bytes: &[u8]| {
-            hasher.update(bytes);
-            length += bytes.len() as u64;
-            file.write_all(bytes).context("write", file.path())
-        };
-        // While it is in the processor's cache, for hashing and for writing.
-        start.chunks(CHUNK_BYTES).try_for_each(&mut take)?;
+        let mut writer = LargeWriter::new(&self.store.inner.temporary)?;
+        writer.write(&start)?;
         let mut chunk = start;
         chunk.truncate(CHUNK_BYTES);
         loop {
             match from.read(&mut chunk) {
                 Ok(0) => break,
-                Ok(read) => take(&chunk[..read])?,
+                Ok(read) => writer.write(&chunk[..read])?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(StoreError::Stream { source }),
             }
         }
-        let digest = hasher.finish();
+        let (digest, length, file) = writer.finish();
         if !self.wants(digest)? {
             return Ok((digest, length, false));
         }
