@@ -133,18 +133,35 @@ impl EnvironmentCache {
         log: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
     ) -> Result<PreparedEnvironment, EnvironmentError> {
+        self.prepare_leased(environment, log, cancel).map(|(prepared, _)| prepared)
+    }
+
+    /// As [`prepare`](Self::prepare), with a lease on what was built: at no moment between the two
+    /// can it be removed. An environment that the user looks after has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_leased(
+        &self,
+        environment: &Environment,
+        log: &mut dyn FnMut(&[u8]),
+        cancel: &AtomicBool,
+    ) -> Result<(PreparedEnvironment, Option<EnvironmentLease>), EnvironmentError> {
         let asked = self.ask(environment)?;
         let (Some(key), Environment::Requirements { files, .. }) = (asked.key, environment) else {
-            return Ok(prepared::user_managed(asked.base));
+            return Ok((prepared::user_managed(asked.base), None));
         };
-        if let Some(record) = self.usable(&key)? {
-            self.touch(&key);
-            return Ok(prepared::built(&self.directory, record, true));
-        }
-        let job = build::Job { key, base: &asked.base, files, settings: &asked.settings };
-        let (record, reused) = build::build_once(self, &job, log, cancel)?;
+        let (leased, reused) = match self.leased(&key)? {
+            Some(leased) => (leased, true),
+            None => {
+                let job = build::Job { key, base: &asked.base, files, settings: &asked.settings };
+                build::build_once(self, &job, log, cancel)?
+            }
+        };
         self.touch(&key);
-        Ok(prepared::built(&self.directory, record, reused))
+        let prepared = prepared::built(&self.directory, leased.record, reused);
+        Ok((prepared, Some(leased.lease)))
     }
 
     /// Returns the environment if it can be used without building.
@@ -163,19 +180,18 @@ impl EnvironmentCache {
 
     /// Keeps the environment `key` from being removed until the lease is dropped.
     ///
-    /// To be taken right after [`prepare`](Self::prepare), and again for runs that are still there
-    /// when an agent starts.
+    /// For runs that are still there when an agent starts; before a run,
+    /// [`prepare_leased`](Self::prepare_leased).
     ///
     /// # Errors
     ///
     /// [`EnvironmentError::NotFound`]: it has been removed meanwhile; prepare it again.
     pub fn lease(&self, key: &EnvironmentKey) -> Result<EnvironmentLease, EnvironmentError> {
-        let names = self.names(key);
         let gone = || EnvironmentError::NotFound { prefix: key.to_string() };
-        let lock = lock::lock_shared(&names.lease())?.ok_or_else(gone)?;
+        let lease = self.try_lease(key)?.ok_or_else(gone)?;
         // Whoever removes it holds the lease alone and removes the record first.
         self.record(key)?.ok_or_else(gone)?;
-        Ok(EnvironmentLease { _lock: lock })
+        Ok(lease)
     }
 
     /// Lists what was built, the most recently used first.
@@ -275,6 +291,20 @@ impl EnvironmentCache {
         Ok(record.filter(|record| record.facts.executable.is_file()))
     }
 
+    /// Returns the environment if it can be used, kept from being removed since before the look.
+    fn leased(&self, key: &EnvironmentKey) -> Result<Option<Leased>, EnvironmentError> {
+        let Some(lease) = self.try_lease(key)? else { return Ok(None) };
+        Ok(self.usable(key)?.map(|record| Leased { record, lease }))
+    }
+
+    fn try_lease(
+        &self,
+        key: &EnvironmentKey,
+    ) -> Result<Option<EnvironmentLease>, EnvironmentError> {
+        let lock = lock::lock_shared(&self.names(key).lease())?;
+        Ok(lock.map(|lock| EnvironmentLease { _lock: lock }))
+    }
+
     fn touch(&self, key: &EnvironmentKey) {
         let path = self.names(key).lease();
         let touched = fs::File::options()
@@ -340,6 +370,12 @@ impl EnvironmentCache {
         }
         Ok(None)
     }
+}
+
+/// A built environment that cannot be removed.
+struct Leased {
+    record: Record,
+    lease: EnvironmentLease,
 }
 
 /// What is known of an environment before it is looked for.

@@ -13,7 +13,7 @@ use snapshots::path_error::{IoContext, PathError};
 use super::leftover_processes;
 use super::lock::{self, Locked};
 use super::record::{self, Building, Failure, Names, Record};
-use super::{EnvironmentCache, EnvironmentError, sweep};
+use super::{EnvironmentCache, EnvironmentError, Leased, sweep};
 use crate::builder::venv::{self, Plan, Watch};
 use crate::builder::{BuildError, IndexSettings};
 use crate::definition::requirements::Requirements;
@@ -32,17 +32,17 @@ pub(super) struct Job<'a> {
     pub(super) settings: &'a IndexSettings,
 }
 
-/// Returns the record of the environment, and whether somebody else built it.
+/// Returns the environment, leased, and whether somebody else built it.
 pub(super) fn build_once(
     cache: &EnvironmentCache,
     job: &Job<'_>,
     log: &mut dyn FnMut(&[u8]),
     cancel: &AtomicBool,
-) -> Result<(Record, bool), EnvironmentError> {
+) -> Result<(Leased, bool), EnvironmentError> {
     let names = Names { cache: cache.directory(), key: &job.key };
     let (_lock, watched) = wait_for_turn(&names, log, cancel)?;
-    if let Some(record) = cache.usable(&job.key)? {
-        return Ok((record, true));
+    if let Some(leased) = cache.leased(&job.key)? {
+        return Ok((leased, true));
     }
     // Who has seen a build fail need not see it fail again.
     if let Some(failure) = record::read::<Failure>(&names.failure())?
@@ -51,7 +51,10 @@ pub(super) fn build_once(
         let log = record::log_file(cache.directory(), &failure.directory);
         return Err(EnvironmentError::Failed { build: failure.build, log });
     }
-    build(cache, &names, job, log, cancel).map(|record| (record, false))
+    build(cache, &names, job, log, cancel)?;
+    // Nobody removes it as long as its lock is held.
+    let gone = || EnvironmentError::NotFound { prefix: job.key.to_string() };
+    Ok((cache.leased(&job.key)?.ok_or_else(gone)?, false))
 }
 
 /// Waits until nobody else is busy with the key, passing on what the build writes to its log.
@@ -107,7 +110,7 @@ fn build(
     job: &Job<'_>,
     log: &mut dyn FnMut(&[u8]),
     cancel: &AtomicBool,
-) -> Result<Record, EnvironmentError> {
+) -> Result<(), EnvironmentError> {
     record::remove_file(&names.failure())?;
     sweep::leftovers_of(names)?;
     let directory = tempfile::Builder::new()
@@ -166,7 +169,7 @@ fn finish(
     job: &Job<'_>,
     name: &str,
     built: venv::Built,
-) -> Result<Record, EnvironmentError> {
+) -> Result<(), EnvironmentError> {
     let path = names.cache.join(name);
     let record = Record {
         version: record::VERSION,
@@ -188,8 +191,7 @@ fn finish(
     let lease = names.lease();
     File::create(&lease).context("create", &lease)?;
     record::write(&names.record(), &record)?;
-    record::remove_file(&names.failure())?;
-    Ok(record)
+    Ok(record::remove_file(&names.failure())?)
 }
 
 /// Removes what was begun. The log of a build that failed is kept.

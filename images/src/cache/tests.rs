@@ -341,6 +341,36 @@ fn a_lease_keeps_an_environment_from_being_removed() {
 }
 
 #[test]
+fn what_is_prepared_with_a_lease_is_there_however_fast_others_remove_it() {
+    const NEVER: AtomicBool = AtomicBool::new(false);
+    let fixture = Fixture::quick();
+    let cache = fixture.cache();
+    let key = prepared(&cache, "").key.unwrap().to_string();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let removing = scope.spawn(|| {
+            let mut removed = 0;
+            while !done.load(Ordering::Relaxed) {
+                removed += u32::from(fixture.cache().remove(&key).is_ok());
+            }
+            removed
+        });
+        for _ in 0..5 {
+            let (prepared, lease) =
+                cache.prepare_leased(&requirements(""), &mut |_| {}, &NEVER).unwrap();
+            assert!(prepared.interpreter.exists());
+            assert!(cache.show(&key).is_ok());
+            drop(lease.unwrap());
+            while cache.find(&requirements("")).unwrap().is_some() {
+                std::thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(removing.join().unwrap() >= 5);
+    });
+}
+
+#[test]
 fn an_environment_that_was_damaged_is_built_again() {
     let fixture = Fixture::quick();
     let cache = fixture.cache();

@@ -139,13 +139,12 @@ fn prepare(
 ) -> Result<Ready, NoEnvironment> {
     let begun = std::time::Instant::now();
     let mut log = BuildLog { directory, file: None, failed: None };
-    let prepared = cache.prepare(environment, &mut |bytes| log.write(bytes), cancelled)?;
+    let ready = cache.prepare_leased(environment, &mut |bytes| log.write(bytes), cancelled)?;
     if let Some(error) = log.failed {
         return Err(error.into());
     }
-    let lease = prepared.key.as_ref().map(|key| cache.lease(key)).transpose()?;
     debug!(elapsed_us = begun.elapsed().as_micros(), "Prepared the environment.");
-    Ok((prepared, lease))
+    Ok(ready)
 }
 
 /// The log of a build; there is a file only if the build says something.
