@@ -96,19 +96,31 @@ impl Agent {
     ) -> Result<RunStatus, StoreError> {
         let mut pause = Duration::from_millis(200);
         loop {
-            match self.store.apply(run, change.clone()).await {
-                Ok(status) => {
-                    info!(event = change.event.name(), %status, "Run moved on.");
-                    self.live.publish(run, status);
-                    return Ok(status);
-                }
+            match self.record_once(run, change.clone()).await {
                 Err(error @ StoreError::Statement { .. }) => {
                     error!(%error, "Could not record what happened to a run; trying again.");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(10));
                 }
-                Err(error) => return Err(error),
+                answer => return answer,
             }
         }
+    }
+
+    /// Records that something happened to `run`, and tells those who watch it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot happen now, there is no such run, or the records cannot be written.
+    pub(crate) async fn record_once(
+        &self,
+        run: &RunId,
+        change: Change,
+    ) -> Result<RunStatus, StoreError> {
+        let event = change.event.name();
+        let status = self.store.apply(run, change).await?;
+        info!(event, %status, "Run moved on.");
+        self.live.publish(run, status);
+        Ok(status)
     }
 }

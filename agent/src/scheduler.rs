@@ -203,7 +203,8 @@ async fn cancel(
         facts.exit = Some(exit);
     }
     let change = Change { event: RunEvent::CancelAsked, at: now, facts };
-    let status = agent.record(run, change).await?;
+    // Tried once: whoever asked hears that it did not work, and nobody else has to wait.
+    let status = agent.record_once(run, change).await?;
     if let Some(active) = active.get(run) {
         active.cancel.send_replace(Some(request));
     } else {

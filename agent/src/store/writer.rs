@@ -14,13 +14,12 @@ use super::{SqlContext, StoreError};
 /// More than this is not put into one transaction, so that the first caller is not kept waiting.
 const MOST_IN_ONE: usize = 256;
 
-/// What a call does inside the transaction; it returns how to tell the caller once that is on
-/// the disk.
-type Call = Box<dyn FnOnce(&Transaction) -> Answer + Send>;
+/// What a call does inside the transaction, or without one when there is none; it returns how to
+/// tell the caller once that is on the disk.
+type Call = Box<dyn FnOnce(Option<&Transaction>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Committed) + Send>;
 
-/// Whether the transaction is on the disk. The cause goes to the first caller and the log;
-/// SQLite's errors cannot be cloned.
+/// Whether the transaction is on the disk.
 struct Committed(Result<(), StoreError>);
 
 /// The thread's front. Dropping it lets the thread finish what it was given, and waits.
@@ -56,10 +55,16 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let call: Call = Box::new(move |transaction| {
-            let result = in_savepoint(transaction, call);
+            let result = transaction.map(|transaction| in_savepoint(transaction, call));
             Box::new(move |Committed(committed)| {
+                let answer = match (committed, result) {
+                    // Its own error says more than that of the transaction it spoilt.
+                    (_, Some(Err(error))) | (Err(error), _) => Err(error),
+                    (Ok(()), Some(Ok(done))) => Ok(done),
+                    (Ok(()), None) => Err(StoreError::Closed),
+                };
                 // A caller that is gone does not want the answer.
-                drop(reply.send(committed.and(result)));
+                drop(reply.send(answer));
             })
         });
         let calls = self.calls.as_ref().ok_or(StoreError::Closed)?;
@@ -89,9 +94,19 @@ fn in_savepoint<T>(
 ) -> Result<T, StoreError> {
     transaction.execute_batch("savepoint call").doing("begin a change")?;
     let result = call(transaction);
+    if transaction.is_autocommit() {
+        // On a full disk and some other errors SQLite undoes the whole transaction by itself.
+        return result.and_then(|_| Err(undone()).doing("end a change"));
+    }
     let end = if result.is_ok() { "release call" } else { "rollback to call; release call" };
-    transaction.execute_batch(end).doing("end a change")?;
-    result
+    let ended = transaction.execute_batch(end).doing("end a change");
+    let done = result?;
+    ended.map(|()| done)
+}
+
+/// What those are told whose changes were undone because of someone else's.
+fn undone() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT), None)
 }
 
 fn work(mut connection: Connection, queue: &mpsc::Receiver<Call>, counts: &Counts) {
@@ -109,12 +124,21 @@ fn commit(connection: &mut Connection, calls: Vec<Call>) {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
-            // Dropped unanswered, the calls fail as `Closed`; the log has the cause.
             error!(%error, calls = calls.len(), "Could not begin a transaction.");
-            return;
+            let answers = calls.into_iter().map(|call| call(None)).collect();
+            return fail(answers, &error);
         }
     };
-    let answers: Vec<Answer> = calls.into_iter().map(|call| call(&transaction)).collect();
+    let mut answers: Vec<Answer> = Vec::with_capacity(calls.len());
+    for call in calls {
+        // Outside of the transaction a call would be kept at once, and by itself.
+        let inside = (!transaction.is_autocommit()).then_some(&transaction);
+        answers.push(call(inside));
+    }
+    if transaction.is_autocommit() {
+        error!("SQLite undid a transaction.");
+        return fail(answers, &undone());
+    }
     match transaction.commit() {
         Ok(()) => {
             for answer in answers {
@@ -123,21 +147,24 @@ fn commit(connection: &mut Connection, calls: Vec<Call>) {
         }
         Err(error) => {
             error!(%error, "Could not commit a transaction.");
-            let code = error.sqlite_error().copied();
-            for answer in answers {
-                let source = code.map_or_else(
-                    || rusqlite::Error::InvalidQuery,
-                    |code| rusqlite::Error::SqliteFailure(code, None),
-                );
-                answer(Committed(Err(source).doing("write")));
-            }
+            fail(answers, &error);
         }
+    }
+}
+
+/// Tells every caller why nothing was kept. SQLite's errors cannot be cloned; their codes can.
+fn fail(answers: Vec<Answer>, error: &rusqlite::Error) {
+    let code = error.sqlite_error().copied();
+    for answer in answers {
+        let source = code.map_or_else(undone, |code| rusqlite::Error::SqliteFailure(code, None));
+        answer(Committed(Err(source).doing("write")));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
+    use std::time::Duration;
 
     use super::*;
 
@@ -210,5 +237,86 @@ mod tests {
         drop(poll);
 
         assert_eq!(count(&writer).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_cannot_begin_is_an_error_that_can_be_tried_again() {
+        let (directory, writer) = writer();
+        writer
+            .write(|transaction| transaction.busy_timeout(Duration::ZERO).doing("wait for nobody"))
+            .await
+            .unwrap();
+        let other = Connection::open(directory.path().join("db")).unwrap();
+        other.execute_batch("begin immediate").unwrap();
+
+        let refused = insert(&writer, 1).await.unwrap_err();
+        other.execute_batch("rollback").unwrap();
+
+        assert!(matches!(refused, StoreError::Statement { .. }), "{refused:?}");
+        insert(&writer, 1).await.unwrap();
+        assert_eq!(count(&writer).await, 1);
+    }
+
+    #[tokio::test]
+    async fn when_sqlite_undoes_a_transaction_none_of_its_calls_is_kept() {
+        let (_directory, writer) = writer();
+        let gate = Arc::new(Barrier::new(2));
+        let (entered, begun) = oneshot::channel();
+        let held = Arc::clone(&gate);
+        let mut holding = Box::pin(writer.write(move |_| {
+            entered.send(()).unwrap();
+            held.wait();
+            Ok(())
+        }));
+        assert!(futures_util::poll!(&mut holding).is_pending());
+        begun.await.unwrap();
+        // As SQLite does when it cannot go on.
+        let spoiling = writer.write(|transaction| {
+            transaction.execute_batch("rollback").doing("spoil")?;
+            Err::<(), _>(StoreError::Closed)
+        });
+        let opening = async {
+            crate::task::blocking(move || gate.wait()).await;
+            holding.await.unwrap();
+        };
+
+        // All are handed in before the gate opens: they share the next transaction.
+        let (before, spoilt, after, ()) =
+            tokio::join!(insert(&writer, 1), spoiling, insert(&writer, 2), opening);
+
+        assert!(matches!(spoilt, Err(StoreError::Closed)), "its own error");
+        for lost in [before, after] {
+            assert!(matches!(lost, Err(StoreError::Statement { .. })), "{lost:?}");
+        }
+        assert_eq!(count(&writer).await, 0);
+        insert(&writer, 3).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_database_is_said_to_be_full() {
+        let (_directory, writer) = writer();
+        let limit = |pages: i64| {
+            writer.write(move |transaction| {
+                transaction
+                    .query_row(&format!("pragma max_page_count = {pages}"), [], |row| {
+                        row.get::<_, i64>(0)
+                    })
+                    .doing("limit")
+            })
+        };
+        limit(1).await.unwrap();
+        let big = || {
+            writer.write(|transaction| {
+                transaction
+                    .execute("create table big as select zeroblob(100000) as x", [])
+                    .doing("fill")
+            })
+        };
+
+        let full = big().await.unwrap_err();
+
+        assert!(full.is_full(), "{full:?}");
+        limit(10_000).await.unwrap();
+        big().await.unwrap();
     }
 }

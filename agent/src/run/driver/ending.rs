@@ -92,7 +92,13 @@ impl NeverStarted {
         std::fs::remove_file(context.directory.secrets_json()).ok();
         match context.agent.record(&context.row.id, change(exit)).await {
             Ok(_) => Ok(()),
-            Err(StoreError::Denied(_)) => Ok(()),
+            Err(StoreError::Denied(_)) => {
+                // It was over before it came here: cancelled between its acceptance and its place
+                // in the queue. Who watches it must hear so.
+                let row = context.agent.store.row(&context.row.id).await?;
+                context.agent.live.publish(&row.id, row.status);
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

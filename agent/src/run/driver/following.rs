@@ -1,5 +1,7 @@
 //! Following: metrics are picked up and requests to end are handed on, until it is over.
 
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use jiff::Timestamp;
 use runner::cancel_request::CancelRequest;
 use runner::compute_target::{SupervisorState, TargetError};
 use runner::exit_record::{ExitReason, ExitRecord};
+use tokio::sync::watch;
 use tracing::{error, info_span, warn};
 
 use super::Context;
@@ -59,32 +62,53 @@ impl Started {
     }
 
     /// Waits for the run's end, whatever it is.
-    pub(super) async fn follow(mut self) -> Result<Over, StoreError> {
+    pub(super) async fn follow(self) -> Result<Over, StoreError> {
         let mut metrics =
             Collector::resume(&self.context.agent, &self.context.row.id, &self.context.directory)
                 .await?;
         let packages = packages(&self.context);
-        let asked = self.context.cancel.borrow_and_update().clone();
-        if let Some(request) = asked {
-            hand_on(&self.context, request).await;
-        }
         let mut ticks = tokio::time::interval(METRICS_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let waiting = wait(&self.context);
-        tokio::pin!(waiting);
-        let exit = loop {
-            tokio::select! {
-                exit = &mut waiting => break exit,
-                Ok(()) = self.context.cancel.changed() => {
-                    let asked = self.context.cancel.borrow_and_update().clone();
-                    if let Some(request) = asked {
-                        hand_on(&self.context, request).await;
-                    }
-                }
-                _ = ticks.tick() => metrics.advance().await,
-            }
-        };
+        // Beside the wait, not in its way: a request that cannot be handed on, as on a full disk,
+        // must not hide the end.
+        let handing = hand_on_all(self.context.cancel.clone(), &self.context);
+        let exit = until_over(waiting, handing, &mut ticks, &mut metrics).await;
         Ok(Over::new(self.context, exit, metrics, packages))
+    }
+}
+
+/// Picks up metrics until the run is over.
+async fn until_over(
+    waiting: impl Future<Output = ExitRecord>,
+    handing: impl Future<Output = Infallible>,
+    ticks: &mut tokio::time::Interval,
+    metrics: &mut Collector,
+) -> ExitRecord {
+    let (mut waiting, mut handing) = (pin!(waiting), pin!(handing));
+    loop {
+        tokio::select! {
+            exit = &mut waiting => return exit,
+            never = &mut handing => match never {},
+            _ = ticks.tick() => metrics.advance().await,
+        }
+    }
+}
+
+/// Hands on every request to end, the one that is there already too.
+async fn hand_on_all(
+    mut cancel: watch::Receiver<Option<CancelRequest>>,
+    context: &Context,
+) -> Infallible {
+    loop {
+        let asked = cancel.borrow_and_update().clone();
+        if let Some(request) = asked {
+            hand_on(context, request).await;
+        }
+        if cancel.changed().await.is_err() {
+            // Whoever could ask is gone only when the agent stops; then nobody asks.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
