@@ -8,6 +8,7 @@ mod upload;
 
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -202,10 +203,8 @@ impl Client {
     }
 
     /// Opens a file of a run; `path` is one of those that the run names.
-    pub(crate) async fn file(&self, reference: &str, path: &str) -> Result<Response, ClientError> {
-        let mut segments = vec!["runs", reference, "files"];
-        segments.extend(path.split('/'));
-        let asked = self.request(Method::GET, &segments);
+    pub(crate) async fn file(&self, reference: &str, path: &[u8]) -> Result<Response, ClientError> {
+        let asked = self.http.request(Method::GET, file_url(reference, path));
         self.send(asked, "read the file").await
     }
 
@@ -302,9 +301,30 @@ fn url(segments: &[&str]) -> Url {
     url
 }
 
+/// What is as it is in the path of a file's URL.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
+
+/// The URL of a file, whose path need not be UTF-8.
+fn file_url(reference: &str, path: &[u8]) -> Url {
+    let mut url = url(&["runs", reference, "files"]);
+    let whole = format!("{}/{}", url.path(), percent_encode(path, PLAIN));
+    url.set_path(&whole);
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_files_name_goes_into_its_url_byte_for_byte() {
+        let url = file_url("a b", b"outputs/\xff %2f?#\n/model.pkl");
+
+        assert_eq!(
+            url.as_str(),
+            "http://agent/v1/runs/a%20b/files/outputs/%FF%20%252f%3F%23%0A/model.pkl"
+        );
+    }
 
     #[test]
     fn a_name_cannot_change_the_route() {

@@ -22,8 +22,8 @@ use crate::task;
 
 use lines::Lines;
 
-/// How much is read at a time.
-const PIECE: usize = 1 << 20;
+/// How much is read at a time. Each of the threads that read keeps what it once needed.
+const PIECE: usize = 128 << 10;
 
 /// How much is read without a metric in it before the records are told.
 const UNTOLD: u64 = 64 << 20;

@@ -2,7 +2,7 @@
 
 use std::panic;
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 /// A spawned task that ends with its owner, unless it was detached.
@@ -29,15 +29,6 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 impl<T> Task<T> {
-    /// Waits for the task's end.
-    ///
-    /// # Errors
-    ///
-    /// The task panicked or was aborted.
-    pub(crate) async fn join(mut self) -> Result<T, JoinError> {
-        (&mut self.0).await
-    }
-
     /// Lets the task go on without an owner, to its own end or that of the runtime.
     pub(crate) fn detach(mut self) {
         self.1 = false;
@@ -73,8 +64,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_gives_its_result_to_whoever_joins_it() {
-        assert_eq!(spawn(Span::none(), async { 7 }).join().await.unwrap(), 7);
+    async fn a_task_that_was_let_go_goes_on_by_itself() {
+        let (sender, receiver) = oneshot::channel();
+        spawn(Span::none(), async { sender.send(7) }).detach();
+
+        assert_eq!(receiver.await.unwrap(), 7);
         assert_eq!(blocking(|| 7).await, 7);
     }
 }

@@ -1,7 +1,11 @@
 //! The agent as a process: through its socket, killed and started again.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "agent/objects.rs"]
+mod objects;
 mod support;
+#[path = "agent/trouble.rs"]
+mod trouble;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;

@@ -9,6 +9,7 @@ use snapshots::transfer::TransferError;
 use tracing::error;
 
 use super::wire::problem::{Problem, ProblemDetail};
+use crate::disk::is_full as is_disk_full;
 use crate::run::removal::RemovalError;
 use crate::run::status::TransitionDenied;
 use crate::run::submission::Refused;
@@ -238,12 +239,6 @@ fn environment_status(error: &EnvironmentError) -> StatusCode {
         EnvironmentError::Ambiguous { .. } | EnvironmentError::InUse { .. } => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
-}
-
-fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    let full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
-    std::iter::successors(Some(error), |error| error.source())
-        .any(|cause| cause.downcast_ref().is_some_and(full))
 }
 
 impl IntoResponse for ApiError {

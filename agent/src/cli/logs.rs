@@ -85,7 +85,7 @@ pub(super) fn logs(args: &Args, context: &Context) -> Outcome {
 }
 
 async fn build_log(client: &Client, reference: &str) -> Result<Vec<u8>, Failure> {
-    let answer = client.file(reference, BUILD_LOG).await?;
+    let answer = client.file(reference, BUILD_LOG.as_bytes()).await?;
     Ok(answer.bytes().await.map_err(Failure::failed)?.to_vec())
 }
 

@@ -4,7 +4,7 @@ use runner::run_id::RunId;
 
 use super::submission::PATCH_FILE;
 use crate::agent::Agent;
-use crate::api::wire::run::Run;
+use crate::api::wire::run::{OutputFile, Run};
 use crate::store::StoreError;
 
 impl Agent {
@@ -21,7 +21,10 @@ impl Agent {
         let logs = ["user_logs/std_log.txt", "system_logs/environment_build.log", PATCH_FILE];
         let mut log_files = logs.map(str::to_owned).to_vec();
         log_files.retain(|name| directory.path().join(name).is_file());
-        let own = document.output_files.iter().filter(|file| file.path.starts_with("logs/"));
+        let is_log = |file: &&OutputFile| file.path.starts_with("logs/");
+        let own = document.output_files.iter().filter(is_log);
+        // A name that is not text cannot be said here; it is among the outputs.
+        let own = own.filter(|file| file.path_base64.is_none());
         log_files.extend(own.map(|file| file.path.clone()));
         document.log_files = log_files;
         Ok(document)

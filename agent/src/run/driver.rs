@@ -26,6 +26,7 @@ use runner::run_id::RunId;
 use tokio::sync::watch;
 
 use crate::agent::Agent;
+use crate::disk;
 use crate::store::{RunRow, StoreError};
 
 use ending::Over;
@@ -102,8 +103,14 @@ impl From<StoreError> for Stopped {
 }
 
 impl Stopped {
-    fn never(context: Context, reason: ExitReason, message: impl Into<String>) -> Self {
-        let exit = ExitRecord::new(reason, message, Timestamp::now());
+    /// Ends the run for `reason`, unless `error` came of a full disk: that is a reason of its own.
+    fn never(
+        context: Context,
+        reason: ExitReason,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        let reason = if disk::is_full(error) { ExitReason::DiskFull } else { reason };
+        let exit = ExitRecord::new(reason, preparing::chain(error), Timestamp::now());
         Self::Never(Box::new(NeverStarted { context, exit }))
     }
 

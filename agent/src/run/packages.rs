@@ -6,13 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use images::interpreter::{self, InterpreterError};
+use runner::run_id::RunId;
+use tokio::sync::watch;
 
 /// To ask takes a third of a second as a rule.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Remembers what each Python said, for as long as nothing is installed or removed.
 #[derive(Debug, Default)]
-pub(crate) struct Packages(Mutex<HashMap<Seen, Arc<[String]>>>);
+pub(crate) struct Packages {
+    known: Mutex<HashMap<Seen, Arc<[String]>>>,
+    asked: Mutex<HashMap<RunId, watch::Receiver<()>>>,
+}
+
+/// While this is held, the packages of a run are being asked for.
+#[derive(Debug)]
+#[must_use = "dropping it says that the list is there"]
+pub(crate) struct Asking(#[expect(dead_code, reason = "its end is the news")] watch::Sender<()>);
 
 /// A Python, and when its directories of packages last changed.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -22,6 +32,23 @@ struct Seen {
 }
 
 impl Packages {
+    /// Says that the packages of `run` are being asked for until the answer is dropped.
+    pub(crate) fn begin(&self, run: &RunId) -> Asking {
+        let (asking, asked) = watch::channel(());
+        let mut runs = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.retain(|_, asked| asked.has_changed().is_ok());
+        runs.insert(run.clone(), asked);
+        Asking(asking)
+    }
+
+    /// Waits until the packages of `run` are in the records, or it is known that they will not be.
+    pub(crate) async fn settled(&self, run: &RunId) {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned();
+        if let Some(mut asked) = asked {
+            while asked.changed().await.is_ok() {}
+        }
+    }
+
     /// Returns what `pip freeze` says of `interpreter`, whose `sys.prefix` is `prefix`. Blocks.
     ///
     /// # Errors
@@ -33,7 +60,7 @@ impl Packages {
         prefix: &Path,
     ) -> Result<Arc<[String]>, InterpreterError> {
         let seen = Seen { interpreter: interpreter.to_owned(), changed: changed(prefix) };
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(packages) = known().get(&seen) {
             return Ok(Arc::clone(packages));
         }
@@ -66,6 +93,22 @@ fn changed(prefix: &Path) -> Vec<(PathBuf, SystemTime)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_list_that_is_on_its_way_is_waited_for() {
+        let packages = Packages::default();
+        let (one, other) = (RunId::generate("exp", 1, 2), RunId::generate("exp", 1, 3));
+        let asking = packages.begin(&one);
+
+        packages.settled(&other).await;
+        let mut settled = Box::pin(packages.settled(&one));
+        assert!(futures_util::poll!(&mut settled).is_pending());
+        drop(asking);
+        settled.await;
+
+        let _asking = packages.begin(&other);
+        assert_eq!(packages.asked.lock().unwrap().len(), 1, "what is over is forgotten");
+    }
 
     #[test]
     fn installing_something_is_noticed() {

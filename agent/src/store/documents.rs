@@ -1,8 +1,6 @@
 //! Runs as they are shown.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::collections::{BTreeMap, BTreeSet};
 
 use runner::run_id::RunId;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
@@ -213,28 +211,33 @@ fn outputs(connection: &Connection, run: i64) -> Result<Vec<OutputFile>, StoreEr
         .prepare_cached("select path, size, sha256 from outputs where run = ?1 order by path")
         .doing(action)?;
     let files = statement.query_map(params![run], |row| {
-        let path = OsString::from_vec(row.get(0)?);
+        let path: Vec<u8> = row.get(0)?;
         let size: i64 = row.get(1)?;
-        Ok(OutputFile {
-            // For display: the bytes of the name are in the database.
-            path: path.to_string_lossy().into_owned(),
-            size: u64::try_from(size).unwrap_or_default(),
-            sha256: row.get(2)?,
-        })
+        Ok(OutputFile::new(&path, u64::try_from(size).unwrap_or_default(), row.get(2)?))
     });
     files.and_then(Iterator::collect).doing(action)
 }
 
 impl Store {
-    /// Returns the snapshots that runs were made of.
-    pub(crate) async fn snapshots_in_use(&self) -> Result<Vec<String>, StoreError> {
+    /// Returns the snapshots that runs other than `but` were made of.
+    pub(crate) async fn snapshots_in_use(
+        &self,
+        but: Vec<RunId>,
+    ) -> Result<BTreeSet<String>, StoreError> {
         self.readers
-            .read(|connection| {
+            .read(move |connection| {
+                let but: BTreeSet<_> = but.iter().map(RunId::as_str).collect();
                 let action = "list the snapshots in use";
-                let mut statement = connection
-                    .prepare_cached("select distinct snapshot_id from runs")
-                    .doing(action)?;
-                statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).doing(action)
+                let mut statement =
+                    connection.prepare_cached("select id, snapshot_id from runs").doing(action)?;
+                let mut rows = statement.query([]).doing(action)?;
+                let mut snapshots = BTreeSet::new();
+                while let Some(row) = rows.next().doing(action)? {
+                    if !but.contains(row.get::<_, String>(0).doing(action)?.as_str()) {
+                        snapshots.insert(row.get(1).doing(action)?);
+                    }
+                }
+                Ok(snapshots)
             })
             .await
     }

@@ -255,13 +255,13 @@ async fn only_ended_runs_are_forgotten_and_with_all_that_is_theirs() {
     let (past, future) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
     assert!(fixture.store.ended_before(past).await.unwrap().is_empty());
     assert_eq!(fixture.store.ended_before(future).await.unwrap(), std::slice::from_ref(&run));
-    assert_eq!(fixture.store.snapshots_in_use().await.unwrap().len(), 1);
+    assert_eq!(fixture.store.snapshots_in_use(Vec::new()).await.unwrap().len(), 1);
 
     fixture.store.remove(&run).await.unwrap();
 
     let gone = fixture.store.remove(&run).await.unwrap_err();
     assert!(matches!(gone, StoreError::NoSuchRun { .. }), "{gone:?}");
-    assert!(fixture.store.snapshots_in_use().await.unwrap().is_empty());
+    assert!(fixture.store.snapshots_in_use(Vec::new()).await.unwrap().is_empty());
     let connection = rusqlite::Connection::open(fixture.path()).unwrap();
     for table in ["attempts", "tags", "properties", "warnings", "outputs", "metrics"] {
         let sql = format!("select count(*) from {table}");

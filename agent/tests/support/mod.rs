@@ -66,7 +66,13 @@ impl Workspace {
 
     /// Starts an agent and returns once it answers.
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts an agent with these variables and returns once it answers.
+    pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
         let mut command = self.command(&["agent", "run", "--detached"]);
+        command.envs(variables.iter().copied());
         let mut agent = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = String::new();
         agent.stdout.take().unwrap().read_to_string(&mut ready).unwrap();

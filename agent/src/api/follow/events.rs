@@ -20,8 +20,9 @@ use super::super::wire::follow::{BuildEvent, EndEvent, LogEvent, StatusEvent};
 use super::super::wire::run::Run;
 use crate::run::status::RunStatus;
 
-/// The most log that one event holds.
-const LARGEST: usize = 256 << 10;
+/// The most log that one event holds. Each of the threads that read keeps what it once needed, so
+/// that a piece four times as large makes an agent that is followed by several four times as large.
+const LARGEST: usize = 64 << 10;
 
 /// Where the run stands now.
 pub(super) fn status(status: RunStatus, position: Option<usize>) -> Bytes {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use runner::run_directory::RunDirectory;
 use tokio_util::io::ReaderStream;
 
@@ -20,7 +22,7 @@ use crate::task;
 #[utoipa::path(get, path = "/v1/runs/{ref}/files/{*path}", operation_id = "runFile", tag = "runs",
     params(
         ("ref" = String, Path, description = "Which run."),
-        ("path" = String, Path, description = "One of the paths that the run names, slashes and all."),
+        ("path" = String, Path, description = "One of the paths that the run names, slashes and all. Its bytes, percent-encoded; they need not be UTF-8."),
     ),
     responses(
         (status = 200, description = "The file's bytes.", body = Vec<u8>,
@@ -29,11 +31,13 @@ use crate::task;
     ))]
 pub(in super::super) async fn file(
     State(agent): State<Arc<Agent>>,
-    Path((reference, path)): Path<(String, String)>,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    let (reference, path) =
+        named(&uri).ok_or_else(|| ApiError::NoRoute { path: uri.path().to_owned() })?;
     let run = agent.store.resolve(&reference).await?;
     let directory = agent.workspace.run_directory(&run);
-    let missing = ApiError::NoFile { run: run.to_string(), path: path.clone() };
+    let missing = ApiError::NoFile { run: run.to_string(), path: lossy(&path) };
     let opened = task::blocking(move || open(&directory, &path)).await;
     answer(opened.map_err(ApiError::internal("open the file"))?.ok_or(missing)?)
 }
@@ -60,14 +64,25 @@ pub(in super::super) async fn events(
     }
 }
 
+/// Reads the run and the path in the URL of a file. The framework's own way takes only UTF-8.
+fn named(uri: &Uri) -> Option<(String, Vec<u8>)> {
+    let (reference, path) = uri.path().strip_prefix("/v1/runs/")?.split_once("/files/")?;
+    let reference: Vec<u8> = percent_decode_str(reference).collect();
+    Some((String::from_utf8(reference).ok()?, percent_decode_str(path).collect()))
+}
+
+fn lossy(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
 /// Opens what `path` means to a client: what the script left, or a log beside it.
-fn open(directory: &RunDirectory, path: &str) -> std::io::Result<Option<File>> {
-    let root = match path.split_once('/') {
-        Some(("outputs" | "logs", _)) => directory.work(),
-        Some(("user_logs" | "system_logs", _)) => directory.path().to_owned(),
+fn open(directory: &RunDirectory, path: &[u8]) -> std::io::Result<Option<File>> {
+    let root = match path.split(|byte| *byte == b'/').next() {
+        Some(b"outputs" | b"logs") => directory.work(),
+        Some(b"user_logs" | b"system_logs") => directory.path().to_owned(),
         _ => return Ok(None),
     };
-    open_beneath(&root, path.as_bytes())
+    open_beneath(&root, path)
 }
 
 fn answer(file: File) -> Result<Response, ApiError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
+use runner::run_id::RunId;
 use snapshots::digest::Digest;
 use snapshots::gc::{self, Collected};
 use tracing::{error, info};
@@ -15,6 +16,8 @@ use super::super::error::ApiError;
 use super::super::wire::agent::{GcReport, GcRequest};
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
+use crate::run::removal::RemovalError;
+use crate::store::StoreError;
 use crate::task;
 
 /// What is younger stays, unless the caller says otherwise: it may be on its way into a run.
@@ -43,12 +46,16 @@ pub(in super::super) async fn gc(
     report.runs_removed = old.len() as u64;
     if !request.dry_run {
         for run in &old {
-            agent.forget(run).await?;
+            match agent.forget(run).await {
+                // Somebody else removed it meanwhile.
+                Ok(()) | Err(RemovalError::Records(StoreError::NoSuchRun { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let environments = agent.environments.clone();
         report.environment_leftovers = task::blocking(move || environments.sweep()).await?;
     }
-    let collected = objects(&agent, &request).await?;
+    let collected = objects(&agent, &request, old).await?;
     report.objects_removed = collected.objects;
     report.bytes_freed = collected.bytes;
     report.packs_removed = collected.packs_removed;
@@ -61,10 +68,14 @@ pub(in super::super) async fn gc(
     Ok(Json(report))
 }
 
-async fn objects(agent: &Agent, request: &GcRequest) -> Result<Collected, ApiError> {
+async fn objects(
+    agent: &Agent,
+    request: &GcRequest,
+    gone: Vec<RunId>,
+) -> Result<Collected, ApiError> {
     // Whoever hands in a run meanwhile waits, so that its snapshot counts as in use.
     let _alone = agent.collecting.write().await;
-    let in_use = agent.store.snapshots_in_use().await?;
+    let in_use = agent.store.snapshots_in_use(gone).await?;
     let roots: Vec<Digest> = in_use.iter().filter_map(|id| id.parse().ok()).collect();
     let grace = request.grace_seconds.map_or(DEFAULT_GRACE, Duration::from_secs);
     let (objects, dry_run) = (agent.objects.clone(), request.dry_run);

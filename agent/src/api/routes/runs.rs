@@ -1,6 +1,7 @@
 //! Runs: handing in, showing, ending, forgetting.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -23,6 +24,9 @@ use crate::run::submission;
 use crate::store::ListFilter;
 
 /// The longest idempotency key.
+/// How long a run that is over is not shown for the sake of its list of packages.
+const LISTING: Duration = Duration::from_secs(3);
+
 const LONGEST_KEY: usize = 255;
 
 /// Which runs to list.
@@ -118,6 +122,15 @@ pub(in super::super) async fn show(
     Path(reference): Path<String>,
 ) -> Result<Json<Run>, ApiError> {
     let run = agent.store.resolve(&reference).await?;
+    let document = agent.document(&run).await?;
+    let listed = document.prepared_environment.as_ref().is_some_and(|it| !it.packages.is_empty());
+    if listed || !document.summary.status.is_ended() {
+        return Ok(Json(document));
+    }
+    // It ended a moment ago, and what is installed is still being listed.
+    if tokio::time::timeout(LISTING, agent.packages.settled(&run)).await.is_err() {
+        return Ok(Json(document));
+    }
     Ok(Json(agent.document(&run).await?))
 }
 

@@ -1,5 +1,7 @@
 //! A run as it is shown.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -128,9 +130,14 @@ pub(crate) struct Attempt {
 
 /// A file that a run left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct OutputFile {
     /// Where, relative to the script's working directory.
     pub(crate) path: String,
+    /// The path's bytes where they are not UTF-8, since JSON has no other way to say them. To get
+    /// the file, its bytes go into the URL, percent-encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path_base64: Option<String>,
     /// Its length.
     pub(crate) size: u64,
     /// Its digest.
@@ -153,7 +160,8 @@ pub(crate) struct PreparedEnvironment {
     pub(crate) prefix: String,
     /// It had been built before.
     pub(crate) reused: bool,
-    /// What `pip freeze` said, once it has been asked.
+    /// What `pip freeze` said, once it has been asked: a run's `end` event may come before that,
+    /// but whoever then asks for the run gets it.
     #[serde(default)]
     pub(crate) packages: Vec<String>,
 }
@@ -165,6 +173,22 @@ pub(crate) struct CancelRequest {
     /// Without grace.
     #[serde(default)]
     pub(crate) now: bool,
+}
+
+impl OutputFile {
+    /// Makes one of a path's bytes.
+    pub(crate) fn new(path: &[u8], size: u64, sha256: String) -> Self {
+        let text = String::from_utf8_lossy(path).into_owned();
+        let is_exact = text.as_bytes() == path;
+        let path_base64 = (!is_exact).then(|| BASE64_STANDARD.encode(path));
+        Self { path: text, path_base64, size, sha256 }
+    }
+
+    /// The path's bytes.
+    pub(crate) fn path_bytes(&self) -> Vec<u8> {
+        let exact = self.path_base64.as_ref().and_then(|text| BASE64_STANDARD.decode(text).ok());
+        exact.unwrap_or_else(|| self.path.clone().into_bytes())
+    }
 }
 
 impl From<&ExitRecord> for Exit {

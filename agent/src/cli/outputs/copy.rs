@@ -1,7 +1,9 @@
 //! Copying a run's files.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -28,7 +30,7 @@ pub(super) fn copy(
 ) -> Result<u64, Failure> {
     let mut places = Vec::new();
     for file in &run.output_files {
-        let place = destination.join(inside(&file.path)?);
+        let place = destination.join(inside(&file.path_bytes())?);
         if !force && place.symlink_metadata().is_ok() {
             return Err(Failure::usage(format!("{} exists", place.display()))
                 .hint("--force overwrites; nothing was copied"));
@@ -49,8 +51,8 @@ pub(super) fn copy(
 }
 
 /// Takes a path that a run names, which must not lead out of where it is put.
-fn inside(path: &str) -> Result<PathBuf, Failure> {
-    let path = PathBuf::from(path);
+fn inside(path: &[u8]) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(OsStr::from_bytes(path));
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if is_plain && path.components().next().is_some() {
         return Ok(path);
@@ -67,7 +69,7 @@ async fn copy_one(
 ) -> Result<u64, Failure> {
     let directory = place.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(directory).context("create", directory).map_err(Failure::failed)?;
-    let mut answer = client.file(run, &file.path).await?;
+    let mut answer = client.file(run, &file.path_bytes()).await?;
     let partial = Partial::create(place).map_err(Failure::failed)?;
     let (mut hasher, mut bytes) = (Hasher::new(), 0u64);
     while let Some(chunk) = answer.chunk().await.map_err(Failure::failed)? {
@@ -134,9 +136,9 @@ mod tests {
 
     #[test]
     fn a_run_cannot_name_a_file_elsewhere() {
-        assert_eq!(inside("outputs/a/model.pkl").unwrap(), Path::new("outputs/a/model.pkl"));
+        assert_eq!(inside(b"outputs/a/model.pkl").unwrap(), Path::new("outputs/a/model.pkl"));
         for bad in ["", "/etc/passwd", "../x", "outputs/../../x", "./x"] {
-            assert!(inside(bad).is_err(), "{bad}");
+            assert!(inside(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::outputs::{self, OutputLimits, Outputs};
 use snapshots::digest::Digest;
 use snapshots::store::local::LocalStore;
 use snapshots::tree::{EntryKind, Tree};
-use tracing::debug;
 
 use super::preparing::chain;
 use super::{Context, NeverStarted};
@@ -17,12 +15,6 @@ use crate::metrics::Collector;
 use crate::run::status::{Ending, RunEvent};
 use crate::store::{Change, Facts, StoreError};
 use crate::task::{self, Task};
-
-/// A run's end waits so long for the list of packages. It is there by then, or comes later.
-const PACKAGES_WAIT: Duration = Duration::from_millis(250);
-
-/// After that the list is given up.
-const PACKAGES_LONGEST: Duration = Duration::from_secs(10);
 
 /// A run whose script is over.
 pub(super) struct Over {
@@ -55,8 +47,6 @@ impl Over {
         }
         metrics.drain().await;
         let collected = collect(&context).await;
-        let mut packages = std::pin::pin!(packages.join());
-        let late = tokio::time::timeout(PACKAGES_WAIT, &mut packages).await.is_err();
         let mut warnings = collected.notes;
         warnings.extend(metrics.note());
         let facts = Facts {
@@ -68,11 +58,8 @@ impl Over {
         let event = RunEvent::Collected(ending(exit.reason));
         let change = Change { event, at: exit.ended_time_utc, facts };
         agent.record(&context.row.id, change).await?;
-        if late {
-            debug!("The list of packages was not there in time.");
-            // The run's place is kept for a little of what it takes.
-            tokio::time::timeout(PACKAGES_LONGEST, &mut packages).await.ok();
-        }
+        // Neither the run's end nor its place waits for the list; who asks for the run does.
+        packages.detach();
         Ok(())
     }
 }

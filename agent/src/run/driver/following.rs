@@ -161,12 +161,13 @@ fn packages(context: &Context) -> Task<()> {
     let agent = Arc::clone(&context.agent);
     let run = context.row.id.clone();
     let environment = context.row.environment.clone();
+    let asking = agent.packages.begin(&run);
     task::spawn(info_span!("packages", %run), async move {
+        let _asking = asking;
         let Some(environment) = environment else { return };
-        let asking = Arc::clone(&agent);
-        let packages = task::blocking(move || {
-            asking.packages.of(&environment.interpreter, &environment.prefix)
-        });
+        let of = Arc::clone(&agent);
+        let packages =
+            task::blocking(move || of.packages.of(&environment.interpreter, &environment.prefix));
         let kept = match packages.await {
             Ok(packages) => agent.store.set_packages(&run, packages.to_vec()).await,
             Err(error) => return warn!(%error, "Could not list the packages of a run's Python."),

@@ -49,7 +49,7 @@ impl Admitted {
         }
         let directory = context.directory.clone();
         if let Err(error) = task::blocking(move || workplace::create(&directory)).await {
-            return Err(Stopped::never(context, ExitReason::AgentFault, chain(&error)));
+            return Err(Stopped::never(context, ExitReason::AgentFault, &error));
         }
         let laying_out = lay_out(&context);
         let environment = environment(&mut context);
@@ -60,14 +60,12 @@ impl Admitted {
         let warnings = match source {
             Ok(warnings) => warnings,
             Err(error) => {
-                return Err(Stopped::never(context, ExitReason::CannotStart, chain(&error)));
+                return Err(Stopped::never(context, ExitReason::CannotStart, &error));
             }
         };
         match environment {
             Ok((environment, lease)) => Ok(Prepared::new(context, environment, lease, warnings)),
-            Err(error) => {
-                Err(Stopped::never(context, ExitReason::EnvironmentFailed, chain(&error)))
-            }
+            Err(error) => Err(Stopped::never(context, ExitReason::EnvironmentFailed, &error)),
         }
     }
 }

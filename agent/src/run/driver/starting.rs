@@ -9,7 +9,6 @@ use runner::exit_record::ExitReason;
 use tracing::{debug, warn};
 
 use super::following::Started;
-use super::preparing::chain;
 use super::{Context, Stopped};
 use crate::run::status::RunEvent;
 use crate::run::workplace;
@@ -61,7 +60,7 @@ impl Prepared {
             let written =
                 task::blocking(move || workplace::write_launch(&directory, &row, &launch)).await;
             if let Err(error) = written {
-                return Err(Stopped::never(context, ExitReason::AgentFault, chain(&error)));
+                return Err(Stopped::never(context, ExitReason::AgentFault, &error));
             }
             context.row.environment = Some(environment.clone());
             let facts = Facts { environment: Some(environment), warnings, ..Facts::default() };
@@ -86,7 +85,7 @@ impl Prepared {
                 return Err(Stopped::cancelled(context));
             }
             Err(error) => {
-                return Err(Stopped::never(context, ExitReason::CannotStart, chain(&error)));
+                return Err(Stopped::never(context, ExitReason::CannotStart, &error));
             }
         }
         match context.agent.record(&context.row.id, Change::now(RunEvent::ScriptStarted)).await {

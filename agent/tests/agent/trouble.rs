@@ -1,0 +1,169 @@
+//! A full disk under the agent, and builds that hang.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{Workspace, python};
+
+/// A small file system of its own, which goes with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where that is not allowed.
+    fn mount(at: &Path) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs"]).arg(at);
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        mounted.then(|| Self(at.to_owned()))
+    }
+
+    /// Takes all that is left, and returns how to give it back.
+    fn fill(&self) -> PathBuf {
+        use std::io::Write;
+        let path = self.0.join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for size in [65536, 4096, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_ends_nothing() {
+    // Outlives the workspace.
+    let disk;
+    let mut workspace = Workspace::new(&[("a.txt", "a")]);
+    match SmallDisk::mount(&workspace.home()) {
+        Some(mounted) => disk = mounted,
+        // Only root can mount.
+        None => return,
+    }
+    workspace.start();
+    let gate = workspace.source().join("gate");
+    let on = workspace.submit(
+        &workspace.submission(&format!("while [ ! -e {gate:?} ]; do sleep 0.01; done; echo over")),
+    );
+    workspace.wait(&on, |run| run["status"] == "Running");
+    let mut large = workspace.submission("true");
+    large["arguments"] = json!(["x".repeat(400_000)]);
+    let quick = workspace.submission("true");
+
+    let filler = disk.fill();
+    let refused = workspace.post("/v1/runs", &large);
+    let listed = workspace.get("/v1/runs").json();
+    std::fs::remove_file(filler).unwrap();
+
+    assert_eq!(refused.status, 507, "{refused:?}");
+    let error = &refused.json()["error"];
+    assert_eq!(error["code"], "disk_full");
+    assert!(error["message"].as_str().unwrap().contains("full"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("trainyard gc"), "{error}");
+    assert_eq!(listed.as_array().unwrap().len(), 1, "what was refused is not there");
+    let after = workspace.submit(&quick);
+    workspace.wait(&after, |run| run["status"] == "Completed");
+    std::fs::write(gate, "").unwrap();
+    let ended = workspace.wait(&on, |run| run["exit"] != Value::Null);
+    assert_eq!(ended["status"], "Completed", "{ended}");
+    workspace.kill();
+    workspace.start();
+    assert_eq!(workspace.get("/v1/runs").json().as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_run_that_finds_the_disk_full_says_so() {
+    let disk;
+    let mut workspace = Workspace::new(&[("a.txt", "a")]);
+    std::fs::write(workspace.source().join("large"), vec![7; 1 << 20]).unwrap();
+    match SmallDisk::mount(&workspace.home()) {
+        Some(mounted) => disk = mounted,
+        None => return,
+    }
+    workspace.start();
+    let submission = workspace.submission("true");
+
+    let filler = disk.fill();
+    // What there is room for in the records; there is none for the source.
+    let room = std::fs::OpenOptions::new().write(true).open(&filler).unwrap();
+    let length = room.metadata().unwrap().len();
+    room.set_len(length - (512 << 10)).unwrap();
+    let run = workspace.submit(&submission);
+    let ended = workspace.wait(&run, |run| run["exit"] != Value::Null);
+
+    assert_eq!(ended["exit"]["reason"], "disk_full", "{}", ended["exit"]);
+    assert_eq!(ended["exit"]["processExitCode"], 125);
+}
+
+/// A source distribution whose build says that it is on and does not end.
+fn hanging_package(at: &Path) {
+    let package = at.join("hangs-1.0");
+    std::fs::create_dir_all(&package).unwrap();
+    let begun = at.join("begun");
+    let setup = format!("import time\nopen({begun:?}, 'w').close()\ntime.sleep(600)\n");
+    std::fs::write(package.join("setup.py"), setup).unwrap();
+    let info = "Metadata-Version: 1.0\nName: hangs\nVersion: 1.0\n";
+    std::fs::write(package.join("PKG-INFO"), info).unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["czf", "hangs-1.0.tar.gz", "hangs-1.0"]).current_dir(at);
+    assert!(tar.status().unwrap().success());
+}
+
+#[test]
+fn a_build_that_hangs_ends_when_its_run_is_cancelled() {
+    let packages = tempfile::tempdir().unwrap();
+    hanging_package(packages.path());
+    let mut workspace = Workspace::new(&[("a.txt", "a")]);
+    let offline = packages.path().to_str().unwrap();
+    // With nothing to build builds with, pip and uv would fail at once.
+    let settings = [
+        ("PIP_NO_INDEX", "1"),
+        ("PIP_FIND_LINKS", offline),
+        ("PIP_NO_BUILD_ISOLATION", "0"),
+        ("UV_NO_INDEX", "1"),
+        ("UV_FIND_LINKS", offline),
+        ("UV_NO_BUILD_ISOLATION", "1"),
+    ];
+    workspace.start_with(&settings);
+    let mut submission = workspace.submission("echo never");
+    let file = json!({ "name": "requirements.txt", "text": "hangs==1.0\n" });
+    submission["environment"] =
+        json!({ "kind": "requirements", "interpreter": python(), "files": [file] });
+    let run = workspace.submit(&submission);
+    workspace.wait(&run, |run| {
+        assert_eq!(run["exit"], Value::Null, "{}", run["exit"]);
+        packages.path().join("begun").exists()
+    });
+
+    workspace.post(&format!("/v1/runs/{run}/cancel"), &json!({}));
+    let ended = workspace.wait(&run, |run| run["exit"] != Value::Null);
+
+    assert_eq!(ended["status"], "Canceled");
+    assert_eq!(ended["exit"]["reason"], "cancelled");
+    assert_eq!(ended["exit"]["message"], "cancelled before the script started");
+    assert_eq!(ended["startTimeUtc"], Value::Null);
+    let listed = workspace.get("/v1/environments").json();
+    assert!(listed.as_array().unwrap().is_empty(), "half an environment was kept: {listed}");
+    assert_eq!(processes_with(offline), 0, "the build goes on");
+}
+
+/// How many processes have `text` in their environment, other than the agent of the test.
+fn processes_with(text: &str) -> usize {
+    let has = |process: &Path| {
+        let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+        let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        let found = environment.windows(text.len()).any(|window| window == text.as_bytes());
+        let is_agent = line.split(|byte| *byte == 0).any(|word| word == b"agent");
+        found && !is_agent && !line.is_empty()
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.filter(|entry| has(&entry.path())).count()
+}
