@@ -11,6 +11,7 @@ mod config;
 mod context;
 mod diff;
 mod doctor;
+mod ending;
 mod env;
 mod explain;
 mod failure;
@@ -124,6 +125,9 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     let outcome = Context::new(cli.global.color, cli.global.quiet)
         .and_then(|context| carry_out(cli.command, &context));
     let exit = outcome.unwrap_or_else(|failure| {
+        for note in failure.notes() {
+            plain.warning(note);
+        }
         if let Some(message) = failure.message() {
             plain.error(message);
         }

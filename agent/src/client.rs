@@ -275,7 +275,7 @@ impl Client {
         let answer = request.send().await.map_err(|source| {
             if source.is_connect() {
                 let socket = self.workspace.socket().to_owned();
-                ClientError::NoAgent { socket, source: Box::new(source) }
+                ClientError::NoAgent { socket, source: innermost(&source).into() }
             } else {
                 ClientError::Broken { asked: asked.to_owned(), source }
             }
@@ -310,6 +310,15 @@ fn file_url(reference: &str, path: &[u8]) -> Url {
     let whole = format!("{}/{}", url.path(), percent_encode(path, PLAIN));
     url.set_path(&whole);
     url
+}
+
+/// Returns what the system said: the request's address and the layers between tell nobody anything.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 #[cfg(test)]

@@ -92,6 +92,13 @@ impl Terminal {
         }
     }
 
+    /// Adds a line to what was said: one of somebody else's, set in.
+    pub(crate) fn detail(&self, text: impl Display) {
+        if !self.quiet {
+            print_line(&format!("  {}", Plain(&text.to_string())));
+        }
+    }
+
     /// Says what deserves attention but stops nothing.
     pub(crate) fn warning(&self, text: impl Display) {
         self.label(AnsiColor::Yellow.on_default().bold(), "warning", &text.to_string());

@@ -1,7 +1,7 @@
 //! What the command line does without an agent: snapshots, settings, help, refusals.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -237,7 +237,7 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
     error: NOT_SET_ANYWHERE is not set here, so its value cannot be passed on
     help: export NOT_SET_ANYWHERE, or give the value
 
-    error: cannot read the file for the secret TOKEN: No such file or directory (os error 2)
+    error: cannot read the file for the secret TOKEN: No such file or directory
     help: --secret TOKEN=FILE takes a file; --secret TOKEN takes your own value
 
     error: --json goes with --detach or --dry-run only
@@ -401,4 +401,125 @@ fn the_command_line_starts_in_no_time() {
         .unwrap();
     // Some 3 ms unburdened, in a debug build.
     assert!(best.as_millis() < 100, "{best:?}");
+}
+
+#[test]
+fn what_a_run_configuration_says_in_passing_comes_before_a_refusal() {
+    let yard = Yard::new();
+    let configuration = "script: train.py\ntarget: vm\nnoSuchKey: 1\n";
+    let source = yard
+        .project("project", &[("train.py", "pass\n"), (".azureml/vm.runconfig", configuration)]);
+
+    let (code, out, err) =
+        said(yard.trainyard().current_dir(source).args(["run", "-c", ".azureml/vm.runconfig"]));
+
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    let note = err.find("warning: ").expect("the unknown key is named");
+    assert!(err.contains("noSuchKey"), "{err}");
+    assert!(note < err.find("error: not yet").unwrap(), "{err}");
+    assert!(!yard.home().exists(), "a refusal keeps no state");
+}
+
+#[test]
+fn a_failed_run_shows_its_last_words_and_what_to_do() {
+    let yard = Yard::new();
+    let source = yard.script("print('first')\nraise SystemExit('no data')\n");
+    let (code, _, err) = said(
+        yard.trainyard()
+            .args(["run", "--name", "two words", "--source"])
+            .arg(&source)
+            .arg("train.py"),
+    );
+    assert_eq!(code, 1, "{err}");
+
+    let (_, page, _) = said(yard.trainyard().args(["show", "@"]));
+    let (_, reasons, _) = said(yard.trainyard().args(["explain", "@"]));
+
+    assert!(page.contains("Failed in "), "{page}");
+    let end = "Last lines\n  first\n  no data\n";
+    assert!(page.contains(end) && reasons.ends_with(end), "{page}{reasons}");
+    assert!(page.ends_with("Next\n  `trainyard logs 'two words'` shows all that it printed\n"));
+}
+
+#[test]
+fn a_script_may_begin_with_a_dash() {
+    let yard = Yard::new();
+    let source = yard.project("project", &[("-x.py", "print('ran')\n")]);
+
+    let (code, out, err) =
+        said(yard.trainyard().args(["run", "--source"]).arg(&source).args(["--", "-x.py"]));
+
+    assert_eq!((code, out.as_str()), (0, "ran\n"), "{err}");
+}
+
+#[test]
+fn a_name_that_several_runs_have_is_not_proposed() {
+    let yard = Yard::new();
+    let source = yard.script("pass\n");
+    let submit = || {
+        let mut command = yard.trainyard();
+        command.args(["run", "-d", "--name", "same", "--source"]).arg(&source).arg("train.py");
+        said(&mut command)
+    };
+
+    let (_, _, first) = submit();
+    let (_, id, second) = submit();
+
+    assert!(first.contains("trainyard logs -f same\n"), "{first}");
+    assert!(second.contains(&format!("trainyard logs -f {id}")), "{second}");
+}
+
+/// Starts `trainyard run` of a script that ignores SIGTERM and waits until it does. What is returned
+/// reads the command's standard error up to a line with a given word.
+fn started(yard: &Yard) -> (std::process::Child, impl FnMut(&str) -> String + use<>) {
+    let source = yard.script(
+        "import signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+         print('deaf', file=sys.stderr)\ntime.sleep(120)\n",
+    );
+    let mut command = yard.trainyard();
+    command.args(["run", "--name", "stubborn", "--source"]).arg(source).arg("train.py");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut read = move |word: &str| {
+        let line = lines.find(|line| line.as_ref().unwrap().contains(word));
+        line.unwrap_or_else(|| panic!("{word:?} was not said")).unwrap()
+    };
+    read("deaf");
+    (child, read)
+}
+
+fn send(signal: &str, child: &std::process::Child) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_second_interrupt_leaves_and_says_how_to_return() {
+    let yard = Yard::new();
+    let (mut child, mut read) = started(&yard);
+    let status = || yard.show("stubborn")["status"].clone();
+
+    send("-INT", &child);
+    read("Cancelling stubborn");
+    send("-INT", &child);
+
+    let line = read("Detached");
+    assert!(line.contains("`trainyard logs -f stubborn` returns to it"), "{line}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(["CancelRequested", "Finalizing", "Canceled"].contains(&status().as_str().unwrap()));
+    yard.ok(["cancel", "--now", "stubborn"]);
+    assert_eq!(yard.ended("stubborn")["status"], "Canceled");
+}
+
+#[test]
+fn a_closed_terminal_leaves_the_run_alone() {
+    let yard = Yard::new();
+    let (mut child, _) = started(&yard);
+
+    send("-HUP", &child);
+
+    assert_eq!(child.wait().unwrap().code(), None, "it ends by the signal");
+    assert_eq!(yard.show("stubborn")["status"], "Running");
+    yard.ok(["cancel", "--now", "stubborn"]);
+    assert_eq!(yard.ended("stubborn")["status"], "Canceled");
 }

@@ -95,7 +95,8 @@ fn stop(context: &Context) -> Outcome {
     let running = status.runs.running as u64;
     let line = match running {
         0 => format!("agent (pid {})", status.pid),
-        _ => format!("agent (pid {}); {} go on", status.pid, measure::count(running, "run")),
+        1 => format!("agent (pid {}); 1 run goes on", status.pid),
+        _ => format!("agent (pid {}); {running} runs go on", status.pid),
     };
     context.terminal.status("Stopped", line);
     Ok(Exit::OK)

@@ -133,8 +133,9 @@ fn document(value: &impl serde::Serialize) -> Result<serde_json::Value, Failure>
 
 fn show(key: &str, json: bool, context: &Context) -> Outcome {
     let (client, _) = context.agent(Start::IfNone)?;
-    let details: EnvironmentDetails =
-        context.wait_for(async { Ok(client.get(&["environments", key], &()).await?) })?;
+    let details: EnvironmentDetails = context
+        .wait_for(async { Ok(client.get(&["environments", key], &()).await?) })
+        .map_err(which)?;
     if json {
         context.print_json(&document(&details)?)?;
         return Ok(Exit::OK);
@@ -160,10 +161,16 @@ fn show(key: &str, json: bool, context: &Context) -> Outcome {
     Ok(Exit::OK)
 }
 
+/// Adds how to find the right key.
+fn which(failure: Failure) -> Failure {
+    failure.hint("`trainyard env list` shows the keys")
+}
+
 fn log(key: &str, context: &Context) -> Outcome {
     let (client, _) = context.agent(Start::IfNone)?;
-    let bytes =
-        context.wait_for(async { Ok(client.get_bytes(&["environments", key, "log"]).await?) })?;
+    let bytes = context
+        .wait_for(async { Ok(client.get_bytes(&["environments", key, "log"]).await?) })
+        .map_err(which)?;
     let mut printer = Printer::new(&context.terminal, false);
     printer.write(&bytes)?;
     printer.finish()?;
@@ -173,7 +180,9 @@ fn log(key: &str, context: &Context) -> Outcome {
 fn remove(keys: &[String], context: &Context) -> Outcome {
     let (client, _) = context.agent(Start::IfNone)?;
     for key in keys {
-        context.wait_for(async { Ok(client.delete(&["environments", key]).await?) })?;
+        context
+            .wait_for(async { Ok(client.delete(&["environments", key]).await?) })
+            .map_err(which)?;
         context.terminal.status("Removed", key);
     }
     Ok(Exit::OK)

@@ -1,7 +1,9 @@
 //! `trainyard explain`: why a run waits, or why it ended.
 
+use std::fmt::Write;
+
 use super::context::SCHEMA_VERSION;
-use super::{Context, Exit, Outcome, reference};
+use super::{Context, Exit, Outcome, ending, reference};
 use crate::api::wire::agent::AgentStatus;
 use crate::api::wire::run::{self, Run};
 use crate::client::Start;
@@ -34,8 +36,13 @@ pub(super) fn explain(args: &Args, context: &Context) -> Outcome {
             "reasons": reasons,
         }))?;
     } else {
-        let lines: String = reasons.iter().map(|reason| format!("{}\n", Plain(reason))).collect();
-        context.print(lines)?;
+        let mut text = String::new();
+        for line in reasons.iter().flat_map(|reason| reason.lines()) {
+            writeln!(text, "{}", Plain(line)).expect("a string takes every text");
+        }
+        let last = ending::last_lines(context, &client, &run);
+        ending::write_section(&mut text, context, last.title, &last.lines);
+        context.print(text)?;
     }
     Ok(Exit::OK)
 }
@@ -63,6 +70,7 @@ fn reasons(run: &Run, agent: &AgentStatus) -> Vec<String> {
         reasons.push(format!("attempt {}: {}", last.number, last.reason));
     }
     reasons.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
+    reasons.extend(ending::next_step(run, &reference::quoted(name)));
     reasons
 }
 
@@ -85,33 +93,14 @@ fn waiting(run: &Run, agent: &AgentStatus) -> Vec<String> {
 }
 
 fn ended(name: &str, status: RunStatus, exit: &run::Exit) -> Vec<String> {
-    let mut reasons = vec![format!("{name} is {}: {}", status.name(), exit.message)];
+    let mut reasons =
+        vec![format!("{name} is {}: {}", status.name(), ending::headline(&exit.message))];
     let mut facts = vec![format!("reason {}", exit.reason)];
     facts.extend(exit.code.map(|code| format!("exit code {code}")));
     facts.extend(exit.signal.map(|signal| format!("signal {signal}")));
     facts.extend(exit.cancelled_by.as_ref().map(|who| format!("cancelled by {who}")));
     reasons.push(facts.join(", "));
-    if let Some(advice) = advice(&exit.reason) {
-        reasons.push(advice.replace("RUN", name));
-    }
     reasons
-}
-
-/// Returns what to do about an end.
-fn advice(reason: &str) -> Option<&'static str> {
-    Some(match reason {
-        "script_failed" => "the script's last words: trainyard logs -n 20 RUN",
-        "signal" => "if nobody sent it, the system may have: out of memory is the usual reason",
-        "out_of_memory" => "use smaller batches, or a machine with more memory",
-        "time_limit" => "give it more time with --timeout",
-        "disk_full" => "`trainyard gc` frees space",
-        "environment_failed" => "what the build said: trainyard logs --build RUN",
-        "host_rebooted" | "lost_contact" | "supervisor_killed" | "agent_fault" => {
-            "not the script's fault: trainyard rerun RUN"
-        }
-        "cannot_start" => "`trainyard doctor` checks the machine",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -147,23 +136,26 @@ mod tests {
         insta::assert_snapshot!(texts.join("\n\n"), @r#"
         swift-otter-12 waits for a place: 4 runs at once are allowed, and as many are on
         it is number 2 of 3 in the queue
+        `trainyard logs -f swift-otter-12` follows it, `trainyard cancel swift-otter-12` ends it
 
         swift-otter-12 runs
+        `trainyard logs -f swift-otter-12` follows it, `trainyard cancel swift-otter-12` ends it
 
         swift-otter-12 is Failed: what happened
         reason script_failed, exit code 3
-        the script's last words: trainyard logs -n 20 swift-otter-12
+        `trainyard logs swift-otter-12` shows all that it printed
 
         swift-otter-12 is Failed: what happened
         reason signal, signal 9
-        if nobody sent it, the system may have: out of memory is the usual reason
+        if nobody sent the signal, the system may have: it does when memory runs out
 
         swift-otter-12 is Failed: what happened
         reason environment_failed
-        what the build said: trainyard logs --build swift-otter-12
+        `trainyard logs --build swift-otter-12` shows all that the build said
 
         swift-otter-12 is Canceled: what happened
         reason cancelled
+        `trainyard rerun swift-otter-12` runs it again
         "#);
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Failure {
     blame: Blame,
     error: Box<dyn Error + Send + Sync>,
     hint: Option<String>,
+    /// What was noticed on the way here.
+    notes: Vec<String>,
 }
 
 /// What a command returns.
@@ -45,12 +47,12 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 impl Failure {
     /// The work could not be done.
     pub(crate) fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { blame: Blame::Host, error: error.into(), hint: None }
+        Self { blame: Blame::Host, error: error.into(), hint: None, notes: Vec::new() }
     }
 
     /// What was asked for cannot be; nothing was changed.
     pub(crate) fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { blame: Blame::User, error: error.into(), hint: None }
+        Self { blame: Blame::User, error: error.into(), hint: None, notes: Vec::new() }
     }
 
     /// What was asked for is planned, but does not exist in this version.
@@ -72,6 +74,17 @@ impl Failure {
         }
     }
 
+    /// Adds what was noticed before it failed and may explain it.
+    pub(crate) fn noting(mut self, notes: &[String]) -> Self {
+        self.notes.extend_from_slice(notes);
+        self
+    }
+
+    /// Returns what was noticed before it failed.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Returns the exit code; `is_run` is whether the command's code is otherwise its script's.
     pub(crate) fn exit(&self, is_run: bool) -> Exit {
         match self.blame {
@@ -88,10 +101,10 @@ impl Failure {
         if self.blame == Blame::Reader {
             return None;
         }
-        let mut message = self.error.to_string();
+        let mut message = without_numbers(&self.error.to_string());
         let mut cause = self.error.source();
         while let Some(error) = cause {
-            let text = error.to_string();
+            let text = without_numbers(&error.to_string());
             // Some libraries repeat the cause in their own text.
             if !message.ends_with(&text) {
                 message.push_str(": ");
@@ -108,11 +121,36 @@ impl Failure {
     }
 }
 
+/// Returns `text` without the numbers that the standard library puts behind the system's words, as
+/// in `No such file or directory (os error 2)`.
+fn without_numbers(text: &str) -> String {
+    const BEGIN: &str = " (os error ";
+    let mut rest = text;
+    let mut kept = String::new();
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        kept.push_str(before);
+        let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        match after[end..].strip_prefix(')') {
+            Some(behind) if end > 0 => rest = behind,
+            _ => {
+                kept.push_str(BEGIN);
+                rest = after;
+            }
+        }
+    }
+    kept + rest
+}
+
 /// Writing to standard output is the only I/O that a command does itself.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self { blame: Blame::Reader, error: error.into(), hint: None };
+            return Self {
+                blame: Blame::Reader,
+                error: error.into(),
+                hint: None,
+                notes: Vec::new(),
+            };
         }
         Self::failed(Output { source: error })
     }
@@ -168,6 +206,19 @@ mod tests {
 
         let closed = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(closed.message(), None);
+    }
+
+    #[test]
+    fn a_message_has_the_words_of_the_system_but_not_its_numbers() {
+        for (given, shown) in [
+            ("x: No such file or directory (os error 2)", "x: No such file or directory"),
+            ("a (os error 2): b (os error 13), c", "a: b, c"),
+            ("the file \"x (os error y)\"", "the file \"x (os error y)\""),
+            ("the end (os error ", "the end (os error "),
+            ("the end (os error )", "the end (os error )"),
+        ] {
+            assert_eq!(Failure::failed(given).message().unwrap(), shown);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod printer;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, ending, reference};
 use crate::api::wire::follow::StatusEvent;
 use crate::api::wire::run::Run;
 use crate::client::{Client, Event, Follow, From};
@@ -78,7 +78,7 @@ pub(super) async fn follow(
                 }
                 cancelled = true;
                 let name = printer.name().unwrap_or(run).to_owned();
-                printer.status("Cancelling", format!("{name} (Ctrl-C again leaves it running)"));
+                printer.status("Cancelling", format!("{name} (Ctrl-C again leaves without waiting)"));
                 client.cancel(run, false).await?;
             }
             () = printer.patience() => printer.say_that_it_waits(),
@@ -109,26 +109,27 @@ pub(super) fn follow_to_exit(
     let mut printer = Printer::new(&context.terminal, raw).with_states(name);
     let followed =
         context.wait_for(follow(client, run_id, from, &mut printer, OnInterrupt::Cancel));
-    let return_by = format!("`trainyard logs -f {name}` returns to it");
     match followed {
         Ok(Followed::Ended(run)) => {
-            let reference = context.wait_for(async {
-                let query = crate::client::ListQuery { limit: Some(1), ..Default::default() };
-                let latest = client.runs(&query).await.unwrap_or_default();
-                Ok(if latest.first().is_some_and(|latest| latest.run_id == run.summary.run_id) {
-                    "@".to_owned()
-                } else {
-                    run.summary.display_name.clone()
-                })
-            })?;
+            let latest = context.wait_for(async { Ok(client.run("@").await?) });
+            let is_latest = latest.is_ok_and(|latest| latest.summary.run_id == run.summary.run_id);
+            let reference = if is_latest {
+                "@".to_owned()
+            } else {
+                reference::to_type(context, client, run_id, name)
+            };
             say_how_it_ended(&context.terminal, &run, &reference);
             Ok(exit_of(&run))
         }
         Ok(Followed::Left) => {
-            context.terminal.status("Detached", format!("{name} goes on; {return_by}"));
+            let typed = reference::to_type(context, client, run_id, name);
+            let line = format!("{name} is still ending; `trainyard logs -f {typed}` returns to it");
+            context.terminal.status("Detached", line);
             Ok(Exit(130))
         }
-        Err(failure) => Err(failure.hint(format!("the run goes on; {return_by}"))),
+        Err(failure) => Err({
+            failure.hint(format!("the run goes on; `trainyard logs -f {run_id}` returns to it"))
+        }),
     }
 }
 
@@ -143,6 +144,12 @@ pub(super) fn exit_of(run: &Run) -> Exit {
 
 fn say_how_it_ended(terminal: &Terminal, run: &Run, reference: &str) {
     let line = closing_line(run, reference);
+    // A terminal has seen a build's log as one line that moved, and has lost it.
+    if terminal.err_is_terminal() {
+        for line in ending::details(run) {
+            terminal.detail(line);
+        }
+    }
     match run.summary.status {
         RunStatus::Completed => terminal.status("Completed", line),
         status => terminal.failed(status.name(), line),
@@ -158,7 +165,10 @@ fn closing_line(run: &Run, reference: &str) -> String {
     if let Some(exit) = &run.summary.exit
         && run.summary.status != RunStatus::Completed
     {
-        parts.push(exit.message.clone());
+        let message = ending::headline(&exit.message);
+        // After `Canceled` it need not be said again.
+        let again = if parts.is_empty() { message.strip_prefix("cancelled ") } else { None };
+        parts.push(again.unwrap_or(message).to_owned());
     }
     let metrics: Vec<_> = run
         .metrics
@@ -216,6 +226,28 @@ mod tests {
         Failed in 1m 12s · the message for signal · loss=0.31 rows=442 · 1 output (4.1 MB) · trainyard show @ → exit 137
         Canceled in 1m 12s · the message for cancelled · loss=0.31 rows=442 · 1 output (4.1 MB) · trainyard show @ → exit 130
         "#);
+    }
+
+    #[test]
+    fn an_end_of_many_lines_is_told_by_its_first() {
+        let mut document = run_document();
+        for (status, message) in [
+            ("Failed", "pip could not install (exit status: 1):\n  + pip\n  ERROR: no"),
+            ("Canceled", "cancelled before the script started"),
+        ] {
+            document["status"] = status.into();
+            document["startTimeUtc"] = serde_json::Value::Null;
+            document["metrics"] = serde_json::json!({});
+            document["outputFiles"] = serde_json::json!([]);
+            document["exit"]["message"] = message.into();
+            let run: Run = serde_json::from_value(document.clone()).unwrap();
+            let line = closing_line(&run, "@");
+            let expected = match status {
+                "Failed" => "pip could not install (exit status: 1) · trainyard show @",
+                _ => "before the script started · trainyard show @",
+            };
+            assert_eq!(line, expected);
+        }
     }
 
     #[test]

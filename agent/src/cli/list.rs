@@ -12,6 +12,9 @@ use crate::terminal::measure;
 use crate::terminal::table::{self, Align};
 
 /// Lists runs, newest first
+///
+/// A terminal gets a table. A file or pipe gets a line for each run without a head, tabs between:
+/// id, status, time of creation, duration, experiment, command.
 #[derive(Debug, clap::Args)]
 #[command(
     visible_alias = "ps",
@@ -54,13 +57,22 @@ pub(super) fn list(args: &Args, context: &Context) -> Outcome {
     } else if context.terminal.is_quiet() {
         context.print(runs.iter().map(|run| format!("{}\n", run.run_id)).collect::<String>())?;
     } else if runs.is_empty() && context.terminal.out_is_terminal() {
-        context.terminal.help("no runs yet; `trainyard run train.py` makes one");
+        context.terminal.help(nothing(&query));
     } else {
         let now = context.terminal.out_is_terminal().then(Timestamp::now);
         let rows: Vec<_> = runs.iter().map(|run| row(run, now)).collect();
         context.print(table::render(&context.terminal, HEAD, &rows))?;
     }
     Ok(Exit::OK)
+}
+
+/// Returns what to say instead of an empty table.
+fn nothing(query: &ListQuery) -> &'static str {
+    if query.experiment.is_some() || query.status.is_some() || query.tag.is_some() {
+        "no run is like that; `trainyard list` without options shows the latest"
+    } else {
+        "no runs yet; `trainyard run train.py` makes one"
+    }
 }
 
 const HEAD: &[(&str, Align)] = &[
@@ -123,6 +135,13 @@ fn row(run: &RunSummary, now: Option<Timestamp>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_selection_is_not_taken_for_no_runs() {
+        assert!(nothing(&ListQuery { limit: Some(20), ..ListQuery::default() }).contains("yet"));
+        let selected = ListQuery { tag: Some("a".to_owned()), ..ListQuery::default() };
+        assert!(nothing(&selected).starts_with("no run is like that"));
+    }
     use crate::cli::tests::run_document;
 
     fn summary() -> RunSummary {

@@ -1,5 +1,6 @@
 //! `trainyard logs`: what a run printed.
 
+use super::ending::BUILD_LOG;
 use super::following::{self, OnInterrupt, Printer};
 use super::{Context, Exit, Failure, Outcome, reference};
 use crate::client::{Client, From, Start};
@@ -57,9 +58,6 @@ impl Stream {
         }
     }
 }
-
-/// The log of the environment's build, among a run's files.
-const BUILD_LOG: &str = "system_logs/environment_build.log";
 
 /// Shows a run's log.
 pub(super) fn logs(args: &Args, context: &Context) -> Outcome {

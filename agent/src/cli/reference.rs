@@ -26,6 +26,27 @@ pub(super) fn run(typed: &str) -> Result<String, String> {
     Ok(typed.to_owned())
 }
 
+/// Returns what to type for a run in a command that we propose: its name if that is enough, else
+/// its id.
+pub(super) fn to_type(context: &Context, client: &Client, run_id: &str, name: &str) -> String {
+    let found = context.wait_for(async { Ok(client.run(name).await?) });
+    match found {
+        Ok(run) if run.summary.run_id == run_id => quoted(name),
+        _ => run_id.to_owned(),
+    }
+}
+
+/// Returns `name` as a shell takes it for one word that is no option.
+pub(super) fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '/' | '+');
+    let word = if !name.is_empty() && name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    };
+    if name.starts_with('-') { format!("-- {word}") } else { word }
+}
+
 /// Completes what was typed of a run with the ids and names that the agent knows. Without an
 /// agent there is nothing to complete with.
 pub(super) fn runs() -> ArgValueCompleter {
@@ -133,6 +154,18 @@ mod tests {
         }
         for good in ["@", "swift-otter-12", "...", "a/../b"] {
             assert_eq!(run(good).unwrap(), good);
+        }
+    }
+
+    #[test]
+    fn what_we_propose_to_type_is_one_word_for_a_shell() {
+        for (name, typed) in [
+            ("swift-otter-12", "swift-otter-12"),
+            ("two words", "'two words'"),
+            ("it's $HOME", r"'it'\''s $HOME'"),
+            ("-x", "-- -x"),
+        ] {
+            assert_eq!(quoted(name), typed);
         }
     }
 

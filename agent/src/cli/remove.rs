@@ -16,8 +16,10 @@ pub(super) struct Args {
 pub(super) fn remove(args: &Args, context: &Context) -> Outcome {
     let (client, _) = context.agent(Start::IfNone)?;
     for reference in &args.runs {
-        context.wait_for(async { Ok(client.remove(reference).await?) })?;
-        context.terminal.status("Removed", reference);
+        // What @ or a beginning stands for is told by its name.
+        let run = context.wait_for(async { Ok(client.run(reference).await?) })?.summary;
+        context.wait_for(async { Ok(client.remove(&run.run_id).await?) })?;
+        context.terminal.status("Removed", format!("{} ({})", run.display_name, run.run_id));
     }
     Ok(Exit::OK)
 }

@@ -2,9 +2,10 @@
 
 use super::context::SCHEMA_VERSION;
 use super::following::follow_to_exit;
+use super::run::configuration::check_display_name;
 use super::{Context, Exit, Failure, Outcome, reference, variables};
 use crate::api::wire::submission::{Submitted, Variables};
-use crate::client::Start;
+use crate::client::{Client, Start};
 
 /// Runs a run again: same snapshot, same environment, same arguments
 ///
@@ -35,6 +36,9 @@ pub(super) struct Args {
 /// Runs a run again.
 pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
     let secrets = variables::secrets(&args.secrets, &variables::of_this_process)?;
+    if let Some(name) = &args.name {
+        check_display_name(name)?;
+    }
     let (client, _) = context.agent(Start::IfNone)?;
     let original = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
     let mut request = original.request;
@@ -48,7 +52,7 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
     let submitted = context.wait_for(async { Ok(client.submit(&request).await?) })?;
     let Submitted { run_id, display_name } = &submitted;
     if args.detach {
-        return say_submitted(context, &submitted, args.json);
+        return say_submitted(context, &client, &submitted, args.json);
     }
     context
         .terminal
@@ -57,12 +61,18 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
 }
 
 /// Says that a run was accepted: its id on standard output, how to return on standard error.
-pub(super) fn say_submitted(context: &Context, submitted: &Submitted, json: bool) -> Outcome {
+pub(super) fn say_submitted(
+    context: &Context,
+    client: &Client,
+    submitted: &Submitted,
+    json: bool,
+) -> Outcome {
     let Submitted { run_id, display_name } = submitted;
     if json {
         context.print_json(&submitted_document(submitted))?;
     } else {
-        let line = format!("{display_name} · trainyard logs -f {display_name}");
+        let typed = reference::to_type(context, client, run_id, display_name);
+        let line = format!("{display_name} · trainyard logs -f {typed}");
         context.terminal.status("Submitted", line);
         context.print(format!("{run_id}\n"))?;
     }

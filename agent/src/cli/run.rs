@@ -17,7 +17,8 @@ use crate::client::Start;
 /// Takes a snapshot of the source directory, prepares the environment, runs the script and shows
 /// what it prints: its stdout on stdout, its stderr on stderr. The exit code is the script's own;
 /// 128+N when signal N ended it, 124 at the time limit, 130 when cancelled, 125 when the fault is
-/// ours or the machine's. Ctrl-C cancels the run, a second one leaves it running.
+/// ours or the machine's. Ctrl-C cancels the run and waits
+/// for its end, a second one does not wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   trainyard run train.py --epochs 3
@@ -153,14 +154,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let wanted = configuration::wanted(args, &mut settings)?;
     let current = std::env::current_dir().map_err(Failure::failed)?;
     let asked = &wanted.configuration.environment;
-    let chosen = environment::choose(asked, &settings, &wanted.source, &current)?;
+    let chosen = environment::choose(asked, &settings, &wanted.source, &current)
+        .map_err(|failure| failure.noting(&wanted.notes))?;
     if args.how.dry_run {
         return dry::show(context, &wanted, &chosen, args.how.json);
     }
     let (client, agent) = context.agent(Start::IfNone)?;
     let submitted = sending::send(context, &client, &agent, &wanted, &chosen, secrets)?;
     if args.how.detach {
-        return say_submitted(context, &submitted, args.how.json);
+        return say_submitted(context, &client, &submitted, args.how.json);
     }
     follow_to_exit(context, &client, &submitted.run_id, &submitted.display_name, args.how.raw)
 }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use anstyle::Style;
 use jiff::Timestamp;
 
+use super::ending::{self, write_section};
 use super::{Context, Exit, Outcome, reference};
 use crate::api::wire::run::Run;
 use crate::client::Start;
@@ -41,22 +42,15 @@ pub(super) fn show(args: &Args, context: &Context) -> Outcome {
         let label = context.terminal.paint(Style::new().bold(), &format!("{label:<12}"));
         writeln!(text, "{label} {}", Plain(&value)).expect("a string takes every text");
     }
-    section(&mut text, context, "Metrics", &metrics(&run));
-    section(&mut text, context, "Outputs", &outputs(&run));
-    section(&mut text, context, "Warnings", &run.warnings);
+    let last = ending::last_lines(context, &client, &run);
+    write_section(&mut text, context, "Metrics", &metrics(&run));
+    write_section(&mut text, context, "Outputs", &outputs(&run));
+    write_section(&mut text, context, "Warnings", &run.warnings);
+    write_section(&mut text, context, last.title, &last.lines);
+    let name = reference::quoted(&run.summary.display_name);
+    write_section(&mut text, context, "Next", ending::next_step(&run, &name).as_slice());
     context.print(text)?;
     Ok(Exit::OK)
-}
-
-fn section(text: &mut String, context: &Context, title: &str, lines: &[String]) {
-    if lines.is_empty() {
-        return;
-    }
-    let title = context.terminal.paint(Style::new().bold(), title);
-    writeln!(text, "{title}").expect("a string takes every text");
-    for line in lines {
-        writeln!(text, "  {}", Plain(line)).expect("a string takes every text");
-    }
 }
 
 /// Returns what is known of a run, most wanted first. Times are relative if `now` is given.
@@ -112,7 +106,7 @@ fn status(run: &Run, now: Option<Timestamp>) -> String {
     if let Some(exit) = &summary.exit
         && summary.status != RunStatus::Completed
     {
-        text.push_str(&format!(": {}", exit.message));
+        text.push_str(&format!(": {}", ending::headline(&exit.message)));
     }
     text
 }
@@ -127,7 +121,11 @@ fn environment(run: &Run) -> String {
             } else {
                 ", built for this run"
             };
-            format!("{} (Python {}{reused})", prepared.name, prepared.python_version)
+            let version = format!("Python {}", prepared.python_version);
+            if prepared.name.contains(&version) {
+                return format!("{}{reused}", prepared.name);
+            }
+            format!("{} ({version}{reused})", prepared.name)
         }
         None => run.summary.environment.clone(),
     }

@@ -34,7 +34,8 @@ pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
         }
         let wanted = configuration::of_job_file(file, &context.settings)?;
         let asked = &wanted.configuration.environment;
-        let chosen = environment::choose(asked, &context.settings, &wanted.source, &current)?;
+        let chosen = environment::choose(asked, &context.settings, &wanted.source, &current)
+            .map_err(|failure| failure.noting(&wanted.notes))?;
         jobs.push((wanted, chosen));
     }
     let (client, agent) = context.agent(Start::IfNone)?;
@@ -45,7 +46,7 @@ pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
         if args.json {
             documents.push(submitted_document(&submitted));
         } else {
-            say_submitted(context, &submitted, false)?;
+            say_submitted(context, &client, &submitted, false)?;
         }
     }
     if args.json {

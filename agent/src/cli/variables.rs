@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_secret_that_is_no_file_is_not_repeated_as_a_value() {
         let failure = secrets(&["TOKEN=hunter2".to_owned()], &own).unwrap_err();
-        insta::assert_snapshot!(failure.message().unwrap(), @"cannot read the file for the secret TOKEN: No such file or directory (os error 2)");
+        insta::assert_snapshot!(failure.message().unwrap(), @"cannot read the file for the secret TOKEN: No such file or directory");
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub(in crate::cli) fn wanted(args: &Args, settings: &mut Settings) -> Result<Wan
     let current = std::env::current_dir().map_err(Failure::failed)?;
     let file = args.what.runconfig.as_deref();
     let mut wanted = from_file(file, args.what.source.as_deref(), &current)?;
-    let flags = overrides(args, &wanted.source, &current)?;
+    let flags = overrides(args, &wanted.source, &current)
+        .map_err(|failure| failure.noting(&wanted.notes))?;
     wanted.configuration = wanted.configuration.overlaid(&flags);
     if let Some(python) = &args.what.python {
         settings.set_flag(Key::Python, python.as_os_str());
@@ -83,8 +84,18 @@ pub(in crate::cli) fn of_job_file(file: &Path, settings: &Settings) -> Result<Wa
     Ok(wanted)
 }
 
-/// Fills in what settings say and finds the script; then nothing is left but to do it.
+/// Fills in what settings say and finds the script; then nothing is left but to do it. A refusal
+/// comes with the notes on the file, since they often tell where it comes from.
 fn finish(
+    wanted: &mut Wanted,
+    settings: &Settings,
+    current: &Path,
+    has_file: bool,
+) -> Result<(), Failure> {
+    fill_in(wanted, settings, current, has_file).map_err(|failure| failure.noting(&wanted.notes))
+}
+
+fn fill_in(
     wanted: &mut Wanted,
     settings: &Settings,
     current: &Path,
@@ -104,6 +115,9 @@ fn finish(
     }
     let experiment = configuration.experiment.take().or_else(|| settings.text(Key::Experiment));
     configuration.experiment = Some(experiment.unwrap_or_else(|| wanted.source.experiment()));
+    if let Some(name) = &configuration.display_name {
+        check_display_name(name)?;
+    }
     configuration.validate().map_err(|error| {
         let hint = error.hint();
         Failure::usage(error).maybe_hint(hint)
@@ -112,6 +126,26 @@ fn finish(
         let hint = error.hint();
         Failure::usage(error).hint(hint)
     })
+}
+
+/// Checks a display name here: the agent would refuse it too, but after the snapshot.
+///
+/// # Errors
+///
+/// It names no run, or cannot be shown.
+pub(in crate::cli) fn check_display_name(name: &str) -> Result<(), Failure> {
+    const LONGEST: usize = 255;
+    let why = match name {
+        "" => "is empty",
+        "@" => "stands for the latest run",
+        "." | ".." => "is a step in a path",
+        _ if name.len() > LONGEST => "is longer than 255 bytes",
+        _ if name.chars().any(char::is_control) => "has control characters",
+        _ => return Ok(()),
+    };
+    let shown: String = name.chars().take(40).collect();
+    Err(Failure::usage(format!("{shown:?} cannot be a run's name: it {why}"))
+        .hint("choose another with --name, or leave it out to have one made up"))
 }
 
 /// Returns what the command line asks for.
@@ -167,4 +201,20 @@ fn overrides(args: &Args, source: &Source, current: &Path) -> Result<Overrides, 
         priority: machine.priority,
         after: machine.after.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_names_no_run_is_refused() {
+        for name in ["", "@", ".", "..", "a\nb", &"x".repeat(256)] {
+            let failure = check_display_name(name).unwrap_err();
+            assert_eq!(failure.exit(true), crate::cli::Exit::USAGE, "{name:?}");
+        }
+        for name in ["two words", "...", "a@b", &"x".repeat(255)] {
+            check_display_name(name).unwrap();
+        }
+    }
 }

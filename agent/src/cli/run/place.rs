@@ -69,10 +69,11 @@ impl Source {
                 ),
             )
         })?;
-        inside
-            .into_os_string()
-            .into_string()
-            .map_err(|_| Failure::usage(format!("the name of the script {typed:?} is not UTF-8")))
+        let inside = inside.into_os_string().into_string().map_err(|_| {
+            Failure::usage(format!("the name of the script {typed:?} is not UTF-8"))
+        })?;
+        // What begins with a dash would be an option to Python.
+        Ok(if inside.starts_with('-') { format!("./{inside}") } else { inside })
     }
 
     /// Finds a file: below the source directory, then below the current one.
@@ -96,7 +97,7 @@ mod tests {
     fn source() -> (tempfile::TempDir, Source) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("project/src")).unwrap();
-        for file in ["project/train.py", "project/src/deep.py", "outside.py"] {
+        for file in ["project/train.py", "project/-x.py", "project/src/deep.py", "outside.py"] {
             std::fs::write(dir.path().join(file), "pass").unwrap();
         }
         let source = Source::open(&dir.path().join("project")).unwrap();
@@ -110,6 +111,8 @@ mod tests {
         for (typed, current, found) in [
             ("train.py", root.to_owned(), "train.py"),
             ("src/deep.py", root.to_owned(), "src/deep.py"),
+            ("-x.py", root.to_owned(), "./-x.py"),
+            ("./-x.py", root.to_owned(), "./-x.py"),
             ("./src/../train.py", root.to_owned(), "train.py"),
             ("project/train.py", root.to_owned(), "train.py"),
             ("deep.py", root.join("project/src"), "src/deep.py"),

@@ -115,7 +115,7 @@ fn check_script(
     why: &[String],
 ) -> Result<(), Failure> {
     let mut digest = *root;
-    let mut parts = script.split('/').peekable();
+    let mut parts = script.split('/').filter(|part| *part != ".").peekable();
     while let Some(part) = parts.next() {
         let tree = store.read_tree(&digest)?;
         match (tree.get(part.as_bytes()).map(|entry| &entry.kind), parts.peek()) {
