@@ -212,3 +212,41 @@ async fn cancel(
     }
     Ok(status)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runner::cancel_request::CancelledBy;
+
+    use super::*;
+    use crate::agent::Parts;
+    use crate::store::tests::new_run;
+    use crate::workspace::Workspace;
+
+    #[tokio::test]
+    async fn who_watches_a_run_cancelled_before_it_was_in_the_queue_hears_of_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(directory.path().join("home"));
+        workspace.create().unwrap();
+        let parts = Parts { workspace, program: "/bin/false".into(), concurrency: 1 };
+        let (agent, inbox) = Agent::open(parts).unwrap();
+        let _scheduling = task::spawn(info_span!("scheduler"), work(Arc::clone(&agent), inbox));
+        let run = new_run("exp", 1);
+        let id = run.id.clone();
+        agent.store.submit(run).await.unwrap();
+        let by = CancelledBy { uid: 0, user: None };
+        let request = CancelRequest::new(by, Timestamp::now(), false);
+
+        let status = agent.scheduler.cancel(id.clone(), request).await.unwrap();
+        // What `submit` does when it is its turn again.
+        agent.live.publish(&id, RunStatus::Queued);
+        let mut watching = agent.live.watch(&id).unwrap();
+        agent.scheduler.enqueue(id.clone());
+
+        assert_eq!(status, RunStatus::Canceled);
+        let ended = watching.wait_for(|status| status.is_ended());
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap().unwrap();
+        assert!(agent.live.watch(&id).is_none());
+    }
+}

@@ -1,7 +1,7 @@
 //! The run configuration: what is to be run, from the command line or a file.
 //!
-//! A file is read by [`load`], flags are laid over it by [`RunConfiguration::overlaid`],
-//! [`RunConfiguration::validate`] says what is wrong with the whole, and [`not_yet`] what is right
+//! A file is read by [`load`](fn@load), flags are laid over it by [`RunConfiguration::overlaid`],
+//! [`RunConfiguration::validate`] says what is wrong with the whole, and [`not_yet`](fn@not_yet) what is right
 //! but beyond this version. Nothing that was asked for is ever left out in silence: a key either
 //! has its effect, or is named in a [`Note`], or is refused.
 

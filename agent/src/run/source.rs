@@ -67,3 +67,59 @@ pub(crate) fn lay_out(
     }
     Ok(warnings)
 }
+
+#[cfg(test)]
+mod tests {
+    use snapshots::snapshot::{self, SnapshotOptions};
+
+    use super::*;
+
+    /// Lays out a source with these files.
+    fn laid_out(files: &[&str]) -> (tempfile::TempDir, Result<Vec<String>, SourceError>) {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("source");
+        for file in files {
+            let path = source.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+        }
+        let store = LocalStore::open(&directory.path().join("store")).unwrap();
+        let options = SnapshotOptions::default();
+        let taken = snapshot::take(&source, &store, &options, &()).unwrap();
+        let run = RunDirectory::new(directory.path().join("run"));
+        std::fs::create_dir_all(run.work()).unwrap();
+        std::fs::write(run.work().join("half"), "of an earlier try").unwrap();
+        let warnings = lay_out(&store, &taken.record.id, &run);
+        (directory, warnings)
+    }
+
+    #[test]
+    fn a_source_with_old_outputs_or_logs_is_warned_of() {
+        let (_directory, warnings) =
+            laid_out(&["train.py", "outputs/old.pkl", "logs/old.txt", "outputs2/x"]);
+
+        insta::assert_snapshot!(warnings.unwrap().join("\n"), @r"
+        the source has files in outputs/; unchanged ones do not count as this run's own
+        the source has files in logs/; unchanged ones do not count as this run's own
+        ");
+    }
+
+    #[test]
+    fn the_script_finds_its_directories_and_nothing_of_an_earlier_try() {
+        let (directory, warnings) = laid_out(&["train.py"]);
+
+        assert!(warnings.unwrap().is_empty());
+        let work = directory.path().join("run/work");
+        let entries = std::fs::read_dir(work).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["logs", "outputs", "train.py"]);
+    }
+
+    #[test]
+    fn a_file_where_the_outputs_go_is_refused() {
+        let (_directory, refused) = laid_out(&["train.py", "outputs"]);
+
+        insta::assert_snapshot!(refused.unwrap_err(), @r#"the source has "outputs", which is not a directory; runs leave their files there"#);
+    }
+}

@@ -39,7 +39,8 @@ pub(crate) fn request(snapshot: Digest) -> SubmitRequest {
     }
 }
 
-fn new_run(experiment: &str, number: u32) -> NewRun {
+/// A run that was just handed in.
+pub(crate) fn new_run(experiment: &str, number: u32) -> NewRun {
     let mut request = request(Digest::of(b"source"));
     request.experiment = experiment.to_owned();
     NewRun {

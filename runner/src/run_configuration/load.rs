@@ -28,7 +28,7 @@ pub struct Loaded {
 /// # Errors
 ///
 /// The file cannot be read or makes no sense. What it asks for and cannot be had is not an error
-/// here: [`super::not_yet`] says so once the flags are known.
+/// here: [`not_yet`](fn@super::not_yet) says so once the flags are known.
 pub fn load(path: &Path) -> Result<Loaded, ConfigurationError> {
     let path = find(path, Path::new(""));
     let document = read_document(&path, &path)?;

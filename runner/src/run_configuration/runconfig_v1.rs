@@ -1,7 +1,7 @@
 //! Azure ML SDK v1 `.runconfig` files, as the SDK writes them.
 //!
 //! Keys may be in camelCase, snake_case or TitleCase. Each key of the schema has its effect here,
-//! or is refused by [`super::not_yet`], or is named in a [`Note`] where it differs from what the
+//! or is refused by [`not_yet`](fn@super::not_yet), or is named in a [`Note`] where it differs from what the
 //! SDK writes by itself; a key that is not of the schema is named, too.
 
 use std::path::{Path, PathBuf};

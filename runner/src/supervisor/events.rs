@@ -1,4 +1,15 @@
 //! The list of changes of a run: the file `events`, one JSON object a line.
+//!
+//! Each line has `timeUtc`, `event` (the name of a variant of [`Event`] in snake case) and the
+//! fields of that variant in camel case:
+//!
+//! ```text
+//! {"timeUtc":"2026-11-21T10:00:00.5Z","event":"started","pid":4711,"startTime":918230}
+//! {"timeUtc":"2026-11-21T10:00:09.1Z","event":"script_ended","code":0,"signal":null}
+//! {"timeUtc":"2026-11-21T10:00:09.2Z","event":"ended","reason":"completed"}
+//! ```
+//!
+//! New events may come; readers pass over those they do not know.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;

@@ -48,7 +48,7 @@ impl Bindings {
 ///
 /// A literal is its text as written. Data with a local path is that path, made absolute from the
 /// job file: the script reads it where it lies. An output is a directory or file of the run's
-/// `outputs/`, by its absolute path. Data in Azure is for [`super::super::not_yet`] to refuse; it has no value.
+/// `outputs/`, by its absolute path. Data in Azure is for [`not_yet`](fn@super::super::not_yet) to refuse; it has no value.
 pub(super) fn read(
     job: &Section<'_>,
     configuration: &mut RunConfiguration,
