@@ -133,7 +133,13 @@ pub fn send(
             let bytes = wanted.iter().map(|object| object.length).sum();
             progress.planned(wanted.len() as u64, bytes);
             sent.round_trips += 1;
-            to.put_pack(&mut PackStream::new(from, &wanted, progress))?;
+            let mut pack = PackStream::new(from, &wanted, progress);
+            let put = to.put_pack(&mut pack);
+            // To the other side, what is damaged here is only a stream that broke off.
+            if let Some(failure) = pack.into_failure() {
+                return Err(failure.into());
+            }
+            put?;
             sent.objects += wanted.len() as u64;
             sent.bytes += bytes;
         }

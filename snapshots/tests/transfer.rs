@@ -11,6 +11,7 @@ use snapshots::archive::Limits;
 use snapshots::digest::Digest;
 use snapshots::gc;
 use snapshots::snapshot::SnapshotRecord;
+use snapshots::store::StoreError;
 use snapshots::store::local::LocalStore;
 use snapshots::transfer::{Destination, Receiver, Sent, TransferError, send};
 
@@ -174,6 +175,32 @@ fn damage_at_the_receiver_is_healed_by_sending_again() {
 
     assert_whole(&from, &to, record.id);
     assert_eq!(to.missing(&[model]).unwrap(), []);
+}
+
+#[test]
+fn damage_at_the_sender_is_named_and_healed_there() {
+    let (home, from, to) = stores();
+    let record = store_snapshot(&from, &project(1));
+    let model = content(77, 5 << 20);
+    for wrong in [content(3, 5 << 20), content(77, (5 << 20) - 1)] {
+        for path in objects::files_below(&home.path().join("from/objects")) {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(path, &wrong).unwrap();
+        }
+
+        let refused = send(&from, &record, &mut receiver(&to), &()).unwrap_err();
+
+        let TransferError::Store(StoreError::Damaged { digest }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(digest, Digest::of(&model));
+        assert!(to.record(&record.id).unwrap().is_none());
+        let mut writer = from.writer().unwrap();
+        assert!(writer.put(digest, &model).unwrap(), "the store knows that its copy is damaged");
+        writer.commit().unwrap();
+    }
+    send(&from, &record, &mut receiver(&to), &()).unwrap();
+    assert_whole(&from, &to, record.id);
 }
 
 #[test]

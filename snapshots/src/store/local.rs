@@ -39,6 +39,7 @@ mod damage;
 mod durable;
 mod generation;
 mod large;
+mod large_reader;
 mod large_writer;
 mod lease;
 mod pack;
@@ -55,6 +56,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use large_reader::LargeReader;
 pub use lease::Lease;
 pub(crate) use pack::{Pack, decode};
 pub(crate) use pack_index::Location;
@@ -255,11 +257,14 @@ impl LocalStore {
         self.inner.packs.find(digest)
     }
 
-    /// Opens a large object for reading, with its length. Whoever reads it checks the digest.
-    pub(crate) fn open_large(&self, digest: &Digest) -> Result<(u64, fs::File), StoreError> {
+    /// Opens a large object for reading, with its length.
+    pub(crate) fn open_large(&self, digest: &Digest) -> Result<(u64, LargeReader), StoreError> {
         let path = self.inner.large.path(digest);
         match fs::File::open(&path) {
-            Ok(file) => Ok((file.metadata().context("read", &path)?.len(), file)),
+            Ok(file) => {
+                let length = file.metadata().context("read", &path)?.len();
+                Ok((length, LargeReader::new(self.clone(), *digest, file, length)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::Missing { digest: *digest })
             }

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use super::Progress;
 use super::plan::Wanted;
 use crate::archive::{ArchiveWriter, Encoding};
-use crate::store::LARGE_OBJECT_BYTES;
-use crate::store::local::LocalStore;
+use crate::store::local::{LargeReader, LocalStore};
+use crate::store::{LARGE_OBJECT_BYTES, StoreError};
 
 /// How much is made ahead of the reader.
 const AHEAD_BYTES: usize = 256 << 10;
@@ -18,8 +18,9 @@ pub(super) struct PackStream<'a> {
     pack: ArchiveWriter<Vec<u8>>,
     /// How much of the pack's buffer was read.
     at: usize,
-    large: Option<Box<dyn Read + 'a>>,
+    large: Option<LargeReader>,
     ended: bool,
+    failure: Option<StoreError>,
 }
 
 impl<'a> PackStream<'a> {
@@ -29,7 +30,21 @@ impl<'a> PackStream<'a> {
         progress: &'a dyn Progress,
     ) -> Self {
         let pack = ArchiveWriter::new(Vec::new()).expect("a vector takes every byte");
-        Self { store, rest: wanted.iter(), progress, pack, at: 0, large: None, ended: false }
+        Self {
+            store,
+            rest: wanted.iter(),
+            progress,
+            pack,
+            at: 0,
+            large: None,
+            ended: false,
+            failure: None,
+        }
+    }
+
+    /// Returns what kept the store from giving an object, which whoever reads the pack cannot say.
+    pub(super) fn into_failure(self) -> Option<StoreError> {
+        self.failure
     }
 
     /// Puts the next objects into the buffer, which is empty.
@@ -48,15 +63,13 @@ impl<'a> PackStream<'a> {
                 let (length, file) =
                     self.store.open_large(&object.digest).map_err(io::Error::other)?;
                 self.pack.start_stream(object.digest, length)?;
-                self.large = Some(Box::new(file));
+                self.large = Some(file);
             }
         }
         Ok(())
     }
-}
 
-impl Read for PackStream<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+    fn give(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
         }
@@ -82,5 +95,18 @@ impl Read for PackStream<'_> {
             }
             self.refill()?;
         }
+    }
+}
+
+impl Read for PackStream<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.give(out).map_err(|error| match error.downcast::<StoreError>() {
+            Ok(failure) => {
+                let broken = io::Error::new(io::ErrorKind::BrokenPipe, failure.to_string());
+                self.failure = Some(failure);
+                broken
+            }
+            Err(error) => error,
+        })
     }
 }
