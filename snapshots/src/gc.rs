@@ -108,8 +108,11 @@ impl Records {
         for SnapshotRecord { id, kept, .. } in store.records()? {
             // Not when it was first taken: taking it again, or sending it, makes it young.
             let path = store.record_path(&id);
-            let modified =
-                path.metadata().and_then(|data| data.modified()).context("read", path)?;
+            let modified = match path.metadata().and_then(|data| data.modified()) {
+                // Somebody has removed it since it was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other.context("read", path)?,
+            };
             let stays = kept || roots.contains(&id) || is_young(modified, grace);
             if stays {
                 records.needed.insert(id)

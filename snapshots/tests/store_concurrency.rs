@@ -211,3 +211,23 @@ fn clean_up_waits_for_a_lease_and_a_reader_follows_a_rewritten_pack() {
     });
     assert_eq!(store.missing(&[record.id]).unwrap(), [record.id]);
 }
+
+#[test]
+fn records_that_are_removed_meanwhile_do_not_stop_clean_up() {
+    let home = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(home.path()).unwrap();
+    let ids: Vec<_> = (0..200u8).map(|n| Digest::of(&[n])).collect();
+    for id in &ids {
+        let path = home.path().join(format!("snapshots/{id}.json"));
+        std::fs::write(path, serde_json::to_vec(&objects::record(*id)).unwrap()).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let removing = scope.spawn(|| {
+            ids.iter().for_each(|id| assert!(store.remove_record(id).unwrap()));
+        });
+        while !removing.is_finished() {
+            gc::collect(&store, &[], Duration::from_secs(60), true).unwrap();
+        }
+    });
+    assert_eq!(store.records().unwrap(), []);
+}
