@@ -3,6 +3,7 @@
 mod imports;
 mod judge;
 mod python;
+mod reach;
 
 use std::ffi::OsStr;
 use std::fmt;

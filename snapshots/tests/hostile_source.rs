@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
 use snapshots::digest::Digest;
+use snapshots::explain::{Reason, explain};
 use snapshots::limits::{LimitError, Limits};
 use snapshots::snapshot::{
     SnapshotError, SnapshotOptions, SpecialKind, Taken, Warning, digest_only, take,
@@ -149,6 +150,16 @@ fn directories_deeper_than_a_path_can_be_long_are_kept() {
     }
     assert_eq!(tree.entries()[0].name, b"bottom");
     assert_eq!(walk::list(&fixture.source(), &fixture.options).unwrap().files.len(), 1);
+
+    let bottom = PathBuf::from(format!("{}bottom", format!("{name}/").repeat(300)));
+    let paths = [bottom.clone(), bottom.with_file_name("none"), "n".repeat(300).into()];
+    let explained = explain(&fixture.source(), &paths, &fixture.options).unwrap();
+    let reasons = explained.paths.iter().map(|path| (path.included, &path.reason));
+    let missing = (false, &Reason::Missing);
+    assert!(reasons.eq([(true, &Reason::NoRule), missing, missing]));
+    fixture.write(".gitignore", "bottom\n");
+    let ignored = explain(&fixture.source(), &[], &fixture.options).unwrap().paths;
+    assert!(ignored.iter().map(|path| &path.path).eq([&bottom]));
     remove_deep(&fixture.source(), &name, 300);
 }
 

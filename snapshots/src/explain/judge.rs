@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use super::reach::reach;
 use super::{PathExplanation, Reason};
 use crate::ignore_rules::{self, IgnoreRules};
 use crate::path_error::IoContext;
@@ -83,8 +84,7 @@ impl Judge {
         for slash in memchr::memchr_iter(b'/', path) {
             let directory = &path[..slash];
             let shown = || PathBuf::from(OsStr::from_bytes(directory));
-            let at = self.source.join(shown());
-            if !self.follow_links && at.is_symlink() {
+            if !self.follow_links && reach(&self.source, directory)?.path().is_symlink() {
                 let rules = self.rules_for(directory);
                 let reason = match self.judge_entry(directory, rules)? {
                     (true, _) => Reason::ThroughLink { link: shown() },
@@ -120,18 +120,23 @@ impl Judge {
         if path.is_empty() {
             return Ok((true, Reason::NoRule));
         }
-        let at = self.source.join(OsStr::from_bytes(path));
-        let found = match fs::symlink_metadata(&at) {
+        let at = reach(&self.source, path)?;
+        let found = match fs::symlink_metadata(at.path()) {
             Ok(found) => found,
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    // No name is longer than the file system takes.
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::InvalidFilename
                 ) =>
             {
                 return Ok((false, Reason::Missing));
             }
-            Err(error) => return Err(error).context("read", &at)?,
+            Err(error) => {
+                return Err(error).context("read", self.source.join(OsStr::from_bytes(path)))?;
+            }
         };
         if path.rsplit(|byte| *byte == b'/').next() == Some(b".git") {
             return Ok((false, Reason::Git));
@@ -158,8 +163,8 @@ impl Judge {
 
     /// Reads the rules inside `directory`; `rules` are those of the directory it is in.
     fn enter(&self, directory: &[u8], rules: &IgnoreRules) -> Result<IgnoreRules, SnapshotError> {
-        let at = self.source.join(OsStr::from_bytes(directory)).join(rules.file_name());
-        Ok(match ignore_rules::read_nested(&at)? {
+        let at = reach(&self.source, &join(directory, rules.file_name().as_bytes()))?;
+        Ok(match ignore_rules::read_nested(at.path())? {
             Some(text) => rules.enter(directory, &text)?,
             None => rules.clone(),
         })
@@ -170,10 +175,10 @@ impl Judge {
         let mut ignored = Vec::new();
         let mut pending = VecDeque::from([(Vec::new(), self.root.clone())]);
         while let Some((directory, rules)) = pending.pop_front() {
-            let at = self.source.join(OsStr::from_bytes(&directory));
-            let mut entries: Vec<_> = fs::read_dir(&at)
+            let at = reach(&self.source, &directory)?;
+            let mut entries: Vec<_> = fs::read_dir(at.path())
                 .and_then(Iterator::collect::<Result<Vec<fs::DirEntry>, _>>)
-                .context("read", &at)?;
+                .context("read", self.source.join(OsStr::from_bytes(&directory)))?;
             entries.sort_by_key(fs::DirEntry::file_name);
             for entry in entries {
                 let path = join(&directory, entry.file_name().as_bytes());
