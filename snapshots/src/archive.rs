@@ -28,6 +28,7 @@ pub use entry::Encoding;
 pub(crate) use entry::{EntryHeader, HEADER_BYTES, MAGIC, end_marker};
 pub use reader::{ArchiveReader, ArchivedObject, Content, Limits};
 pub use writer::ArchiveWriter;
+pub(crate) use writer::compressed;
 
 use crate::digest::Digest;
 

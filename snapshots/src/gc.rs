@@ -2,8 +2,8 @@
 //!
 //! Mark and sweep: what the given roots, the kept records and the young records refer to is live.
 //! A pack of which nothing is live is removed; one that is mostly dead, and small packs when there
-//! are many, are rewritten without what is dead. The rest stays: a few dead bytes in a pack cost
-//! less than moving its live ones.
+//! are many, are rewritten without what is dead, compressed where that pays. The rest stays: a few
+//! dead bytes in a pack cost less than moving its live ones.
 //!
 //! Everything that takes long happens beside readers and writers: marking, and writing the new
 //! packs, which are complete and durable before anything is removed. Removal happens under the

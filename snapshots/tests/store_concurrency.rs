@@ -11,8 +11,10 @@ use std::time::{Duration, SystemTime};
 use objects::{Node, content, directory, files_below, objects_of, store_snapshot};
 use snapshots::digest::Digest;
 use snapshots::gc::{self, Collected};
+use snapshots::materialize::materialize;
 use snapshots::snapshot::SnapshotRecord;
 use snapshots::store::local::LocalStore;
+use snapshots::tree::EntryKind;
 
 const STORE: &str = "TRAINYARD_TEST_STORE";
 
@@ -187,6 +189,37 @@ fn mostly_dead_packs_and_many_small_ones_are_rewritten_into_one() {
         assert_eq!(objects_of(&LocalStore::open(home.path()).unwrap(), root).len(), 26);
         assert_eq!(objects_of(&store, root).len(), 26);
     }
+}
+
+#[test]
+fn what_clean_up_rewrites_is_compressed_where_that_pays() {
+    let home = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(home.path()).unwrap();
+    let table: Vec<u8> = (0..20_000).flat_map(|n| format!("{n},0.5,2026\n").into_bytes()).collect();
+    let lived = directory([
+        ("random", Node::File(content(2, 50_000))),
+        ("table.csv", Node::File(table.clone())),
+    ]);
+    let dead = Node::File(content(1, 400_000));
+    let whole = store_snapshot(&store, &directory([("dead", dead), ("lived", lived)]));
+    let tree = store.read_tree(&whole.id).unwrap();
+    let EntryKind::Directory { digest: root } = tree.get(b"lived").unwrap().kind else { panic!() };
+    age(&store);
+
+    let collected = gc::collect(&store, &[root], Duration::from_secs(60), false).unwrap();
+
+    assert_eq!((collected.objects, collected.packs_rewritten), (2, 1));
+    let packs = files_below(&home.path().join("packs"));
+    let pack = packs.iter().find(|path| path.extension().unwrap() == "pack").unwrap();
+    let length = pack.metadata().unwrap().len();
+    assert!((50_000..50_000 + table.len() as u64 / 2).contains(&length), "{length}");
+    // Also by an index made anew, and into a directory.
+    std::fs::remove_file(pack.with_extension("idx")).unwrap();
+    let store = LocalStore::open(home.path()).unwrap();
+    assert_eq!(objects_of(&store, root).len(), 3);
+    let out = home.path().join("out");
+    materialize(&store, &root, &out, 2).unwrap();
+    assert!(std::fs::read(out.join("table.csv")).unwrap() == table);
 }
 
 #[test]

@@ -8,6 +8,14 @@ use crate::digest::Digest;
 /// The level of compression: the fastest.
 const LEVEL: i32 = 1;
 
+/// Returns an object as one zstd frame; nothing when that gains nothing, or so much that a reader
+/// would take it for an attack.
+pub(crate) fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let stored = zstd::bulk::compress(bytes, LEVEL).ok()?;
+    let (length, short) = (bytes.len() as u64, stored.len() as u64);
+    (short < length && !super::reader::is_suspicious(length, short)).then_some(stored)
+}
+
 /// Writes objects, one after the other, to a stream.
 pub struct ArchiveWriter<W> {
     out: W,
@@ -25,22 +33,18 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(Self { out, objects: 0 })
     }
 
-    /// Adds an object. It is kept as it is when compression gains nothing, or so much that a
-    /// reader would take it for an attack.
+    /// Adds an object, as it is or, where that pays, compressed.
     ///
     /// # Errors
     ///
     /// What the stream answers.
     pub fn add(&mut self, digest: Digest, bytes: &[u8], encoding: Encoding) -> io::Result<()> {
+        let length = bytes.len() as u64;
         let compressed = match encoding {
             Encoding::Plain => None,
-            Encoding::Zstd => Some(zstd::bulk::compress(bytes, LEVEL)?),
+            Encoding::Zstd => compressed(bytes),
         };
-        let length = bytes.len() as u64;
-        let pays = |stored: &Vec<u8>| {
-            stored.len() < bytes.len() && !super::reader::is_suspicious(length, stored.len() as u64)
-        };
-        let (encoding, stored) = match compressed.as_ref().filter(|stored| pays(stored)) {
+        let (encoding, stored) = match &compressed {
             Some(stored) => (Encoding::Zstd, stored.as_slice()),
             None => (Encoding::Plain, bytes),
         };

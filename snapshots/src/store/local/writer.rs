@@ -9,7 +9,7 @@ use super::large_writer::LargeWriter;
 use super::lease::Lease;
 use super::pack::PackWriter;
 use super::{LocalStore, durable};
-use crate::archive::Encoding;
+use crate::archive::{self, Encoding};
 use crate::digest::Digest;
 use crate::path_error::IoContext;
 use crate::store::{LARGE_OBJECT_BYTES, StoreError};
@@ -84,16 +84,24 @@ impl StoreWriter {
         if !self.wants(digest)? {
             return Ok(false);
         }
-        self.keep(digest, bytes)?;
+        self.keep(digest, bytes, None)?;
         Ok(true)
     }
 
     /// Stores another copy of an object that the store has, for clean-up to remove the first.
+    ///
+    /// It is compressed where that pays: nobody waits for it as for a snapshot, and what is kept
+    /// for long is worth it.
     pub(crate) fn put_again(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        self.keep(digest, bytes)
+        self.keep(digest, bytes, archive::compressed(bytes).as_deref())
     }
 
-    fn keep(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    fn keep(
+        &mut self,
+        digest: Digest,
+        bytes: &[u8],
+        compressed: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
         let temporary = &self.store.inner.temporary;
         match u32::try_from(bytes.len()) {
             Ok(length) if u64::from(length) < LARGE_OBJECT_BYTES => {
@@ -101,7 +109,10 @@ impl StoreWriter {
                     Some(pack) => pack,
                     none => none.insert(PackWriter::new(temporary)?),
                 };
-                pack.add(digest, length, Encoding::Plain, bytes)?;
+                match compressed {
+                    Some(stored) => pack.add(digest, length, Encoding::Zstd, stored)?,
+                    None => pack.add(digest, length, Encoding::Plain, bytes)?,
+                }
             }
             _ => {
                 let mut file = durable::temporary_file(temporary)?;
