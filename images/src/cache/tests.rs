@@ -342,7 +342,7 @@ fn a_lease_keeps_an_environment_from_being_removed() {
 
 #[test]
 fn what_is_prepared_with_a_lease_is_there_however_fast_others_remove_it() {
-    const NEVER: AtomicBool = AtomicBool::new(false);
+    static NEVER: AtomicBool = AtomicBool::new(false);
     let fixture = Fixture::quick();
     let cache = fixture.cache();
     let key = prepared(&cache, "").key.unwrap().to_string();
