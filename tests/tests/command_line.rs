@@ -469,6 +469,27 @@ fn a_name_that_several_runs_have_is_not_proposed() {
     assert!(second.contains(&format!("trainyard logs -f {id}")), "{second}");
 }
 
+#[test]
+fn a_run_whose_name_a_shell_would_split_is_completed_by_its_id() {
+    let yard = Yard::new();
+    let source = yard.script("pass\n");
+    let ids = ["plain", "two words"].map(|name| yard.submit(&source, &["--name", name]));
+
+    let (code, out, err) = said(
+        yard.trainyard()
+            .env("TRAINYARD_COMPLETE", "bash")
+            .env("_CLAP_COMPLETE_INDEX", "2")
+            .env("_CLAP_IFS", "\n")
+            .args(["--", "trainyard", "show", ""]),
+    );
+
+    assert_eq!(code, 0, "{err}");
+    let candidates: Vec<_> = out.lines().collect();
+    assert!(candidates.contains(&"plain"), "{out}");
+    assert!(!out.contains("two words"), "{out}");
+    assert!(ids.iter().all(|id| candidates.contains(&id.as_str())), "{out}");
+}
+
 /// Starts `trainyard run` of a script that ignores SIGTERM and waits until it does. What is returned
 /// reads the command's standard error up to a line with a given word.
 fn started(yard: &Yard) -> (std::process::Child, impl FnMut(&str) -> String + use<>) {

@@ -73,7 +73,10 @@ fn known_runs() -> Result<Vec<(String, String)>, Failure> {
     let mut known = vec![("@".to_owned(), "the latest run".to_owned())];
     for run in runs {
         let about = format!("{} {}", run.status.name(), run.command_line);
-        known.push((run.display_name, about.clone()));
+        // Shells put a candidate in as it is; a run with another name is completed by its id.
+        if quoted(&run.display_name) == run.display_name {
+            known.push((run.display_name, about.clone()));
+        }
         known.push((run.run_id, about));
     }
     Ok(known)

@@ -64,6 +64,13 @@ pub(crate) fn aligned(head: &[(&str, Align)], rows: &[Vec<String>], width: Optio
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(8)));
         }
     }
+    if let (Some(width), Some(column)) = (width, table.column_mut(0)) {
+        // The first column says which one it is: the others are cut before it.
+        let longest = rows.iter().filter_map(|row| row.first()).map(|cell| cell.chars().count());
+        let longest = longest.max().and_then(|longest| u16::try_from(longest + 2).ok());
+        let least = longest.unwrap_or(u16::MAX).min(26).min(width / 2);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+    }
     let mut text = String::new();
     for line in table.lines() {
         writeln!(text, "{}", line.trim_end()).expect("a string takes every text");
@@ -99,6 +106,17 @@ mod tests {
 
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 20), "{text}");
+    }
+
+    #[test]
+    fn the_first_column_is_cut_last() {
+        let head = &[("name", Align::Left), ("status", Align::Left), ("command", Align::Left)];
+        let row = ["swift-otter-12", "CancelRequested", "train.py --lr 0.1"].map(str::to_owned);
+
+        let text = aligned(head, &[row.to_vec()], Some(40));
+
+        assert!(text.contains("swift-otter-12  Cancel"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
     }
 
     #[test]
