@@ -27,7 +27,7 @@ time.sleep(1000)
 fn running(script: &str) -> TestRun {
     let run = TestRun::of(script);
     run.start();
-    run.wait_for_output("ready");
+    run.wait_for_output("ready\n");
     run
 }
 
