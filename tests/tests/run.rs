@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::json;
-use tests::{Yard, python, text};
+use tests::{Yard, python, text, wait_until};
 
 const SCRIPT: &str = r#"
 import json, os, sys
@@ -235,4 +235,18 @@ fn a_shell_line_runs_in_place_of_a_script() {
 
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout), "one\n");
+}
+
+#[test]
+fn a_running_run_says_since_when() {
+    let yard = Yard::new();
+    let run = yard.submit(&yard.script("import time\nprint('on')\ntime.sleep(600)"), &[]);
+    wait_until("the script runs", || yard.ok(["logs", &run]) == "on\n");
+
+    let shown = yard.show(&run);
+
+    assert_eq!(shown["status"], "Running");
+    assert!(shown["startTimeUtc"].is_string(), "{shown:#}");
+    yard.ok(["cancel", "--now", &run]);
+    yard.ended(&run);
 }

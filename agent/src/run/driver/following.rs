@@ -15,9 +15,10 @@ use tracing::{error, info_span, warn};
 
 use super::Context;
 use super::ending::Over;
+use super::starting::script_started;
 use crate::metrics::Collector;
-use crate::run::status::{RunEvent, RunStatus};
-use crate::store::{Change, StoreError};
+use crate::run::status::RunStatus;
+use crate::store::StoreError;
 use crate::task::{self, Task};
 
 /// How long one wait for the supervisor's end lasts. A thread is held meanwhile, and this is the
@@ -55,7 +56,8 @@ impl Started {
     /// Takes up a run that an earlier agent started, and perhaps did not see start.
     pub(super) async fn again(context: Context) -> Result<Self, StoreError> {
         if context.row.status == RunStatus::Starting {
-            context.agent.record(&context.row.id, Change::now(RunEvent::ScriptStarted)).await?;
+            let change = script_started(&context.directory);
+            context.agent.record(&context.row.id, change).await?;
         }
         let lease = lease(&context).await;
         Ok(Self { context, _lease: lease })

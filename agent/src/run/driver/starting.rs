@@ -6,6 +6,8 @@ use images::cache::EnvironmentLease;
 use images::environment::PreparedEnvironment;
 use runner::compute_target::TargetError;
 use runner::exit_record::ExitReason;
+use runner::run_directory::RunDirectory;
+use runner::supervisor::events::{self, Event};
 use tracing::{debug, warn};
 
 use super::following::Started;
@@ -88,10 +90,20 @@ impl Prepared {
                 return Err(Stopped::never(context, ExitReason::CannotStart, &error));
             }
         }
-        match context.agent.record(&context.row.id, Change::now(RunEvent::ScriptStarted)).await {
+        match context.agent.record(&context.row.id, script_started(&context.directory)).await {
             // Denied: an earlier agent recorded it, or it is over; following shows.
             Ok(_) | Err(StoreError::Denied(_)) => Ok(Started::new(context, lease)),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The change to Running. The supervisor knows the moment; where it has not said so yet, now is
+/// as good until it does, which is at the end at the latest.
+pub(super) fn script_started(directory: &RunDirectory) -> Change {
+    let events = events::read(directory).unwrap_or_default();
+    let said = events.iter().find(|line| matches!(line.event, Event::Started { .. }));
+    let change = Change::now(RunEvent::ScriptStarted);
+    let started = Some(said.map_or(change.at, |line| line.time_utc));
+    change.with(Facts { started, ..Facts::default() })
 }
