@@ -209,6 +209,9 @@ async fn cancel(
         active.cancel.send_replace(Some(request));
     } else {
         agent.scheduler.seen().queue.remove(run);
+        if let Err(error) = agent.workspace.run_directory(run).forget_secrets() {
+            error!(%error, "The secrets of a run that is over are still on the disk.");
+        }
     }
     Ok(status)
 }

@@ -1,6 +1,9 @@
 //! The run directory: which file is where, and how each is written.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use snapshots::path_error::{IoContext as _, PathError};
 
 /// The directory of one run. Only names: nothing here touches the disk.
 ///
@@ -133,6 +136,21 @@ impl RunDirectory {
     #[must_use]
     pub fn secrets_json(&self) -> PathBuf {
         self.path.join("secrets.json")
+    }
+
+    /// Removes the run's secrets, if they are still there: once the script has them, and when it
+    /// is certain that it never will.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`]: the file is still there. Say so.
+    pub fn forget_secrets(&self) -> Result<(), PathError> {
+        match fs::remove_file(self.secrets_json()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).context("remove", self.secrets_json())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -229,7 +229,8 @@ fn a_queued_run_is_cancelled_at_once() {
         let output = yard
             .trainyard()
             .env("TRAINYARD_MAX_RUNS", "1")
-            .args(["run", "-d", "--json", "--source"])
+            .env("TOKEN", "s3cr3t")
+            .args(["run", "-d", "--json", "--secret", "TOKEN", "--source"])
             .arg(&long)
             .arg("--python")
             .arg(python())
@@ -243,10 +244,13 @@ fn a_queued_run_is_cancelled_at_once() {
     wait_until("the first runs", || yard.ok(["logs", &first]) == "on\n");
     let second = submit(&yard);
     assert_eq!(yard.show(&second)["status"], "Queued");
+    let secrets = yard.run_directory(&second).join("secrets.json");
+    assert!(secrets.exists());
 
     yard.ok(["cancel", &second]);
 
     assert_eq!(yard.ended(&second)["status"], "Canceled");
+    assert!(!secrets.exists(), "nobody needs its secrets any more");
     assert_eq!(yard.show(&first)["status"], "Running");
     yard.ok(["cancel", "--now", &first]);
     yard.ended(&first);

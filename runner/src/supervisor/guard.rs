@@ -17,7 +17,7 @@ use crate::supervisor::event_loop::handled_signals;
 use crate::supervisor::events::{self, Event, EventLog, TimedEvent};
 use crate::supervisor::process_tree::{self, Reaper};
 use crate::supervisor::verdict::{ScriptStatus, signal_name};
-use crate::supervisor::{OUR_FAULT, complain, secrets};
+use crate::supervisor::{OUR_FAULT, complain};
 
 /// Waits until the supervisor with the number `child` has ended. If it did so without ending
 /// the run, ends it in its place.
@@ -91,7 +91,7 @@ fn finish(
 
 /// Records the end of a run whose supervisor could not: what is known of it goes into `record`.
 pub(crate) fn close_lost_run(run: &RunDirectory, mut record: ExitRecord) -> Result<(), PathError> {
-    secrets::forget(run)?;
+    run.forget_secrets()?;
     let past = events::read(run)?;
     record.started_time_utc = past
         .iter()

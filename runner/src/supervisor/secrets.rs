@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io;
 
-use snapshots::path_error::{IoContext as _, PathError};
+use snapshots::path_error::PathError;
 
 use crate::durable_file;
 use crate::run_directory::RunDirectory;
@@ -20,7 +18,7 @@ impl Secrets {
     /// The file is removed even when it cannot be understood.
     pub(crate) fn take(run: &RunDirectory) -> Result<Self, PathError> {
         let read = durable_file::read_json(&run.secrets_json());
-        forget(run)?;
+        run.forget_secrets()?;
         Ok(Self(read?.unwrap_or_default()))
     }
 
@@ -35,16 +33,6 @@ impl Secrets {
     }
 }
 
-/// Removes `secrets.json` of `run`, if it is there.
-pub(crate) fn forget(run: &RunDirectory) -> Result<(), PathError> {
-    match fs::remove_file(run.secrets_json()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).context("remove", run.secrets_json())
-        }
-        _ => Ok(()),
-    }
-}
-
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -53,6 +41,8 @@ impl fmt::Debug for Secrets {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ use runner::outputs::{self, OutputLimits, Outputs};
 use snapshots::digest::Digest;
 use snapshots::store::local::LocalStore;
 use snapshots::tree::{EntryKind, Tree};
+use tracing::error;
 
 use super::preparing::chain;
 use super::{Context, NeverStarted};
@@ -76,7 +77,9 @@ impl NeverStarted {
             exit.cancelled_by = context.cancelled_by();
         }
         // The secrets of a run that is over are nobody's business any more.
-        std::fs::remove_file(context.directory.secrets_json()).ok();
+        if let Err(error) = context.directory.forget_secrets() {
+            error!(%error, "The secrets of a run that is over are still on the disk.");
+        }
         match context.agent.record(&context.row.id, change(exit)).await {
             Ok(_) => Ok(()),
             Err(StoreError::Denied(_)) => {
