@@ -48,6 +48,37 @@ pub struct EnvironmentCache {
     host: Arc<HostVariables>,
 }
 
+/// What a cache is opened with.
+#[derive(Clone, Default)]
+pub struct CacheOptions {
+    /// The variables of whoever builds.
+    pub host: HostVariables,
+    /// Where the contexts of Dockerfiles are; without it none can be built.
+    pub objects: Option<snapshots::store::local::LocalStore>,
+    /// What builds may have of this machine.
+    pub settings: crate::builder::BuildSettings,
+    /// The state directory, as a label on what is made in an engine.
+    pub home: String,
+}
+
+/// An environment that is wanted.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// What it is made of.
+    pub environment: &'a Environment,
+    /// Whether what is there already does not count: names are looked up and dependencies resolved
+    /// again.
+    pub fresh: bool,
+    /// The password for the registry that its image is pulled from.
+    pub registry_password: Option<&'a secrecy::SecretString>,
+}
+
+impl<'a> From<&'a Environment> for Wanted<'a> {
+    fn from(environment: &'a Environment) -> Self {
+        Self { environment, fresh: false, registry_password: None }
+    }
+}
+
 /// A built environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,7 +136,8 @@ impl EnvironmentCache {
     /// # Errors
     ///
     /// The directory cannot be created.
-    pub fn open(directory: &Path, host: HostVariables) -> Result<Self, EnvironmentError> {
+    pub fn open(directory: &Path, options: CacheOptions) -> Result<Self, EnvironmentError> {
+        let host = options.host;
         fs::create_dir_all(directory).context("create", directory)?;
         // Scripts in virtual environments hold this path.
         let directory = directory.canonicalize().context("resolve", directory)?;
@@ -127,13 +159,13 @@ impl EnvironmentCache {
     /// # Errors
     ///
     /// [`EnvironmentError`] says why there is no such environment.
-    pub fn prepare(
+    pub fn prepare<'a>(
         &self,
-        environment: &Environment,
+        wanted: impl Into<Wanted<'a>>,
         log: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
     ) -> Result<PreparedEnvironment, EnvironmentError> {
-        self.prepare_leased(environment, log, cancel).map(|(prepared, _)| prepared)
+        self.prepare_leased(wanted, log, cancel).map(|(prepared, _)| prepared)
     }
 
     /// As [`prepare`](Self::prepare), with a lease on what was built: at no moment between the two
@@ -142,12 +174,13 @@ impl EnvironmentCache {
     /// # Errors
     ///
     /// As [`prepare`](Self::prepare).
-    pub fn prepare_leased(
+    pub fn prepare_leased<'a>(
         &self,
-        environment: &Environment,
+        wanted: impl Into<Wanted<'a>>,
         log: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
     ) -> Result<(PreparedEnvironment, Option<EnvironmentLease>), EnvironmentError> {
+        let Wanted { environment, .. } = wanted.into();
         let asked = self.ask(environment)?;
         let (Some(key), Environment::Requirements { files, .. }) = (asked.key, environment) else {
             return Ok((prepared::user_managed(asked.base), None));
@@ -270,7 +303,7 @@ impl EnvironmentCache {
     /// Finds out what the environment's key is.
     fn ask(&self, environment: &Environment) -> Result<Asked, EnvironmentError> {
         let interpreters = self.directory.join("interpreters");
-        let base = interpreter::describe_cached(environment.interpreter(), &interpreters)?;
+        let base = interpreter::describe_cached(environment.interpreter().unwrap_or_else(|| todo!()), &interpreters)?;
         let settings = IndexSettings::read(&self.host);
         let key = key::key(environment, &base, settings.digest(), &self.host)?;
         Ok(Asked { base, settings, key })

@@ -72,6 +72,9 @@ pub fn key(
             let lines = canonical_lines(&requirements, &value);
             Ok(Some(digest("venv", facts, index_settings, &lines)))
         }
+        Environment::UvProject { .. } | Environment::Conda { .. } | Environment::Docker { .. } => {
+            todo!()
+        }
     }
 }
 

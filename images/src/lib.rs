@@ -7,10 +7,12 @@
 pub mod builder;
 pub mod cache;
 pub mod definition;
+pub mod engine;
 pub mod environment;
 pub mod host;
 pub mod interpreter;
 pub mod key;
 mod process_group;
+pub mod progress;
 #[cfg(test)]
 mod testing;

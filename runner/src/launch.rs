@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::ContainerLaunch;
 use crate::run_id::RunId;
 
 /// The version this program writes into `launch.json`, and the only one it reads.
@@ -42,6 +43,10 @@ pub struct Launch {
     /// How long it may take to end after TERM, before it is killed.
     #[serde(default = "default_grace")]
     pub grace_seconds: f64,
+    /// The container it runs in; `program` and `environment` are then as within it. Default: it
+    /// is a process of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerLaunch>,
 }
 
 fn default_grace() -> f64 {
@@ -60,6 +65,7 @@ impl fmt::Debug for Launch {
             .field("working_directory", &self.working_directory)
             .field("timeout_seconds", &self.timeout_seconds)
             .field("grace_seconds", &self.grace_seconds)
+            .field("container", &self.container)
             .finish()
     }
 }
@@ -78,6 +84,7 @@ mod tests {
             working_directory: "work".into(),
             timeout_seconds: Some(1.5),
             grace_seconds: DEFAULT_GRACE_SECONDS,
+            container: None,
         }
     }
 

@@ -7,8 +7,10 @@
 pub mod base_environment;
 pub mod cancel_request;
 pub mod compute_target;
+pub mod container;
 pub mod durable_file;
 pub mod exit_record;
+pub mod gpu;
 pub mod launch;
 pub mod log_index;
 pub mod log_reader;

@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use images::cache::EnvironmentCache;
+use images::cache::{CacheOptions, EnvironmentCache};
 use images::host::HostVariables;
 use jiff::Timestamp;
 use runner::compute_target::local::LocalTarget;
@@ -69,7 +69,10 @@ impl Agent {
         let store = Store::open(&workspace.database())?;
         let objects = LocalStore::open(&workspace.store())?;
         let host = HostVariables::new(std::env::vars_os());
-        let environments = EnvironmentCache::open(&workspace.environments(), host)?;
+        let environments = EnvironmentCache::open(
+            &workspace.environments(),
+            CacheOptions { host, objects: Some(objects.clone()), ..CacheOptions::default() },
+        )?;
         let (scheduler, inbox) = Scheduler::new();
         let agent = Self {
             store,

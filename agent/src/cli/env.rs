@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use images::cache::{EnvironmentCache, EnvironmentDetails, EnvironmentEntry, EnvironmentError};
+use images::cache::{CacheOptions, EnvironmentCache, EnvironmentDetails, EnvironmentEntry, EnvironmentError};
 use images::host::HostVariables;
 use jiff::Timestamp;
 use runner::run_configuration::EnvironmentChoice;
@@ -196,7 +196,10 @@ fn build(file: &Path, context: &Context) -> Outcome {
     let choice = EnvironmentChoice::File { path: file.to_owned() };
     let chosen = environment::choose(&choice, &context.settings, &source, source.directory())?;
     let host = HostVariables::new(std::env::vars_os());
-    let cache = EnvironmentCache::open(&workspace.environments(), host)?;
+    let cache = EnvironmentCache::open(
+        &workspace.environments(),
+        CacheOptions { host, ..CacheOptions::default() },
+    )?;
     let progress = Progress::new(&context.terminal, "Building");
     let mut printer = Printer::new(&context.terminal, false);
     let mut show = |bytes: &[u8]| {

@@ -121,7 +121,7 @@ fn environment(run: &Run) -> String {
             } else {
                 ", built for this run"
             };
-            let version = format!("Python {}", prepared.python_version);
+            let version = format!("Python {}", prepared.python_version.as_deref().unwrap_or("?"));
             if prepared.name.contains(&version) {
                 return format!("{}{reused}", prepared.name);
             }

@@ -109,5 +109,6 @@ pub(crate) fn launch(
         working_directory: "work".into(),
         timeout_seconds: request.timeout_seconds,
         grace_seconds: request.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
+        container: None,
     }
 }

@@ -5,13 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use snapshots::path_error::IoContext;
 
 use super::failure::{BuildError, FailedBuild, FailureCause, last_lines};
-use super::{IndexSettings, variables};
+use super::{Built, IndexSettings, Watch, variables};
 use crate::definition::requirements::{LineKind, Requirements};
 use crate::host::HostVariables;
 use crate::interpreter::{self, InterpreterFacts};
@@ -43,24 +42,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) tools: &'a Path,
 }
 
-/// Who is told what while it is built.
-pub(crate) struct Watch<'a> {
-    /// Gets the output as it comes.
-    pub(crate) log: &'a mut dyn FnMut(&[u8]),
-    /// A variable, and its value, that all processes of the build get.
-    pub(crate) marker: (&'a str, &'a str),
-    pub(crate) cancel: &'a AtomicBool,
-}
-
-/// What was built.
-pub(crate) struct Built {
-    /// What the environment says of itself.
-    pub(crate) facts: InterpreterFacts,
-    pub(crate) packages: Vec<String>,
-    /// As `uv 0.13.8`.
-    pub(crate) built_by: String,
-}
-
 /// Returns the directory of the virtual environment within that of the build.
 pub(crate) fn prefix(directory: &Path) -> PathBuf {
     directory.join(VENV)
@@ -83,7 +64,14 @@ pub(crate) fn build(plan: &Plan<'_>, watch: &mut Watch<'_>) -> Result<Built, Bui
     let python = prefix(plan.directory).join("bin/python");
     let facts = interpreter::describe(&python)?;
     let packages = interpreter::packages(&python, PACKAGES_DEADLINE)?;
-    Ok(Built { facts, packages, built_by })
+    Ok(Built {
+        python_version: Some(facts.version.clone()),
+        python: Some(facts),
+        packages,
+        lock: Vec::new(),
+        built_by,
+        image: None,
+    })
 }
 
 fn find_uv(plan: &Plan<'_>) -> Option<PathBuf> {

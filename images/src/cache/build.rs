@@ -14,8 +14,8 @@ use super::leftover_processes;
 use super::lock::{self, Locked};
 use super::record::{self, Building, Failure, Names, Record};
 use super::{EnvironmentCache, EnvironmentError, Leased, sweep};
-use crate::builder::venv::{self, Plan, Watch};
-use crate::builder::{BuildError, IndexSettings};
+use crate::builder::venv::{self, Plan};
+use crate::builder::{BuildError, Built, IndexSettings, Watch};
 use crate::definition::requirements::Requirements;
 use crate::environment::RequirementsFile;
 use crate::interpreter::InterpreterFacts;
@@ -144,7 +144,7 @@ fn run(
     name: &str,
     tee: &mut Tee<'_>,
     cancel: &AtomicBool,
-) -> Result<venv::Built, BuildError> {
+) -> Result<Built, BuildError> {
     record::write(&names.building(), &Building { directory: name.to_owned() })?;
     let requirements = Requirements::check(job.files).map_err(BuildError::from)?;
     let plan = Plan {
@@ -168,7 +168,7 @@ fn finish(
     names: &Names<'_>,
     job: &Job<'_>,
     name: &str,
-    built: venv::Built,
+    built: Built,
 ) -> Result<(), EnvironmentError> {
     let path = names.cache.join(name);
     let record = Record {
@@ -180,7 +180,7 @@ fn finish(
         created_time_utc: Timestamp::now(),
         bytes: disk_usage(&path)?,
         built_by: built.built_by,
-        facts: built.facts,
+        facts: built.python.ok_or_else(|| todo!()).unwrap_or_else(|()| todo!()),
         base: job.base.clone(),
         packages: built.packages,
         files: job.files.to_vec(),

@@ -21,10 +21,12 @@ pub(super) fn user_managed(facts: InterpreterFacts) -> PreparedEnvironment {
         name: format!("Python {} in {}", facts.version, facts.prefix.display()),
         path_entries: facts.executable.parent().map(Path::to_owned).into_iter().collect(),
         interpreter: facts.executable,
-        python_version: facts.version,
+        python_version: Some(facts.version),
         prefix: facts.prefix,
         variables,
         reused: true,
+        image: None,
+        lock: Vec::new(),
     }
 }
 
@@ -38,10 +40,12 @@ pub(super) fn built(cache: &Path, record: Record, reused: bool) -> PreparedEnvir
         name: format!("{} → venv {}", record.definition, record.key.short()),
         key: Some(record.key),
         interpreter: bin.join("python"),
-        python_version: record.facts.version,
+        python_version: Some(record.facts.version),
         prefix,
         variables,
         path_entries: vec![bin],
         reused,
+        image: None,
+        lock: Vec::new(),
     }
 }

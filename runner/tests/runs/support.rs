@@ -53,6 +53,7 @@ impl TestRun {
             working_directory: "work".into(),
             timeout_seconds: None,
             grace_seconds: 30.0,
+            container: None,
         };
         Self { base, directory, launch, target: LocalTarget::new(supervise_program()) }
     }

@@ -155,7 +155,7 @@ pub(crate) struct PreparedEnvironment {
     /// The Python that ran.
     pub(crate) interpreter: String,
     /// Its version.
-    pub(crate) python_version: String,
+    pub(crate) python_version: Option<String>,
     /// Where it lives.
     pub(crate) prefix: String,
     /// It had been built before.

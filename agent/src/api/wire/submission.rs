@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use images::environment::Environment;
+use runner::container::ContainerOptions;
+use runner::run_configuration::{Network, Resources};
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
 use utoipa::ToSchema;
@@ -54,6 +56,25 @@ pub(crate) struct SubmitRequest {
     /// How long a run may take to end once asked to. Default: 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) grace_seconds: Option<f64>,
+    /// What it asks of its container, where its environment is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) container: Option<ContainerOptions>,
+    /// What it may use of the machine.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schema(value_type = Object)]
+    pub(crate) resources: Resources,
+    /// What of the network it may reach: `full`, `loopback` or `none`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schema(value_type = String)]
+    pub(crate) network: Network,
+    /// Whether the environment is resolved again, whatever was built before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) fresh_environment: bool,
+    /// The password for the registry of its image; kept out of every record and log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) registry_password: Option<Hidden>,
     /// The source, which the agent's store has by now.
     #[schema(value_type = String)]
     pub(crate) snapshot_id: Digest,
@@ -69,6 +90,21 @@ pub(crate) struct SubmitRequest {
     /// The run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rerun_of: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A text that does not print.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Hidden(pub(crate) String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Environment variables. Values may be secret, so `Debug` shows names only.

@@ -40,7 +40,7 @@ pub(super) fn params(run: &Run) -> Facts {
 pub(super) fn environment(run: &Run) -> Facts {
     let mut facts = Facts::from([("definition".to_owned(), run.summary.environment.clone())]);
     if let Some(prepared) = &run.prepared_environment {
-        facts.insert("python".to_owned(), prepared.python_version.clone());
+        facts.insert("python".to_owned(), prepared.python_version.clone().unwrap_or_default());
         facts.insert("interpreter".to_owned(), prepared.interpreter.clone());
         facts.extend(prepared.packages.iter().map(|package| {
             let (name, version) = package.split_once("==").unwrap_or((package, "there"));

@@ -153,6 +153,11 @@ fn request(
     properties.extend(git.properties);
     let seconds = |seconds: u64| std::time::Duration::from_secs(seconds).as_secs_f64();
     SubmitRequest {
+        container: None,
+        resources: configuration.resources.clone(),
+        network: configuration.network,
+        fresh_environment: false,
+        registry_password: None,
         experiment: configuration.experiment.clone().unwrap_or_default(),
         display_name: configuration.display_name.clone(),
         script: configuration.script.clone(),
