@@ -303,7 +303,10 @@ impl EnvironmentCache {
     /// Finds out what the environment's key is.
     fn ask(&self, environment: &Environment) -> Result<Asked, EnvironmentError> {
         let interpreters = self.directory.join("interpreters");
-        let base = interpreter::describe_cached(environment.interpreter().unwrap_or_else(|| todo!()), &interpreters)?;
+        let base = interpreter::describe_cached(
+            environment.interpreter().unwrap_or_else(|| todo!()),
+            &interpreters,
+        )?;
         let settings = IndexSettings::read(&self.host);
         let key = key::key(environment, &base, settings.digest(), &self.host)?;
         Ok(Asked { base, settings, key })

@@ -9,7 +9,9 @@ mod image;
 
 use crate::host::HostVariables;
 
-pub use self::container::{Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer};
+pub use self::container::{
+    Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer,
+};
 pub use self::error::EngineError;
 pub use self::image::{ImageFacts, RegistryLogin};
 

@@ -53,7 +53,12 @@ impl Progress {
         let (numbers, unit) = counted.split_once(' ')?;
         let (done, total) = numbers.split_once('/')?;
         let unit = [Unit::Bytes, Unit::Steps].into_iter().find(|known| known.name() == unit)?;
-        Some(Self { what: what.to_owned(), done: done.parse().ok()?, total: total.parse().ok()?, unit })
+        Some(Self {
+            what: what.to_owned(),
+            done: done.parse().ok()?,
+            total: total.parse().ok()?,
+            unit,
+        })
     }
 }
 
@@ -74,7 +79,14 @@ mod tests {
 
     #[test]
     fn other_lines_are_not_progress() {
-        for line in ["", "progress", "progress 1/2", "progress 1/2 bytes", "progress a/2 bytes: x", "in progress 1/2 bytes: x"] {
+        for line in [
+            "",
+            "progress",
+            "progress 1/2",
+            "progress 1/2 bytes",
+            "progress a/2 bytes: x",
+            "in progress 1/2 bytes: x",
+        ] {
             assert_eq!(Progress::parse(line), None, "{line}");
         }
     }

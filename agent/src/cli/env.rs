@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use images::cache::{CacheOptions, EnvironmentCache, EnvironmentDetails, EnvironmentEntry, EnvironmentError};
+use images::cache::{
+    CacheOptions, EnvironmentCache, EnvironmentDetails, EnvironmentEntry, EnvironmentError,
+};
 use images::host::HostVariables;
 use jiff::Timestamp;
 use runner::run_configuration::EnvironmentChoice;

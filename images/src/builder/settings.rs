@@ -20,6 +20,11 @@ pub struct BuildSettings {
 
 impl Default for BuildSettings {
     fn default() -> Self {
-        Self { ca_bundle: None, index_settings: true, network: "default".to_owned(), max_bytes: None }
+        Self {
+            ca_bundle: None,
+            index_settings: true,
+            network: "default".to_owned(),
+            max_bytes: None,
+        }
     }
 }

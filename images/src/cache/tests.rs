@@ -55,7 +55,11 @@ impl Fixture {
     }
 
     fn cache(&self) -> EnvironmentCache {
-        EnvironmentCache::open(&self.cache_path(), self.host.variables()).unwrap()
+        EnvironmentCache::open(
+            &self.cache_path(),
+            CacheOptions { host: self.host.variables(), ..CacheOptions::default() },
+        )
+        .unwrap()
     }
 
     /// The names in the cache's directory, with what is random taken out.

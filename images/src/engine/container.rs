@@ -244,7 +244,11 @@ impl Attached {
     /// # Errors
     ///
     /// The engine went away: output may be missing.
-    pub fn follow(self, engine: &Engine, output: &mut dyn FnMut(bool, &[u8])) -> Result<(), EngineError> {
+    pub fn follow(
+        self,
+        engine: &Engine,
+        output: &mut dyn FnMut(bool, &[u8]),
+    ) -> Result<(), EngineError> {
         let _ = (engine, output);
         todo!()
     }

@@ -16,7 +16,9 @@ pub enum EngineError {
         address: String,
     },
     /// It is too old.
-    #[error("the container engine at {address} is too old: it speaks API {found}, and {needed} is needed")]
+    #[error(
+        "the container engine at {address} is too old: it speaks API {found}, and {needed} is needed"
+    )]
     TooOld {
         /// Where it is.
         address: String,

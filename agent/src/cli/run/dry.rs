@@ -51,7 +51,14 @@ fn facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, String)> {
         ("experiment", configuration.experiment.clone().unwrap_or_default()),
         ("target", configuration.target.clone()),
         ("environment", format!("{} ({})", chosen.name, chosen.because)),
-        ("python", chosen.environment.interpreter().map(|path| path.display().to_string()).unwrap_or_default()),
+        (
+            "python",
+            chosen
+                .environment
+                .interpreter()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
+        ),
     ];
     match (&configuration.script, &configuration.command) {
         (Some(script), _) => {

@@ -20,7 +20,14 @@ pub(super) fn prepare_elsewhere(fixture: &Fixture) -> Child {
 fn in_another_process() {
     let cache = PathBuf::from(std::env::var_os("TRAINYARD_TEST_CACHE").unwrap());
     let host = Host::from_text(&std::env::var("TRAINYARD_TEST_HOST").unwrap());
-    prepared(&EnvironmentCache::open(&cache, host.variables()).unwrap(), "");
+    prepared(
+        &EnvironmentCache::open(
+            &cache,
+            crate::cache::CacheOptions { host: host.variables(), ..Default::default() },
+        )
+        .unwrap(),
+        "",
+    );
 }
 
 /// A build that never ends, whose tool has a child in a session of its own and heeds no `SIGTERM`.
@@ -69,10 +76,18 @@ fn the_next_build_clears_up_after_a_killed_one() {
 
     let mut quick = Fixture::quick();
     quick.host.set("PIP_PIDS", "unused");
-    let cache = EnvironmentCache::open(&fixture.cache_path(), quick.host.variables()).unwrap();
+    let cache = EnvironmentCache::open(
+        &fixture.cache_path(),
+        crate::cache::CacheOptions { host: quick.host.variables(), ..Default::default() },
+    )
+    .unwrap();
     // The same key: the wheels' place is part of it.
     quick.host.copy_index_from(&fixture.host);
-    let cache_like = EnvironmentCache::open(cache.directory(), quick.host.variables()).unwrap();
+    let cache_like = EnvironmentCache::open(
+        cache.directory(),
+        crate::cache::CacheOptions { host: quick.host.variables(), ..Default::default() },
+    )
+    .unwrap();
     let built = prepared(&cache_like, "");
 
     assert!(!built.reused);
@@ -127,7 +142,11 @@ fn a_sweep_keeps_what_is_finished_and_the_log_of_what_failed() {
     let cache = fixture.cache();
     prepared(&cache, "");
     let failing = Fixture::with_tool("exit 3");
-    let failing = EnvironmentCache::open(&fixture.cache_path(), failing.host.variables()).unwrap();
+    let failing = EnvironmentCache::open(
+        &fixture.cache_path(),
+        crate::cache::CacheOptions { host: failing.host.variables(), ..Default::default() },
+    )
+    .unwrap();
     assert!(prepare(&failing, &requirements("other\n")).0.is_err());
     let before = fixture.files();
 
