@@ -1,6 +1,8 @@
 //! Environment definitions, as users have them on disk.
 
+pub mod conda_file;
 pub mod requirements;
+pub mod uv_project;
 
 use std::fmt;
 use std::path::PathBuf;
