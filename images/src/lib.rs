@@ -16,3 +16,4 @@ mod process_group;
 pub mod progress;
 #[cfg(test)]
 mod testing;
+pub mod yaml;

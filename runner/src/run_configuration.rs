@@ -23,10 +23,10 @@ mod resources;
 mod runconfig_v1;
 pub mod size;
 mod validation;
-pub mod yaml;
 
 pub use environment_choice::{DockerChoice, EnvironmentChoice};
-pub use error::{ConfigurationError, Problem};
+pub use error::ConfigurationError;
+pub use images::yaml::{self, Problem};
 pub use load::{Loaded, load};
 pub use not_yet::{NotYet, NotYetItem, not_yet};
 pub use note::Note;

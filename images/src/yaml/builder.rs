@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::super::Problem;
-use super::{Kind, MAX_DEPTH, MAX_NODES, MAX_TEXT, Node};
+use super::{Kind, MAX_DEPTH, MAX_NODES, MAX_TEXT, Node, Problem};
 
 /// Builds the tree from the parser's events, and keeps to the budget.
 pub(super) struct Builder<'a> {

@@ -5,13 +5,13 @@
 //! line. Only what YAML 1.2 calls the core schema is there: no custom tags, no merge keys, no
 //! second document. Aliases are followed, since the SDK's writer makes them, against a budget.
 
-use super::Problem;
-
 mod builder;
 mod node;
+mod problem;
 
 use builder::Builder;
 pub use node::{Kind, Node};
+pub use problem::Problem;
 
 /// The most bytes of a document. The SDK writes two kilobytes.
 pub const MAX_BYTES: usize = 1 << 20;
