@@ -1,7 +1,8 @@
 //! Which paths are ignored, to the letter of git's rules.
 //!
 //! A source with a `.amlignore` in its root is ruled by its `.amlignore` files (root and nested)
-//! alone, as Azure ML does it. Any other source is ruled by `.gitignore` files: its own, nested
+//! alone, as Azure ML does it. A build context is ruled by its `.dockerignore` alone, to the letter
+//! of Docker's rules. Any other source is ruled by `.gitignore` files: its own, nested
 //! ones, those of the directories above up to the repository's root, and `.git/info/exclude`.
 //! Ignore files of the user or the machine never count, so that the same source gives the same
 //! snapshot everywhere.
@@ -15,6 +16,7 @@
 //! error instead of a pattern, and from the first line on that is not UTF-8 a file is not read.
 
 mod azure;
+mod dockerignore;
 mod pattern;
 mod repository;
 mod rule_file;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
+use self::dockerignore::DockerIgnore;
 use self::pattern::Pattern;
 use self::rule_file::RuleFile;
 use crate::digest::{Digest, Hasher};
@@ -41,6 +44,8 @@ pub enum IgnoreKind {
     AmlIgnore,
     /// `.gitignore` files and `.git/info/exclude`.
     GitIgnore,
+    /// The `.dockerignore` of a build context.
+    DockerIgnore,
 }
 
 impl IgnoreKind {
@@ -49,6 +54,7 @@ impl IgnoreKind {
         match self {
             Self::AmlIgnore => ".amlignore",
             Self::GitIgnore => ".gitignore",
+            Self::DockerIgnore => ".dockerignore",
         }
     }
 }
@@ -58,6 +64,7 @@ impl IgnoreKind {
 pub struct IgnoreRules {
     kind: IgnoreKind,
     innermost: Option<Arc<Level>>,
+    docker: Option<Arc<DockerIgnore>>,
     notes: Arc<[IgnoreNote]>,
 }
 
@@ -98,8 +105,7 @@ impl IgnoreRules {
         let real = source.canonicalize().context("read", source)?;
         let mut notes = Vec::new();
         if let Some(text) = read_own(&real, IgnoreKind::AmlIgnore, &mut notes)? {
-            let rules =
-                Self { kind: IgnoreKind::AmlIgnore, innermost: None, notes: Arc::default() };
+            let rules = Self::without_files(IgnoreKind::AmlIgnore);
             return rules.enter(b"", &text);
         }
         let mut rules = Self::above(&real, &mut notes)?;
@@ -110,10 +116,35 @@ impl IgnoreRules {
         Ok(rules)
     }
 
+    fn without_files(kind: IgnoreKind) -> Self {
+        Self { kind, innermost: None, docker: None, notes: Arc::default() }
+    }
+
+    /// Reads the rules of `source` as the build context of `dockerfile`, a path in it: those of
+    /// `NAME.dockerignore` beside the Dockerfile, else those of `.dockerignore` in the root.
+    ///
+    /// The Dockerfile itself and the ignore file have no part in them: what reads them has them.
+    ///
+    /// # Errors
+    ///
+    /// The ignore file cannot be read, is over the limits on ignore files, or has a pattern that
+    /// cannot be one.
+    pub fn for_build_context(source: &Path, dockerfile: &Path) -> Result<Self, IgnoreError> {
+        let mut own = dockerfile.as_os_str().to_owned();
+        own.push(".dockerignore");
+        let mut rules = Self::without_files(IgnoreKind::DockerIgnore);
+        for name in [own.as_os_str(), OsStr::new(".dockerignore")] {
+            if let Some(text) = read(&source.join(name), OFlags::empty())? {
+                rules.docker = Some(Arc::new(DockerIgnore::parse(Path::new(name), &text)?));
+                break;
+            }
+        }
+        Ok(rules)
+    }
+
     /// Reads the rules of the repository around `real` that come from above it.
     fn above(real: &Path, notes: &mut Vec<IgnoreNote>) -> Result<Self, IgnoreError> {
-        let mut rules =
-            Self { kind: IgnoreKind::GitIgnore, innermost: None, notes: Arc::default() };
+        let mut rules = Self::without_files(IgnoreKind::GitIgnore);
         let Some(repository) = repository::around(real) else { return Ok(rules) };
         let Ok(inside) = real.strip_prefix(&repository.root) else { return Ok(rules) };
         let steps: Vec<&OsStr> = inside.iter().collect();
@@ -196,6 +227,9 @@ impl IgnoreRules {
             hasher.update(text);
         };
         text(self.file_name().as_bytes());
+        for pattern in self.docker.iter().flat_map(|docker| docker.patterns()) {
+            text(pattern.as_bytes());
+        }
         let mut level = self.innermost.as_deref();
         while let Some(here) = level {
             match &here.place {
@@ -215,11 +249,25 @@ impl IgnoreRules {
         }
     }
 
+    /// Returns whether directories have ignore files of their own.
+    pub(crate) fn nest(&self) -> bool {
+        self.kind != IgnoreKind::DockerIgnore
+    }
+
+    /// Returns whether something in the directory `path`, which is ignored, may not be. Only in
+    /// build contexts.
+    pub(crate) fn may_keep_below(&self, path: &[u8]) -> bool {
+        self.docker.as_ref().is_some_and(|docker| docker.may_keep_below(path))
+    }
+
     /// Decides on `path`, relative to the source and inside the directory of these rules.
     ///
     /// `is_dir` is false for a link to a directory. Does not ask whether a directory above `path`
     /// is ignored: whoever enters one has asked.
     pub fn decide(&self, path: &[u8], is_dir: bool) -> Verdict<'_> {
+        if let Some(docker) = &self.docker {
+            return Verdict { excluded: docker.excludes(path), rule: None };
+        }
         let name = base_name(path);
         let mut level = self.innermost.as_deref();
         while let Some(here) = level {
@@ -386,6 +434,16 @@ pub enum IgnoreError {
         /// How long it may be.
         limit_bytes: usize,
     },
+    /// A line of a `.dockerignore` is no pattern.
+    #[error("{path:?} line {line}: {pattern:?} is not a pattern")]
+    Pattern {
+        /// The ignore file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The line.
+        pattern: String,
+    },
     /// The file holds too many patterns.
     #[error("ignore file {path:?} holds over {limit} patterns")]
     TooManyPatterns {
@@ -401,6 +459,9 @@ impl IgnoreError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Read(_) => None,
+            Self::Pattern { .. } => Some(
+                "a class needs its closing bracket, and an exclamation mark a pattern after it",
+            ),
             Self::TooLong { .. } | Self::TooManyPatterns { .. } => {
                 Some("ignore whole directories instead of listing what is in them")
             }

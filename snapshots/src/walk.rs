@@ -96,7 +96,7 @@ pub fn list(source: &Path, options: &SnapshotOptions) -> Result<Listing, Snapsho
             };
             let found = walker.list(&entered, None, buffers)?;
             let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
-            if !entered.path.is_empty() {
+            if !entered.path.is_empty() && !entered.is_ignored() {
                 listing.directories.push(entered.path.clone());
             }
             for one in found.found {

@@ -2,8 +2,9 @@
 
 use secrecy::SecretString;
 
-use crate::engine::{Engine, ImageFacts};
+use crate::engine::{Engine, EngineError, ImageFacts};
 use crate::environment::DockerEnvironment;
+use crate::key::EnvironmentKey;
 
 use super::{BuildError, Built, Watch, Workshop};
 
@@ -40,5 +41,34 @@ pub(crate) fn build(
     watch: &mut Watch<'_>,
 ) -> Result<Built, BuildError> {
     let _ = (workshop, engine, docker, bases, watch);
+    todo!()
+}
+
+/// Returns our own name of the image of the environment `key`.
+pub(crate) fn image_name(key: &EnvironmentKey) -> String {
+    format!("trainyard-env:{}", &key.to_string()[..16])
+}
+
+/// Removes the image of the environment `key`. One that is not there is what was wanted.
+///
+/// # Errors
+///
+/// A container uses it, or the engine does not answer.
+pub(crate) fn remove_image(engine: &Engine, key: &EnvironmentKey) -> Result<(), EngineError> {
+    engine.remove_image(&image_name(key))
+}
+
+/// Removes the images of builds that did not come to their end, and those whose environment
+/// `is_known` says is not there any more. Returns how many. Not while a build is under way.
+///
+/// # Errors
+///
+/// The engine does not answer.
+pub(crate) fn sweep(
+    engine: &Engine,
+    home: &str,
+    is_known: &dyn Fn(&EnvironmentKey) -> bool,
+) -> Result<u64, EngineError> {
+    let _ = (engine, home, is_known);
     todo!()
 }

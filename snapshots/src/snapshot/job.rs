@@ -134,6 +134,7 @@ impl<O: Objects> Job<'_, O> {
             parent,
             head,
             names: listing.names,
+            only_for_content: entered.is_ignored(),
             remaining: AtomicUsize::new(parts),
             state: Mutex::new(merged.state),
         });
@@ -196,7 +197,7 @@ impl<O: Objects> Job<'_, O> {
                 *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
                 break;
             };
-            slot.fill(Some(done));
+            slot.fill((!node.is_left_out()).then_some(done));
             let parent = slot.node.clone();
             node = parent;
         }

@@ -19,6 +19,8 @@ pub(super) struct Node {
     /// What the index will say of the directory; the digest of its tree is that of last time.
     pub(super) head: Head,
     pub(super) names: Vec<u8>,
+    /// It is left out unless it holds something.
+    pub(super) only_for_content: bool,
     /// Parts that are not done yet.
     pub(super) remaining: AtomicUsize,
     pub(super) state: Mutex<State>,
@@ -71,6 +73,12 @@ pub(super) struct Done {
 impl Node {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it holds nothing and is only kept for what it holds.
+    pub(super) fn is_left_out(&self) -> bool {
+        let gone = |item: &Item| matches!(item.kind, ItemKind::Gone);
+        self.only_for_content && self.lock().items.iter().all(gone)
     }
 
     /// Marks one part as done; returns whether it was the last.

@@ -13,6 +13,9 @@ pub struct SnapshotOptions {
     pub follow_links: bool,
     /// How large the snapshot may be.
     pub limits: Limits,
+    /// Take it as the build context of the Dockerfile of this name (its path in the source), ruled
+    /// by `.dockerignore` alone.
+    pub dockerfile: Option<PathBuf>,
     /// Directories that are left out wherever they are, as this program's own state is.
     pub state_directories: Vec<PathBuf>,
     /// The index file of this source and store, made when it is missing. Without one every file

@@ -27,7 +27,8 @@ pub(crate) struct DirectoryListing {
     pub(crate) from_index: bool,
     /// The names are the same for as long as the directory's stamp and the rules are.
     pub(crate) lasting: bool,
-    /// There was a warning, which has to be given again each time.
+    /// There was a warning, which has to be given again each time, or a directory that only stays
+    /// if something in it does.
     warned: bool,
 }
 
@@ -107,7 +108,8 @@ impl Walker {
         Ok(listing)
     }
 
-    /// Keeps the names that count; returns whether there was a warning about one.
+    /// Keeps the names that count; returns whether there was something about one that the index
+    /// does not tell.
     fn select(
         &self,
         directory: &[u8],
@@ -127,8 +129,14 @@ impl Walker {
             let name = &names[name.clone()];
             path.truncate(start);
             path.extend_from_slice(name);
-            if name == b".git" || rules.rules.decide(path, *kind == FileType::Directory).excluded {
+            if name == b".git" {
                 return false;
+            }
+            if rules.rules.decide(path, *kind == FileType::Directory).excluded {
+                let enter = *kind == FileType::Directory && rules.rules.may_keep_below(path);
+                // While nothing in it is kept, it is not in the index.
+                warned |= enter;
+                return enter;
             }
             if *kind == FileType::RegularFile && looks_secret(path) {
                 self.warn(Warning::Secret { path: shown(path.clone()) });
@@ -176,7 +184,7 @@ impl Entered {
     /// Returns the rules inside, reading the directory's own ignore file if it has one.
     fn rules_inside(&self, ignore_file: bool) -> Result<Rules, SnapshotError> {
         // The source's own ignore file is part of the rules it came with.
-        if !ignore_file || self.is_source {
+        if !ignore_file || self.is_source || !self.rules.rules.nest() {
             return Ok(self.rules.clone());
         }
         let name = self.rules.rules.file_name().as_bytes();

@@ -66,6 +66,14 @@ pub(crate) struct Entered {
     pub(super) is_source: bool,
 }
 
+impl Entered {
+    /// Whether it is ignored, and only stays for what it holds.
+    pub(crate) fn is_ignored(&self) -> bool {
+        let rules = &self.rules.rules;
+        !rules.nest() && !self.is_source && rules.decide(&self.path, true).excluded
+    }
+}
+
 impl Walker {
     /// Opens `source`.
     ///
@@ -80,7 +88,10 @@ impl Walker {
         let open = || rustix::fs::open(source, flags, Mode::empty()).context("open", source);
         let real = source.canonicalize().context("open", source)?;
         let base = Arc::new(Base { descriptor: open()?, real });
-        let rules = IgnoreRules::for_source(source)?;
+        let rules = match &options.dockerfile {
+            Some(dockerfile) => IgnoreRules::for_build_context(source, dockerfile)?,
+            None => IgnoreRules::for_source(source)?,
+        };
         let notes = rules.notes().iter().cloned().map(Warning::Ignore).collect();
         let walker = Self {
             follow_links: options.follow_links,
