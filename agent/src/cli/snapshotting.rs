@@ -32,6 +32,7 @@ pub(super) fn options(
         ..Limits::default()
     };
     SnapshotOptions {
+        dockerfile: None,
         follow_links,
         limits,
         state_directories: vec![workspace.home().to_owned()],
