@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use images::builder::BuildSettings;
 use images::cache::EnvironmentCache;
 use jiff::Timestamp;
 use runner::compute_target::ComputeTarget;
+use runner::container::ContainerPolicy;
 use runner::run_id::RunId;
 use snapshots::store::local::LocalStore;
 use tokio::sync::RwLock;
@@ -36,6 +38,17 @@ pub(crate) struct Options {
     pub(crate) announce: bool,
     /// Log to stderr too.
     pub(crate) verbose: bool,
+    /// What the configuration says of builds and containers.
+    pub(crate) policies: Policies,
+}
+
+/// What the administrator lets builds and containers have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policies {
+    /// What builds may have of this machine.
+    pub(crate) build: BuildSettings,
+    /// What containers may have beyond the default.
+    pub(crate) container: ContainerPolicy,
 }
 
 /// What the parts of an agent share. Nothing in it is lost with the process: the records and the
@@ -49,6 +62,8 @@ pub(crate) struct Agent {
     pub(crate) objects: LocalStore,
     /// The environments it has built.
     pub(crate) environments: EnvironmentCache,
+    /// What containers may have.
+    pub(crate) container_policy: ContainerPolicy,
     /// Where runs are carried out.
     pub(crate) target: Arc<dyn ComputeTarget>,
     /// Where the runs that are not over stand.
@@ -80,6 +95,8 @@ pub(crate) struct Parts {
     pub(crate) program: PathBuf,
     /// How many runs may be on at once.
     pub(crate) concurrency: usize,
+    /// What builds and containers may have.
+    pub(crate) policies: Policies,
 }
 
 impl Agent {

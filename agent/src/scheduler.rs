@@ -232,7 +232,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(directory.path().join("home"));
         workspace.create().unwrap();
-        let parts = Parts { workspace, program: "/bin/false".into(), concurrency: 1 };
+        let parts = Parts {
+            workspace,
+            program: "/bin/false".into(),
+            concurrency: 1,
+            policies: crate::agent::Policies::default(),
+        };
         let (agent, inbox) = Agent::open(parts).unwrap();
         let _scheduling = task::spawn(info_span!("scheduler"), work(Arc::clone(&agent), inbox));
         let run = new_run("exp", 1);

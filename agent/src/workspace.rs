@@ -148,6 +148,13 @@ impl Workspace {
         &self.home
     }
 
+    /// The state directory as it is written on what is made in a container engine: the same
+    /// however it was named.
+    pub(crate) fn label(&self) -> String {
+        let home = self.home.canonicalize().unwrap_or_else(|_| self.home.clone());
+        home.to_string_lossy().into_owned()
+    }
+
     /// The socket that the agent listens on.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket

@@ -145,12 +145,30 @@ impl RunDirectory {
     ///
     /// [`PathError`]: the file is still there. Say so.
     pub fn forget_secrets(&self) -> Result<(), PathError> {
-        match fs::remove_file(self.secrets_json()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).context("remove", self.secrets_json())
-            }
-            _ => Ok(()),
-        }
+        remove(&self.secrets_json())
+    }
+
+    /// Returns the password for the registry of the run's image, gone once that is there.
+    #[must_use]
+    pub fn registry_json(&self) -> PathBuf {
+        self.path.join("registry.json")
+    }
+
+    /// Removes the registry's password, if it is still there: once the environment is prepared,
+    /// and when it is certain that it never will be.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`]: the file is still there. Say so.
+    pub fn forget_registry_password(&self) -> Result<(), PathError> {
+        remove(&self.registry_json())
+    }
+}
+
+fn remove(path: &Path) -> Result<(), PathError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("remove", path),
+        _ => Ok(()),
     }
 }
 
@@ -167,6 +185,7 @@ mod tests {
             run.run_json(),
             run.launch_json(),
             run.secrets_json(),
+            run.registry_json(),
             run.cancel_json(),
             run.supervisor_json(),
             run.events(),

@@ -47,6 +47,7 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
         workspace,
         program: std::env::current_exe().context("cannot find this program")?,
         concurrency: limit.unwrap_or_else(|| crate::queue::default_limit(cores)),
+        policies: options.policies,
     };
     let (agent, inbox) = Agent::open(parts)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -65,19 +66,25 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
 impl Agent {
     /// Opens the records and stores. Nothing runs yet.
     pub(crate) fn open(parts: Parts) -> anyhow::Result<(Arc<Self>, Inbox)> {
-        let Parts { workspace, program, concurrency } = parts;
+        let Parts { workspace, program, concurrency, policies } = parts;
         let store = Store::open(&workspace.database())?;
         let objects = LocalStore::open(&workspace.store())?;
         let host = HostVariables::new(std::env::vars_os());
         let environments = EnvironmentCache::open(
             &workspace.environments(),
-            CacheOptions { host, objects: Some(objects.clone()), ..CacheOptions::default() },
+            CacheOptions {
+                host,
+                objects: Some(objects.clone()),
+                settings: policies.build,
+                home: workspace.label(),
+            },
         )?;
         let (scheduler, inbox) = Scheduler::new();
         let agent = Self {
             store,
             objects,
             environments,
+            container_policy: policies.container,
             target: Arc::new(LocalTarget::new(program)),
             live: Default::default(),
             packages: Default::default(),

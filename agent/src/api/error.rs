@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use images::cache::EnvironmentError;
+use runner::container::ContainerRefused;
 use snapshots::digest::Digest;
 use snapshots::transfer::TransferError;
 use tracing::error;
@@ -61,9 +62,14 @@ pub(super) enum ApiError {
     /// Something cannot be done yet.
     #[error("{message}")]
     NotYet {
-        /// What, and what can be done instead.
+        /// What.
         message: String,
+        /// What can be done instead.
+        hint: String,
     },
+    /// A container may not be what was asked for.
+    #[error(transparent)]
+    Container(#[from] ContainerRefused),
     /// The agent does not have the source of a run.
     #[error("the agent's store has no snapshot {snapshot}")]
     NoSnapshot {
@@ -101,7 +107,8 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Invalid { message } => Self::Invalid { message },
-            Refused::NotYet { message } => Self::NotYet { message },
+            Refused::NotYet { message, hint } => Self::NotYet { message, hint },
+            Refused::Container(refused) => Self::Container(refused),
             Refused::NoSnapshot { snapshot } => Self::NoSnapshot { snapshot },
             Refused::Objects(error) => Self::internal("look for the snapshot")(error),
             Refused::Directory(error) => Self::internal("prepare the run directory")(error),
@@ -137,6 +144,7 @@ impl ApiError {
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid { .. } | Self::NotYet { .. } => StatusCode::BAD_REQUEST,
+            Self::Container(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoSnapshot { .. } => StatusCode::CONFLICT,
             Self::Records(error) => match error {
                 StoreError::NoSuchRun { .. } => StatusCode::NOT_FOUND,
@@ -174,6 +182,7 @@ impl ApiError {
             Self::TooLarge { .. } => "body_too_large",
             Self::Invalid { .. } => "invalid_request",
             Self::NotYet { .. } => "not_yet",
+            Self::Container(_) => "container_refused",
             Self::NoSnapshot { .. } => "snapshot_missing",
             Self::NoFile { .. } => "file_not_found",
             Self::Records(error) => match error {
@@ -213,6 +222,8 @@ impl ApiError {
             Self::NoRoute { .. } | Self::Method { .. } => {
                 Some("GET /openapi.json lists what there is".into())
             }
+            Self::NotYet { hint, .. } => Some(hint.clone()),
+            Self::Container(refused) => Some(refused.hint.clone()),
             Self::Environment(error) => error.hint(),
             Self::Records(error) if !error.is_full() => error.hint().map(str::to_owned),
             error if error.status() == StatusCode::INSUFFICIENT_STORAGE => {

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{Context, Exit, Failure, Outcome};
-use crate::agent::Options;
+use crate::agent::{Options, Policies};
 use crate::client::Start;
 use crate::config::Key;
 use crate::terminal::{Plain, measure};
@@ -111,7 +111,8 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
     }
     let set = context.settings.number(Key::MaxRuns).and_then(|number| usize::try_from(number).ok());
     let max_runs = max_runs.or_else(|| NonZeroUsize::new(set?));
-    let options = Options { max_runs, announce: detached, verbose: !detached };
+    let policies = Policies::default();
+    let options = Options { max_runs, announce: detached, verbose: !detached, policies };
     crate::agent::run(workspace, options).map_err(Failure::failed)?;
     Ok(Exit::OK)
 }

@@ -1,28 +1,29 @@
 //! Accepting a run: checked, named, on the disk, queued.
 
-use std::path::{Component, Path};
-use std::time::Duration;
+mod check;
+
+use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use images::environment::{DockerBase, Environment};
 use jiff::Timestamp;
+use runner::container::ContainerRefused;
 use runner::durable_file;
 use runner::run_directory::RunDirectory;
-use runner::run_id::{RunId, sanitise_experiment};
+use runner::run_id::RunId;
 use snapshots::digest::Digest;
 use snapshots::path_error::{IoContext, PathError};
 use tracing::info;
 
 use super::{display_name, workplace};
 use crate::agent::Agent;
-use crate::api::wire::submission::{SubmitRequest, Submitted};
+use crate::api::wire::submission::{Hidden, SubmitRequest, Submitted};
 use crate::store::{Accepted, NewRun, StoreError};
 use crate::task;
 
 /// The file in a run directory that holds the diff of the source.
 pub(crate) const PATCH_FILE: &str = "system_logs/git.patch";
-
-const LONGEST_NAME: usize = 255;
 
 /// Why a run was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +39,13 @@ pub(crate) enum Refused {
     NotYet {
         /// What.
         message: String,
+        /// What can be done instead.
+        hint: String,
     },
-    /// The agent does not have the source.
+    /// The request asks for a container that may not be.
+    #[error(transparent)]
+    Container(#[from] ContainerRefused),
+    /// The agent does not have the source, or what an image is to be built from.
     #[error("the agent's store has no snapshot {snapshot}")]
     NoSnapshot {
         /// The snapshot.
@@ -67,11 +73,13 @@ pub(crate) async fn submit(
     key: Option<String>,
     request: SubmitRequest,
 ) -> Result<Submitted, Refused> {
-    check(&request)?;
+    check::check(&request, &agent.container_policy)?;
     let _objects_stay = agent.collecting.read().await;
-    let (objects, snapshot) = (agent.objects.clone(), request.snapshot_id);
-    if !task::blocking(move || objects.contains(&snapshot)).await? {
-        return Err(Refused::NoSnapshot { snapshot });
+    for snapshot in snapshots_of(&request) {
+        let objects = agent.objects.clone();
+        if !task::blocking(move || objects.contains(&snapshot)).await? {
+            return Err(Refused::NoSnapshot { snapshot });
+        }
     }
     let (run, sealed) = new_run(uid, key, request)?;
     let directory = agent.workspace.run_directory(&run.id);
@@ -105,17 +113,30 @@ async fn remove_unused(directory: RunDirectory) {
     task::blocking(move || std::fs::remove_dir_all(directory.path()).ok()).await;
 }
 
-/// What a run needs that is not for the records: the values of secrets, and a patch that may be
-/// large.
-#[derive(Debug, Default)]
+/// Returns the snapshots that must be there: the source, and what an image is built from.
+fn snapshots_of(request: &SubmitRequest) -> impl Iterator<Item = Digest> {
+    let context = match &request.environment {
+        Environment::Docker { docker } => match &docker.base {
+            DockerBase::Dockerfile { context, .. } => *context,
+            DockerBase::Image { .. } => None,
+        },
+        _ => None,
+    };
+    std::iter::once(request.snapshot_id).chain(context)
+}
+
+/// What a run needs that is not for the records: the values of secrets, the password for a
+/// registry, and a patch that may be large.
+#[derive(Default)]
 struct Sealed {
     secrets: std::collections::BTreeMap<String, String>,
+    registry_password: Option<Hidden>,
     patch: Option<Vec<u8>>,
 }
 
 impl Sealed {
     fn is_empty(&self) -> bool {
-        self.secrets.is_empty() && self.patch.is_none()
+        self.secrets.is_empty() && self.registry_password.is_none() && self.patch.is_none()
     }
 
     /// Puts it into the run directory, on the disk, before the run is accepted.
@@ -124,6 +145,9 @@ impl Sealed {
         if !self.secrets.is_empty() {
             // The file is made with mode 0600, as temporary files are.
             durable_file::write_json(&directory.secrets_json(), &self.secrets)?;
+        }
+        if let Some(password) = &self.registry_password {
+            durable_file::write_json(&directory.registry_json(), password)?;
         }
         if let Some(patch) = &self.patch {
             durable_file::write(&directory.path().join(PATCH_FILE), patch)?;
@@ -141,9 +165,13 @@ fn new_run(
     let patch = request.git_patch.take().map(|patch| {
         BASE64_STANDARD
             .decode(patch)
-            .map_err(|error| invalid(format!("gitPatch is not base64: {error}")))
+            .map_err(|error| check::invalid(format!("gitPatch is not base64: {error}")))
     });
-    let sealed = Sealed { secrets: request.secrets.0.clone(), patch: patch.transpose()? };
+    let sealed = Sealed {
+        secrets: request.secrets.0.clone(),
+        registry_password: request.registry_password.take(),
+        patch: patch.transpose()?,
+    };
     for value in request.secrets.0.values_mut() {
         value.clear();
     }
@@ -184,69 +212,49 @@ fn command_line(request: &SubmitRequest) -> String {
     first.cloned().chain(request.arguments.iter().map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
-fn invalid(message: impl Into<String>) -> Refused {
-    Refused::Invalid { message: message.into() }
-}
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
 
-/// Checks what was asked. Pure.
-fn check(request: &SubmitRequest) -> Result<(), Refused> {
-    if request.experiment != sanitise_experiment(&request.experiment) {
-        return Err(invalid(format!(
-            "experiment {:?} must be letters, digits, `_` and `-`, and start with a letter or digit",
-            request.experiment
-        )));
-    }
-    let name_fits = |name: &str| {
-        !name.trim().is_empty()
-            && name.len() <= LONGEST_NAME
-            && !name.contains(char::is_control)
-            && name != "@"
-    };
-    if let Some(name) = &request.display_name
-        && !name_fits(name)
-    {
-        return Err(invalid(format!(
-            "display name {name:?} must be 1 to {LONGEST_NAME} bytes, without control characters"
-        )));
-    }
-    match (&request.script, &request.command) {
-        (Some(script), None) => check_script(script)?,
-        (None, Some(command)) if !command.trim().is_empty() => {}
-        (None, Some(_)) => return Err(invalid("the command is empty")),
-        _ => return Err(invalid("a run has either a script or a command")),
-    }
-    if request.target != "local" {
-        let message = format!("target {:?} is not there yet; only \"local\" is", request.target);
-        return Err(Refused::NotYet { message });
-    }
-    let variables = request.environment_variables.0.iter().chain(&request.secrets.0);
-    for (name, value) in variables {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(invalid(format!("{name:?} cannot be an environment variable")));
-        }
-    }
-    let texts = request.arguments.iter().chain(&request.script).chain(&request.command);
-    if texts.into_iter().any(|text| text.contains('\0')) {
-        return Err(invalid("arguments cannot hold a NUL character"));
-    }
-    for (name, seconds) in
-        [("timeoutSeconds", request.timeout_seconds), ("graceSeconds", request.grace_seconds)]
-    {
-        if let Some(seconds) = seconds
-            && Duration::try_from_secs_f64(seconds).is_err()
-        {
-            return Err(invalid(format!("{name} is {seconds}, which is no time")));
-        }
-    }
-    Ok(())
-}
+    use super::*;
+    use crate::store::tests::request;
 
-fn check_script(script: &str) -> Result<(), Refused> {
-    let inside = Path::new(script)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if script.is_empty() || script.starts_with('-') || !inside {
-        return Err(invalid(format!("script {script:?} is not a file of the source")));
+    #[test]
+    fn the_password_for_a_registry_is_only_in_a_file_of_its_own() {
+        let mut handed_in = request(Digest::of(b"source"));
+        handed_in.registry_password = Some(Hidden("hunter2".to_owned()));
+        assert!(!format!("{handed_in:?}").contains("hunter2"));
+
+        let (run, sealed) = new_run(1000, Some("key".to_owned()), handed_in.clone()).unwrap();
+        handed_in.registry_password = Some(Hidden("other".to_owned()));
+        let (again, _) = new_run(1000, Some("key".to_owned()), handed_in).unwrap();
+
+        assert_eq!(run.request.registry_password, None);
+        assert_eq!(run.idempotency, again.idempotency, "the digest would let others try guesses");
+        let runs = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::new(runs.path().join(run.id.as_str()));
+        sealed.put_into(&directory).unwrap();
+        let file = directory.registry_json();
+        assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), r#""hunter2""#);
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        directory.forget_registry_password().unwrap();
+        directory.forget_registry_password().unwrap();
+        assert!(!file.exists());
     }
-    Ok(())
+
+    #[test]
+    fn what_an_image_is_built_from_must_be_there_too() {
+        let (source, context) = (Digest::of(b"source"), Digest::of(b"context"));
+        let mut handed_in = request(source);
+        assert!(snapshots_of(&handed_in).eq([source]));
+
+        handed_in.environment = serde_json::from_value(serde_json::json!({
+            "kind": "docker",
+            "docker": { "base": {
+                "from": "dockerfile", "name": "Dockerfile", "text": "FROM a", "context": context,
+            } },
+        }))
+        .unwrap();
+        assert!(snapshots_of(&handed_in).eq([source, context]));
+    }
 }

@@ -218,8 +218,13 @@ fn outputs(connection: &Connection, run: i64) -> Result<Vec<OutputFile>, StoreEr
     files.and_then(Iterator::collect).doing(action)
 }
 
+/// The source of each run, and the build context of its Dockerfile, if it has one.
+const IN_USE: &str = "select id, snapshot_id,
+    json_extract(request, '$.environment.docker.base.context') from runs";
+
 impl Store {
-    /// Returns the snapshots that runs other than `but` were made of.
+    /// Returns the snapshots that runs other than `but` were made of, and those that their images
+    /// are built from.
     pub(crate) async fn snapshots_in_use(
         &self,
         but: Vec<RunId>,
@@ -228,13 +233,13 @@ impl Store {
             .read(move |connection| {
                 let but: BTreeSet<_> = but.iter().map(RunId::as_str).collect();
                 let action = "list the snapshots in use";
-                let mut statement =
-                    connection.prepare_cached("select id, snapshot_id from runs").doing(action)?;
+                let mut statement = connection.prepare_cached(IN_USE).doing(action)?;
                 let mut rows = statement.query([]).doing(action)?;
                 let mut snapshots = BTreeSet::new();
                 while let Some(row) = rows.next().doing(action)? {
                     if !but.contains(row.get::<_, String>(0).doing(action)?.as_str()) {
                         snapshots.insert(row.get(1).doing(action)?);
+                        snapshots.extend(row.get::<_, Option<String>>(2).doing(action)?);
                     }
                 }
                 Ok(snapshots)

@@ -17,6 +17,8 @@ use crate::run::status::RunStatus;
 pub(crate) struct RunRow {
     /// Its id.
     pub(crate) id: RunId,
+    /// Who handed it in.
+    pub(crate) uid: u32,
     /// Where it stands.
     pub(crate) status: RunStatus,
     /// What was asked, without the values of secrets.
@@ -32,7 +34,7 @@ pub(crate) struct RunRow {
 }
 
 pub(super) const ROW_COLUMNS: &str = "id, status, request, environment, cancel, created_at,
-    (select boot_id from attempts where run = runs.number order by number desc limit 1)";
+    (select boot_id from attempts where run = runs.number order by number desc limit 1), uid";
 
 impl Store {
     /// Returns the run with this id, whether it is over or not.
@@ -80,6 +82,7 @@ fn read_row(row: &Row) -> Result<RunRow, StoreError> {
         cancel: json(&id, row.get(4).doing(action)?)?,
         created: time(row.get(5).doing(action)?),
         boot_id: row.get(6).doing(action)?,
+        uid: row.get(7).doing(action)?,
         id: id.parse().map_err(|_| StoreError::NoSuchRun { reference: id })?,
     })
 }

@@ -277,6 +277,28 @@ async fn only_ended_runs_are_forgotten_and_with_all_that_is_theirs() {
 }
 
 #[tokio::test]
+async fn what_images_are_built_from_is_in_use_as_long_as_the_run_is_there() {
+    let fixture = Fixture::new();
+    let context = Digest::of(b"context");
+    let mut run = new_run("exp", 1);
+    let id = run.id.clone();
+    run.request.environment = serde_json::from_value(serde_json::json!({
+        "kind": "docker",
+        "docker": { "base": {
+            "from": "dockerfile", "name": "Dockerfile", "text": "FROM a", "context": context,
+        } },
+    }))
+    .unwrap();
+    fixture.store.submit(run).await.unwrap();
+    fixture.submitted("exp", 2).await;
+
+    let used = fixture.store.snapshots_in_use(Vec::new()).await.unwrap();
+    let source = Digest::of(b"source").to_string();
+    assert_eq!(used, [source.clone(), context.to_string()].into());
+    assert_eq!(fixture.store.snapshots_in_use(vec![id]).await.unwrap(), [source].into());
+}
+
+#[tokio::test]
 async fn runs_that_are_not_over_come_back_in_their_order() {
     let fixture = Fixture::new();
     let mut runs = Vec::new();

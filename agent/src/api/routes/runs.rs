@@ -23,10 +23,10 @@ use crate::run::status::RunStatus;
 use crate::run::submission;
 use crate::store::ListFilter;
 
-/// The longest idempotency key.
 /// How long a run that is over is not shown for the sake of its list of packages.
 const LISTING: Duration = Duration::from_secs(3);
 
+/// The longest idempotency key.
 const LONGEST_KEY: usize = 255;
 
 /// Which runs to list.
@@ -89,6 +89,7 @@ fn named(name: &str) -> Result<RunStatus, ApiError> {
         (status = 409, description = "The key stands for another submission, or the snapshot is not in the agent's store.", body = Problem),
         (status = 413, description = "The body is too long.", body = Problem),
         (status = 415, description = "The body is not said to be JSON.", body = Problem),
+        (status = 422, description = "The container may not be what was asked for.", body = Problem),
         (status = 507, description = "The disk is full. Nothing was accepted.", body = Problem),
     ))]
 pub(in super::super) async fn submit(
