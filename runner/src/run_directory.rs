@@ -12,6 +12,8 @@ use snapshots::path_error::{IoContext as _, PathError};
 /// launch.json                             program, environment, limits    agent, atomically
 /// secrets.json                            names and values, mode 0600     agent; unlinked by the
 ///                                                                         supervisor before start
+/// registry.json                           a password, mode 0600           agent; unlinked when the
+///                                                                         environment is there
 /// cancel.json                             who wants the run to end        agent, atomically
 /// supervisor.json                         who supervises, made once       supervisor
 /// events                                  one JSON line per change        supervisor, appended
