@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::container::{TEMPORARY, WORKING_DIRECTORY};
 use crate::run_directory::RunDirectory;
 use crate::run_id::RunId;
 
@@ -53,16 +54,89 @@ impl BaseEnvironment<'_> {
     /// the working directory is the run's own, and worker processes start faster with bytecode.
     #[must_use]
     pub fn variables(&self) -> BTreeMap<String, String> {
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let outputs = text(self.directory.outputs());
-        let logs = text(self.directory.logs());
+        let mut variables = Common {
+            run_id: self.run_id,
+            experiment: self.experiment,
+            work: &self.directory.work(),
+            user: self.user,
+            time_zone: self.time_zone,
+        }
+        .variables();
+        let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
+        set("PATH", search_path(self.path_entries, STANDARD_PATH));
+        set("HOME", self.home.to_string_lossy().into_owned());
+        variables
+    }
+}
+
+/// The same for a script in a container: every path is one within it.
+#[derive(Clone, Debug)]
+pub struct ContainerEnvironment<'a> {
+    /// Which run it is.
+    pub run_id: &'a RunId,
+    /// The experiment it belongs to.
+    pub experiment: &'a str,
+    /// The directories that the Python environment puts first on `PATH`, within the image.
+    pub path_entries: &'a [PathBuf],
+    /// The `PATH` that the image sets.
+    pub search_path: Option<&'a str>,
+    /// The name of the user the script runs as. The image need not know it.
+    pub user: &'a str,
+    /// The agent's `TZ`, if it has one.
+    pub time_zone: Option<&'a str>,
+    /// The variables among the container's arguments, which win over those here: of a
+    /// [`ContainerPlan`](crate::container::ContainerPlan).
+    pub arguments: &'a BTreeMap<String, String>,
+}
+
+impl ContainerEnvironment<'_> {
+    /// Returns the variables. Those that the image sets hold besides, so that `PATH` is here only
+    /// when the Python environment adds to it. The caller adds those of the Python environment,
+    /// then those the user asked for.
+    ///
+    /// They are those of [`BaseEnvironment::variables`], with the run's directories below
+    /// [`WORKING_DIRECTORY`] and `HOME` and `TMPDIR` at [`TEMPORARY`].
+    #[must_use]
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let mut variables = Common {
+            run_id: self.run_id,
+            experiment: self.experiment,
+            work: Path::new(WORKING_DIRECTORY),
+            user: self.user,
+            time_zone: self.time_zone,
+        }
+        .variables();
+        let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
+        if !self.path_entries.is_empty() {
+            let rest = self.search_path.unwrap_or(STANDARD_PATH);
+            set("PATH", search_path(self.path_entries, rest));
+        }
+        set("HOME", TEMPORARY.to_owned());
+        set("TMPDIR", TEMPORARY.to_owned());
+        variables.extend(self.arguments.clone());
+        variables
+    }
+}
+
+/// What decides the variables that every script gets, wherever it runs.
+struct Common<'a> {
+    run_id: &'a RunId,
+    experiment: &'a str,
+    /// The working directory, as the script sees it.
+    work: &'a Path,
+    user: &'a str,
+    time_zone: Option<&'a str>,
+}
+
+impl Common<'_> {
+    fn variables(&self) -> BTreeMap<String, String> {
+        let text = |path: &str| self.work.join(path).to_string_lossy().into_owned();
+        let (outputs, logs) = (text("outputs"), text("logs"));
         let run_id = self.run_id.to_string();
         let mut variables = BTreeMap::new();
         let mut set = |name: &str, value: &str| {
             variables.insert(name.to_owned(), value.to_owned());
         };
-        set("PATH", &self.search_path());
-        set("HOME", &self.home.to_string_lossy());
         set("USER", self.user);
         set("LOGNAME", self.user);
         set("LANG", "C.UTF-8");
@@ -83,21 +157,22 @@ impl BaseEnvironment<'_> {
         for name in ["TRAINYARD_LOG_DIR", "AZUREML_LOGDIRECTORY_PATH"] {
             set(name, &logs);
         }
-        set("TRAINYARD_METRICS_FILE", &text(self.directory.metrics()));
+        set("TRAINYARD_METRICS_FILE", &text("logs/metrics.jsonl"));
         set("AZUREML_FRAMEWORK", "Python");
         set("AZUREML_COMMUNICATOR", "None");
         set("AZUREML_TARGET_TYPE", "local");
         variables
     }
+}
 
-    fn search_path(&self) -> String {
-        let mut path = String::new();
-        for entry in self.path_entries {
-            path += &entry.to_string_lossy();
-            path.push(':');
-        }
-        path + STANDARD_PATH
+/// Puts `entries` before the directories of `rest`.
+fn search_path(entries: &[PathBuf], rest: &str) -> String {
+    let mut path = String::new();
+    for entry in entries {
+        path += &entry.to_string_lossy();
+        path.push(':');
     }
+    path + rest
 }
 
 #[cfg(test)]
@@ -145,6 +220,52 @@ mod tests {
         TZ=Europe/Madrid
         USER=ana
         "#);
+    }
+
+    fn within(path_entries: &[PathBuf], search_path: Option<&str>) -> BTreeMap<String, String> {
+        ContainerEnvironment {
+            run_id: &RunId::generate("diabetes", 1_700_000_000, 0xab),
+            experiment: "diabetes",
+            path_entries,
+            search_path,
+            user: "ana",
+            time_zone: None,
+            arguments: &BTreeMap::from([("LANG".to_owned(), "C".to_owned())]),
+        }
+        .variables()
+    }
+
+    #[test]
+    fn in_a_container_every_path_is_one_within_it() {
+        let mut table = String::new();
+        for (name, value) in within(&["/opt/env/bin".into()], Some("/usr/bin")) {
+            table += &format!("{name}={value}\n");
+        }
+        insta::assert_snapshot!(table, @r#"
+        AZUREML_ARM_PROJECT_NAME=diabetes
+        AZUREML_COMMUNICATOR=None
+        AZUREML_EXPERIMENT_NAME=diabetes
+        AZUREML_FRAMEWORK=Python
+        AZUREML_LOGDIRECTORY_PATH=/azureml-run/logs
+        AZUREML_OUTPUT_DIRECTORY=/azureml-run/outputs
+        AZUREML_RUN_ID=diabetes_1700000000_000000ab
+        AZUREML_TARGET_TYPE=local
+        HOME=/tmp
+        LANG=C
+        LOGNAME=ana
+        PATH=/opt/env/bin:/usr/bin
+        PYTHONUNBUFFERED=1
+        TMPDIR=/tmp
+        TRAINYARD_EXPERIMENT=diabetes
+        TRAINYARD_LOG_DIR=/azureml-run/logs
+        TRAINYARD_METRICS_FILE=/azureml-run/logs/metrics.jsonl
+        TRAINYARD_OUTPUT_DIR=/azureml-run/outputs
+        TRAINYARD_RUN_ID=diabetes_1700000000_000000ab
+        USER=ana
+        "#);
+        let path = |entries: &[PathBuf], search_path| within(entries, search_path).remove("PATH");
+        assert_eq!(path(&[], Some("/usr/bin")), None);
+        assert_eq!(path(&["/e".into()], None).unwrap(), format!("/e:{STANDARD_PATH}"));
     }
 
     #[test]
