@@ -4,13 +4,17 @@ use std::error::Error;
 use std::io;
 use std::iter::successors;
 
+use images::engine::EngineError;
+
 /// Says whether `error`, or something it came from, is that a disk or a quota is full.
 pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     let full = |error: &io::Error| {
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     };
-    successors(Some(error), |error| (*error).source())
-        .any(|cause| cause.downcast_ref().is_some_and(full))
+    let engine_full = |error: &EngineError| matches!(error, EngineError::DiskFull { .. });
+    successors(Some(error), |error| (*error).source()).any(|cause| {
+        cause.downcast_ref().is_some_and(full) || cause.downcast_ref().is_some_and(engine_full)
+    })
 }
 
 #[cfg(test)]
@@ -29,5 +33,6 @@ mod tests {
         assert!(is_full(&because(rustix::io::Errno::NOSPC.into())));
         assert!(is_full(&because(rustix::io::Errno::DQUOT.into())));
         assert!(!is_full(&because(rustix::io::Errno::ACCESS.into())));
+        assert!(is_full(&EngineError::DiskFull { message: String::new() }));
     }
 }

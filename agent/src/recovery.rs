@@ -3,13 +3,18 @@
 //! What to do with a run is decided by a pure function of what the records and the run directory
 //! say. Nothing is started twice: the supervisor itself sees to that.
 
+use std::collections::HashSet;
+
 use runner::compute_target::SupervisorState;
+use runner::run_directory::RunDirectory;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::agent::Agent;
 use crate::run::driver::Begin;
 use crate::run::status::{RunEvent, RunStatus};
+use crate::run::workplace;
 use crate::store::{Change, RunRow, StoreError};
+use crate::workspace::Workspace;
 
 /// What to do with a run that is not over.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +56,8 @@ fn plan(status: RunStatus, supervisor: Option<&SupervisorState>, same_boot: bool
 pub(crate) async fn recover(agent: &Agent) -> Result<(), StoreError> {
     let unfinished = agent.store.unfinished().await?;
     let count = unfinished.len();
+    let known: HashSet<&str> = unfinished.iter().map(|row| row.id.as_str()).collect();
+    forget_secrets(&agent.workspace, &known);
     for row in unfinished {
         let span = info_span!("run", run = %row.id);
         take_up(agent, &row).instrument(span).await?;
@@ -59,6 +66,22 @@ pub(crate) async fn recover(agent: &Agent) -> Result<(), StoreError> {
         info!(count, "Took up the runs that were not over.");
     }
     Ok(())
+}
+
+/// Removes secrets from the directories of all runs but those that are not over: an agent may have
+/// gone between an end or an acceptance and its records. Nobody hands in runs yet.
+fn forget_secrets(workspace: &Workspace, unfinished: &HashSet<&str>) {
+    let entries = match std::fs::read_dir(workspace.runs()) {
+        Ok(entries) => entries,
+        Err(error) => return warn!(%error, "Could not look for the secrets of runs that are over."),
+    };
+    for entry in entries.flatten() {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_directory && entry.file_name().to_str().is_none_or(|name| !unfinished.contains(name))
+        {
+            workplace::forget_secrets(&RunDirectory::new(entry.path()));
+        }
+    }
 }
 
 async fn take_up(agent: &Agent, row: &RunRow) -> Result<(), StoreError> {
@@ -95,6 +118,27 @@ mod tests {
     use runner::process_identity::ProcessIdentity;
 
     use super::*;
+
+    #[test]
+    fn only_runs_that_are_not_over_keep_their_secrets() {
+        let home = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(home.path().join("home"));
+        workspace.create().unwrap();
+        let secrets = |name: &str| {
+            let directory = RunDirectory::new(workspace.runs().join(name));
+            [directory.secrets_json(), directory.registry_json()]
+        };
+        for name in ["over_1_00000001", "waits_1_00000002"] {
+            std::fs::create_dir(workspace.runs().join(name)).unwrap();
+            secrets(name).iter().for_each(|file| std::fs::write(file, "{}").unwrap());
+        }
+        std::fs::write(workspace.runs().join("not a directory"), "").unwrap();
+
+        forget_secrets(&workspace, &HashSet::from(["waits_1_00000002"]));
+
+        assert!(secrets("over_1_00000001").iter().all(|file| !file.exists()));
+        assert!(secrets("waits_1_00000002").iter().all(|file| file.exists()));
+    }
 
     #[test]
     fn every_state_a_run_can_be_found_in_has_a_plan() {

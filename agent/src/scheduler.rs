@@ -18,6 +18,7 @@ use crate::api::wire::agent::RunCounts;
 use crate::queue::{self, Queue};
 use crate::run::driver::{self, Begin};
 use crate::run::status::{RunEvent, RunStatus};
+use crate::run::workplace;
 use crate::store::{Change, Facts, StoreError};
 use crate::task::{self, Task};
 
@@ -209,9 +210,7 @@ async fn cancel(
         active.cancel.send_replace(Some(request));
     } else {
         agent.scheduler.seen().queue.remove(run);
-        if let Err(error) = agent.workspace.run_directory(run).forget_secrets() {
-            error!(%error, "The secrets of a run that is over are still on the disk.");
-        }
+        workplace::forget_secrets(&agent.workspace.run_directory(run));
     }
     Ok(status)
 }

@@ -109,8 +109,22 @@ impl Stopped {
         reason: ExitReason,
         error: &(dyn std::error::Error + 'static),
     ) -> Self {
+        Self::advised(context, reason, error, None)
+    }
+
+    /// As [`never`](Self::never), with what to do next on a line of its own.
+    fn advised(
+        context: Context,
+        reason: ExitReason,
+        error: &(dyn std::error::Error + 'static),
+        hint: Option<String>,
+    ) -> Self {
         let reason = if disk::is_full(error) { ExitReason::DiskFull } else { reason };
-        let exit = ExitRecord::new(reason, preparing::chain(error), Timestamp::now());
+        let mut message = preparing::chain(error);
+        if let Some(hint) = hint {
+            message += &format!("\nhelp: {hint}");
+        }
+        let exit = ExitRecord::new(reason, message, Timestamp::now());
         Self::Never(Box::new(NeverStarted { context, exit }))
     }
 

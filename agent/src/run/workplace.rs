@@ -10,6 +10,7 @@ use runner::launch::{DEFAULT_GRACE_SECONDS, LAUNCH_VERSION, Launch};
 use runner::run_directory::RunDirectory;
 use serde::Serialize;
 use snapshots::path_error::{IoContext, PathError};
+use tracing::error;
 
 use crate::store::RunRow;
 
@@ -50,6 +51,16 @@ pub(crate) fn create(directory: &RunDirectory) -> Result<(), PathError> {
         }
     }
     Ok(())
+}
+
+/// Removes the values of secrets of a run that will have no script any more: they are nobody's
+/// business.
+pub(crate) fn forget_secrets(directory: &RunDirectory) {
+    for forgotten in [directory.forget_secrets(), directory.forget_registry_password()] {
+        if let Err(error) = forgotten {
+            error!(%error, "The secrets of a run that is over are still on the disk.");
+        }
+    }
 }
 
 /// Writes what was asked and what the supervisor is to do.

@@ -8,12 +8,12 @@ use runner::outputs::{self, OutputLimits, Outputs};
 use snapshots::digest::Digest;
 use snapshots::store::local::LocalStore;
 use snapshots::tree::{EntryKind, Tree};
-use tracing::error;
 
 use super::preparing::chain;
 use super::{Context, NeverStarted};
 use crate::metrics::Collector;
 use crate::run::status::{Ending, RunEvent};
+use crate::run::workplace;
 use crate::store::{Change, Facts, StoreError};
 use crate::task::{self, Task};
 
@@ -76,10 +76,7 @@ impl NeverStarted {
             exit.reason = ExitReason::Cancelled;
             exit.cancelled_by = context.cancelled_by();
         }
-        // The secrets of a run that is over are nobody's business any more.
-        if let Err(error) = context.directory.forget_secrets() {
-            error!(%error, "The secrets of a run that is over are still on the disk.");
-        }
+        workplace::forget_secrets(&context.directory);
         match context.agent.record(&context.row.id, change(exit)).await {
             Ok(_) => Ok(()),
             Err(StoreError::Denied(_)) => {

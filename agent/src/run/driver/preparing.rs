@@ -6,15 +6,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use images::cache::{EnvironmentCache, EnvironmentError, EnvironmentLease};
-use images::environment::{Environment, PreparedEnvironment};
+use images::cache::{EnvironmentCache, EnvironmentError, EnvironmentLease, Wanted};
+use images::environment::PreparedEnvironment;
+use runner::durable_file;
 use runner::exit_record::ExitReason;
 use runner::run_directory::RunDirectory;
+use secrecy::SecretString;
 use snapshots::path_error::{IoContext, PathError};
-use tracing::{debug, debug_span};
+use tracing::{debug, debug_span, error};
 
 use super::starting::Prepared;
 use super::{Context, Stopped};
+use crate::api::wire::submission::Hidden;
 use crate::run::status::RunEvent;
 use crate::run::{source, workplace};
 use crate::store::{Change, Facts, NewAttempt, StoreError};
@@ -65,7 +68,10 @@ impl Admitted {
         };
         match environment {
             Ok((environment, lease)) => Ok(Prepared::new(context, environment, lease, warnings)),
-            Err(error) => Err(Stopped::never(context, ExitReason::EnvironmentFailed, &error)),
+            Err(error) => {
+                let hint = error.hint();
+                Err(Stopped::advised(context, ExitReason::EnvironmentFailed, &error, hint))
+            }
         }
     }
 }
@@ -104,16 +110,36 @@ enum NoEnvironment {
     #[error(transparent)]
     Build(#[from] EnvironmentError),
     #[error(transparent)]
-    Log(#[from] PathError),
+    Path(#[from] PathError),
+}
+
+impl NoEnvironment {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Build(error) => error.hint(),
+            Self::Path(_) => None,
+        }
+    }
 }
 
 async fn environment(context: &mut Context) -> Result<Ready, NoEnvironment> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let cache = context.agent.environments.clone();
     let asked = context.row.request.environment.clone();
+    let fresh = context.row.request.fresh_environment;
     let directory = context.directory.clone();
     let stop = Arc::clone(&cancelled);
-    let building = task::blocking(move || prepare(&cache, &asked, &directory, &stop));
+    let building = task::blocking(move || {
+        let password = registry_password(&directory)?;
+        let registry_password = password.as_ref();
+        let wanted = Wanted { environment: &asked, fresh, registry_password };
+        let ready = prepare(&cache, wanted, &directory, &stop);
+        // Whatever came of it, nobody needs it any more.
+        if let Err(error) = directory.forget_registry_password() {
+            error!(%error, "The password for a registry is still on the disk.");
+        }
+        ready
+    });
     tokio::pin!(building);
     loop {
         tokio::select! {
@@ -129,15 +155,22 @@ async fn environment(context: &mut Context) -> Result<Ready, NoEnvironment> {
     }
 }
 
+/// Reads the password that came with the run, if one did.
+fn registry_password(directory: &RunDirectory) -> Result<Option<SecretString>, PathError> {
+    let path = directory.registry_json();
+    let password: Option<Hidden> = durable_file::read_json(&path)?;
+    Ok(password.map(|password| password.0.into()))
+}
+
 fn prepare(
     cache: &EnvironmentCache,
-    environment: &Environment,
+    wanted: Wanted<'_>,
     directory: &RunDirectory,
     cancelled: &AtomicBool,
 ) -> Result<Ready, NoEnvironment> {
     let begun = std::time::Instant::now();
     let mut log = BuildLog { directory, file: None, failed: None };
-    let ready = cache.prepare_leased(environment, &mut |bytes| log.write(bytes), cancelled)?;
+    let ready = cache.prepare_leased(wanted, &mut |bytes| log.write(bytes), cancelled)?;
     if let Some(error) = log.failed {
         return Err(error.into());
     }
