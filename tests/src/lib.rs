@@ -1,6 +1,11 @@
 //! Fixtures for the end-to-end tests: a state directory of one's own, projects made on the spot,
 //! and the binary run as a user would run it.
 
+pub mod engine;
+pub mod own_engine;
+pub mod reference;
+pub mod registry;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -45,6 +50,13 @@ impl Yard {
             fs::write(path, text).unwrap();
         }
         root
+    }
+
+    /// Writes the user's configuration file.
+    pub fn configure(&self, text: &str) {
+        let directory = self.directory.path().join("user/.config/trainyard");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("config.toml"), text).unwrap();
     }
 
     /// Makes a source directory whose `train.py` reads `script`.
@@ -227,6 +239,20 @@ pub fn processes_of(run: &str) -> Vec<i32> {
             && is_alive(*pid)
     })
     .collect()
+}
+
+/// Returns the pids of the two processes that look after a run: the guard and the supervisor.
+#[must_use]
+pub fn supervisors(yard: &Yard, run: &str) -> [i32; 2] {
+    let record = fs::read(yard.run_directory(run).join("supervisor.json")).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    ["guard", "supervisor"]
+        .map(|process| i32::try_from(record[process]["pid"].as_i64().unwrap()).unwrap())
+}
+
+/// Kills both, as the kernel would for want of memory.
+pub fn kill_supervisors(yard: &Yard, run: &str) {
+    supervisors(yard, run).into_iter().for_each(kill);
 }
 
 /// Waits until `holds`, looking again every few milliseconds: for things that give no event.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use tests::{Yard, kill, make_executable, processes_of, python, text, wait_until};
+use tests::{Yard, kill, make_executable, processes_of, python, supervisors, text, wait_until};
 
 /// Runs `script` in the foreground; returns the exit code and the record.
 fn run(yard: &Yard, script: &str, options: &[&str]) -> (Option<i32>, Value) {
@@ -18,14 +18,6 @@ fn run(yard: &Yard, script: &str, options: &[&str]) -> (Option<i32>, Value) {
         .output()
         .unwrap();
     (output.status.code(), yard.show("@"))
-}
-
-/// The pids of the two processes that look after a run: the guard and the supervisor itself.
-fn supervisors(yard: &Yard, run: &str) -> [i32; 2] {
-    let record = fs::read(yard.run_directory(run).join("supervisor.json")).unwrap();
-    let record: Value = serde_json::from_slice(&record).unwrap();
-    ["guard", "supervisor"]
-        .map(|process| i32::try_from(record[process]["pid"].as_i64().unwrap()).unwrap())
 }
 
 #[test]
