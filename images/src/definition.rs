@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use snapshots::path_error::PathError;
 
+use crate::yaml::Problem;
+
 /// A line of a definition, for people to find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -116,6 +118,30 @@ pub enum DefinitionError {
         /// Where it is. The URL itself is not repeated.
         place: Place,
     },
+    /// A conda file cannot be read.
+    #[error("conda file {path:?} {why}")]
+    CondaFile {
+        /// The file.
+        path: PathBuf,
+        /// As "does not exist".
+        why: &'static str,
+    },
+    /// What a conda file says makes no sense.
+    #[error("cannot use conda file {file:?}")]
+    Conda {
+        /// The file, as it was named.
+        file: String,
+        /// What is wrong, and where.
+        source: Box<Problem>,
+    },
+    /// A channel is relative to a directory that is not known.
+    #[error("{place}: channel {channel:?} is relative, and the file has no directory")]
+    RelativeChannel {
+        /// The channel.
+        channel: String,
+        /// Where it is named.
+        place: Place,
+    },
     /// There is no file at all.
     #[error("an environment of requirements needs at least one file")]
     Empty,
@@ -134,6 +160,10 @@ impl DefinitionError {
                 "Put the code into the source directory, or install it from an index or an \
                  https:// URL."
             }
+            Self::CondaFile { .. } => {
+                "It is a text as conda env export writes it: conda.yml or environment.yml."
+            }
+            Self::RelativeChannel { .. } => "Write the channel as an absolute path.",
             Self::NotUtf8 { .. } => "Save the file as UTF-8.",
             Self::MissingInclude { .. } => {
                 "Paths are relative to the directory of the file that names them."

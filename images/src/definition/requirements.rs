@@ -34,7 +34,15 @@ pub fn load(file: &Path) -> Result<Vec<RequirementsFile>, DefinitionError> {
     let directory = file.parent().unwrap_or_else(|| Path::new(""));
     let root = file.file_name().map(PathBuf::from).unwrap_or_default();
     let text = read(file)?.ok_or_else(|| DefinitionError::Missing { path: file.to_owned() })?;
-    let mut files = vec![RequirementsFile { name: display(&root, file)?, text }];
+    load_from(RequirementsFile { name: display(&root, file)?, text }, directory)
+}
+
+/// Reads every file that `first` leads to, which is in `directory`.
+pub(crate) fn load_from(
+    first: RequirementsFile,
+    directory: &Path,
+) -> Result<Vec<RequirementsFile>, DefinitionError> {
+    let mut files = vec![first];
     let mut next = 0;
     while let Some(RequirementsFile { name, text }) = files.get(next) {
         let mut found = Vec::new();
@@ -180,7 +188,7 @@ fn resolve(from: &str, target: &str) -> String {
 }
 
 /// Returns the text of `path`; `None` if there is no such file.
-fn read(path: &Path) -> Result<Option<String>, DefinitionError> {
+pub(super) fn read(path: &Path) -> Result<Option<String>, DefinitionError> {
     // Never waits for a writer, should it be a pipe.
     let flags =
         rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
