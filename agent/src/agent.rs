@@ -21,8 +21,8 @@ pub(crate) use start::run;
 
 use crate::run::live::LiveRuns;
 use crate::run::packages::Packages;
+use crate::run::script_user::ScriptUser;
 use crate::run::status::RunStatus;
-use crate::run::workplace::ScriptUser;
 use crate::scheduler::Scheduler;
 use crate::service::Stop;
 use crate::store::{Change, Store, StoreError};

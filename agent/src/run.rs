@@ -3,9 +3,11 @@
 pub(crate) mod display_name;
 mod document;
 pub(crate) mod driver;
+pub(crate) mod launching;
 pub(crate) mod live;
 pub(crate) mod packages;
 pub(crate) mod removal;
+pub(crate) mod script_user;
 pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod submission;

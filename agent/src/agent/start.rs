@@ -17,7 +17,7 @@ use tracing::{error, info, info_span, warn};
 use super::{Agent, Options, Parts};
 use crate::api::server;
 use crate::recovery;
-use crate::run::workplace::ScriptUser;
+use crate::run::script_user::ScriptUser;
 use crate::scheduler::{self, Inbox, Scheduler};
 use crate::service;
 use crate::store::Store;

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::following::Started;
 use super::{Context, Stopped};
+use crate::run::launching::{self, Contained, NoContainer};
 use crate::run::status::RunEvent;
 use crate::run::workplace;
 use crate::store::{Change, Facts, StoreError};
@@ -50,14 +51,18 @@ impl Prepared {
     /// that this may be done again after the agent was away.
     pub(super) async fn start(self) -> Result<Started, Stopped> {
         let Self { mut context, lease, intent } = self;
-        if let Some(Intent { environment, warnings }) = intent {
+        if let Some(Intent { environment, mut warnings }) = intent {
+            let contained = match contained(&context, &environment).await.transpose() {
+                Ok(contained) => contained,
+                Err(error) => {
+                    let hint = error.hint();
+                    return Err(Stopped::advised(context, ExitReason::CannotStart, &error, hint));
+                }
+            };
+            warnings.extend(contained.iter().flat_map(|it| it.plan.notes.clone()));
             let agent = &context.agent;
-            let launch = workplace::launch(
-                &context.row,
-                &context.directory,
-                &environment,
-                &agent.script_user,
-            );
+            let (row, user) = (&context.row, &agent.script_user);
+            let launch = launching::launch(row, &context.directory, &environment, user, contained);
             let (directory, row) = (context.directory.clone(), context.row.clone());
             let written =
                 task::blocking(move || workplace::write_launch(&directory, &row, &launch)).await;
@@ -96,6 +101,20 @@ impl Prepared {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Works out the container of a run, where its environment is an image.
+async fn contained(
+    context: &Context,
+    environment: &PreparedEnvironment,
+) -> Option<Result<Contained, NoContainer>> {
+    let image = environment.image.clone()?;
+    let agent = Arc::clone(&context.agent);
+    let request = context.row.request.clone();
+    let contained = task::blocking(move || {
+        Contained::new(&request, image, &agent.container_policy, agent.workspace.label())
+    });
+    Some(contained.await)
 }
 
 /// The change to Running. The supervisor knows the moment; where it has not said so yet, now is

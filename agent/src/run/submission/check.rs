@@ -4,12 +4,13 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use images::environment::{DockerEnvironment, Environment};
-use runner::container::{self, ContainerOptions, ContainerPolicy, ContainerRequest};
+use runner::container::ContainerPolicy;
 use runner::run_configuration::{self, RunConfiguration};
 use runner::run_id::sanitise_experiment;
 
 use super::Refused;
 use crate::api::wire::submission::SubmitRequest;
+use crate::run::launching;
 
 const LONGEST_NAME: usize = 255;
 
@@ -84,13 +85,7 @@ fn check_container(
     if request.registry_password.is_some() && docker.registry.is_none() {
         return Err(invalid("registryPassword goes with a user in environment.docker.registry"));
     }
-    let options = request.container.as_ref();
-    container::plan(&ContainerRequest {
-        options: options.unwrap_or(&ContainerOptions::default()),
-        resources: &request.resources,
-        network: request.network,
-        policy,
-    })?;
+    launching::plan(request, policy)?;
     Ok(())
 }
 
@@ -125,6 +120,7 @@ fn check_script(script: &str) -> Result<(), Refused> {
 
 #[cfg(test)]
 mod tests {
+    use runner::container::ContainerOptions;
     use runner::run_configuration::Network;
     use snapshots::digest::Digest;
 

@@ -1,0 +1,291 @@
+//! What the supervisor of a run is told to do. Pure, but for the GPUs that are there.
+
+use std::collections::BTreeMap;
+
+use images::environment::{PreparedEnvironment, PreparedImage};
+use runner::base_environment::{BaseEnvironment, ContainerEnvironment};
+use runner::container::{
+    self, ContainerOptions, ContainerPlan, ContainerPolicy, ContainerRefused, ContainerRequest,
+};
+use runner::gpu::{self, GpuError};
+use runner::launch::{DEFAULT_GRACE_SECONDS, LAUNCH_VERSION, Launch};
+use runner::run_directory::RunDirectory;
+
+use super::script_user::ScriptUser;
+use crate::api::wire::submission::SubmitRequest;
+use crate::store::RunRow;
+
+/// Carries out the line in `$1`: by bash, whose lines Azure's command jobs are, where the image
+/// has it. What the user wrote is in arguments only, never in this text.
+const SHELL_OF_IMAGE: &str =
+    r#"if command -v bash >/dev/null 2>&1; then exec bash -c "$@"; else exec /bin/sh -c "$@"; fi"#;
+
+/// Why a container cannot be what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoContainer {
+    /// It may not be. What was handed in was checked, but perhaps by an agent that allowed more.
+    #[error(transparent)]
+    Refused(#[from] ContainerRefused),
+    /// It asks for GPUs that are not there.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}
+
+impl NoContainer {
+    /// Returns what to do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(refused) => Some(refused.hint.clone()),
+            Self::Gpu(error) => error.hint(),
+        }
+    }
+}
+
+/// The container of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Contained {
+    /// What it may be.
+    pub(crate) plan: ContainerPlan,
+    /// Its image.
+    pub(crate) image: PreparedImage,
+    /// The UUIDs of its GPUs.
+    pub(crate) gpus: Vec<String>,
+    /// The state directory, as a label.
+    pub(crate) home: String,
+}
+
+impl Contained {
+    /// Works out the container of a run in `image`. Asks the driver where GPUs are wanted, so it
+    /// blocks.
+    ///
+    /// # Errors
+    ///
+    /// The container may not be, or cannot.
+    pub(crate) fn new(
+        request: &SubmitRequest,
+        image: PreparedImage,
+        policy: &ContainerPolicy,
+        home: String,
+    ) -> Result<Self, NoContainer> {
+        let plan = plan(request, policy)?;
+        let gpus = gpu::choose(plan.gpus)?;
+        Ok(Self { plan, image, gpus, home })
+    }
+}
+
+/// Works out what the container of a run may be.
+///
+/// # Errors
+///
+/// It may not be what was asked for.
+pub(crate) fn plan(
+    request: &SubmitRequest,
+    policy: &ContainerPolicy,
+) -> Result<ContainerPlan, ContainerRefused> {
+    container::plan(&ContainerRequest {
+        options: request.container.as_ref().unwrap_or(&ContainerOptions::default()),
+        resources: &request.resources,
+        network: request.network,
+        policy,
+    })
+}
+
+/// Works out what the supervisor of `row` is to do.
+pub(crate) fn launch(
+    row: &RunRow,
+    directory: &RunDirectory,
+    environment: &PreparedEnvironment,
+    agent: &ScriptUser,
+    contained: Option<Contained>,
+) -> Launch {
+    let request = &row.request;
+    let user = if contained.is_some() { agent.in_container(row.uid) } else { agent.clone() };
+    let mut variables = match &contained {
+        None => of_process(row, directory, environment, &user),
+        Some(contained) => of_container(row, environment, &user, contained),
+    };
+    variables.extend(environment.variables.clone());
+    variables.extend(request.environment_variables.0.clone());
+    let program = program(request, environment, contained.is_none().then_some(user.shell));
+    Launch {
+        version: LAUNCH_VERSION,
+        run_id: row.id.clone(),
+        program,
+        environment: variables,
+        secret_names: request.secrets.0.keys().cloned().collect(),
+        working_directory: "work".into(),
+        timeout_seconds: request.timeout_seconds,
+        grace_seconds: request.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
+        container: contained.map(|Contained { plan, image, gpus, home }| {
+            plan.launch(&row.id, &image, &user.ids(), &home, gpus)
+        }),
+    }
+}
+
+fn of_process(
+    row: &RunRow,
+    directory: &RunDirectory,
+    environment: &PreparedEnvironment,
+    user: &ScriptUser,
+) -> BTreeMap<String, String> {
+    BaseEnvironment {
+        run_id: &row.id,
+        experiment: &row.request.experiment,
+        directory,
+        path_entries: &environment.path_entries,
+        home: &user.home,
+        user: &user.name,
+        time_zone: user.time_zone.as_deref(),
+    }
+    .variables()
+}
+
+fn of_container(
+    row: &RunRow,
+    environment: &PreparedEnvironment,
+    user: &ScriptUser,
+    contained: &Contained,
+) -> BTreeMap<String, String> {
+    ContainerEnvironment {
+        run_id: &row.id,
+        experiment: &row.request.experiment,
+        path_entries: &environment.path_entries,
+        search_path: contained.image.search_path.as_deref(),
+        user: &user.name,
+        time_zone: user.time_zone.as_deref(),
+        arguments: &contained.plan.environment,
+    }
+    .variables()
+}
+
+/// Returns the program with its arguments. `shell` carries out command lines; without one it is
+/// the image's.
+fn program(
+    request: &SubmitRequest,
+    environment: &PreparedEnvironment,
+    shell: Option<&str>,
+) -> Vec<String> {
+    let python = environment.interpreter.to_string_lossy();
+    let script = request.script.as_deref().unwrap_or_default();
+    let first = match (&request.command, shell) {
+        (Some(line), Some(shell)) => vec![shell, "-c", line, shell],
+        (Some(line), None) => vec!["/bin/sh", "-c", SHELL_OF_IMAGE, "sh", line, "sh"],
+        (None, _) => vec![&python, script],
+    };
+    first
+        .into_iter()
+        .chain(request.arguments.iter().map(String::as_str))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use jiff::Timestamp;
+    use runner::run_id::RunId;
+    use snapshots::digest::Digest;
+
+    use super::*;
+    use crate::run::status::RunStatus;
+    use crate::store::tests::request;
+
+    fn prepared() -> PreparedEnvironment {
+        serde_json::from_value(serde_json::json!({
+            "key": null, "name": "python:3.11", "interpreter": "python3", "pythonVersion": null,
+            "prefix": "", "variables": {}, "pathEntries": [], "reused": true,
+            "image": {
+                "id": "sha256:1", "reference": "python:3.11", "platform": "linux/amd64",
+                "searchPath": "/usr/local/bin:/usr/bin"
+            }
+        }))
+        .unwrap()
+    }
+
+    fn row(request: SubmitRequest) -> RunRow {
+        RunRow {
+            id: RunId::generate("exp", 1_700_000_000, 1),
+            uid: 1_234_567,
+            status: RunStatus::Preparing,
+            request,
+            environment: None,
+            cancel: None,
+            created: Timestamp::UNIX_EPOCH,
+            boot_id: None,
+        }
+    }
+
+    fn user(uid: u32) -> ScriptUser {
+        ScriptUser {
+            name: "ana".to_owned(),
+            uid,
+            gid: uid,
+            home: "/home/ana".into(),
+            time_zone: None,
+            shell: "/bin/bash",
+        }
+    }
+
+    fn contained(request: &SubmitRequest, environment: &PreparedEnvironment) -> Contained {
+        let image = environment.image.clone().unwrap();
+        let policy = ContainerPolicy::default();
+        Contained::new(request, image, &policy, "/state".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_container_belongs_to_whoever_handed_it_in() {
+        let environment = prepared();
+        let request = request(Digest::of(b"source"));
+        let launched = |agent: ScriptUser| {
+            let contained = contained(&request, &environment);
+            let directory = RunDirectory::new("/runs/r");
+            launch(&row(request.clone()), &directory, &environment, &agent, Some(contained))
+        };
+
+        let by_root = launched(user(0));
+        assert_eq!(by_root.program, ["python3", "train.py", "--alpha", "0.5"]);
+        assert_eq!(by_root.environment["TRAINYARD_OUTPUT_DIR"], "/azureml-run/outputs");
+        assert_eq!(by_root.environment["USER"], "uid1234567");
+        let container = by_root.container.unwrap();
+        assert_eq!(container.user, "1234567:1234567");
+        assert_eq!(container.image, "sha256:1");
+        assert_eq!(container.labels["trainyard.home"], "/state");
+
+        let by_its_own = launched(user(1000));
+        assert_eq!(by_its_own.environment["USER"], "ana");
+        assert_eq!(by_its_own.container.unwrap().user, "1000:1000");
+    }
+
+    #[test]
+    fn a_line_is_never_part_of_our_own_text() {
+        let mut request = request(Digest::of(b"source"));
+        request.script = None;
+        request.command =
+            Some("printf '<%s>' \"$0\" \"$@\"; [[ -n x ]] 2>/dev/null; echo $?".to_owned());
+        request.arguments = vec!["a b".to_owned(), "'; echo no".to_owned(), String::new()];
+
+        let program = program(&request, &prepared(), None);
+
+        assert_eq!(program[..4], ["/bin/sh", "-c", SHELL_OF_IMAGE, "sh"]);
+        let said = Command::new(&program[0]).args(&program[1..]).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert_eq!(said, "<sh><a b><'; echo no><>0\n");
+        // Where there is no bash, sh does it.
+        let plain = Command::new(&program[0]).args(&program[1..]).env("PATH", "/nowhere").output();
+        assert!(plain.unwrap().stdout.starts_with(b"<sh><a b><'; echo no><>"));
+    }
+
+    #[test]
+    fn a_container_that_may_not_be_is_refused() {
+        let mut request = request(Digest::of(b"source"));
+        let arguments = vec!["--privileged".to_owned()];
+        request.container = Some(ContainerOptions { arguments, shm_bytes: None });
+
+        let refused = plan(&request, &ContainerPolicy::default()).unwrap_err();
+        let refused = NoContainer::from(refused);
+
+        assert!(refused.to_string().starts_with("--privileged"), "{refused}");
+        assert!(refused.hint().is_some());
+    }
+}

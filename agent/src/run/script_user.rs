@@ -1,0 +1,84 @@
+//! Who scripts run as.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{self, Gid, Uid, User};
+
+/// Who the agent's scripts run as.
+#[derive(Clone, Debug)]
+pub(crate) struct ScriptUser {
+    /// The name.
+    pub(crate) name: String,
+    /// The user.
+    pub(crate) uid: u32,
+    /// Its primary group.
+    pub(crate) gid: u32,
+    /// The home directory.
+    pub(crate) home: PathBuf,
+    /// The agent's `TZ`.
+    pub(crate) time_zone: Option<String>,
+    /// What carries out command lines.
+    pub(crate) shell: &'static str,
+}
+
+impl ScriptUser {
+    /// The user that the agent runs as, as the system's user database has it.
+    pub(crate) fn current() -> Self {
+        Self { gid: unistd::getegid().as_raw(), ..Self::of(unistd::geteuid()) }
+    }
+
+    /// Who scripts in containers run as that `submitter` handed in: whoever handed them in where
+    /// the agent may act for others, else the agent's own user.
+    pub(crate) fn in_container(&self, submitter: u32) -> Self {
+        if acts_for(self.uid, submitter) {
+            Self::of(Uid::from_raw(submitter))
+        } else {
+            self.clone()
+        }
+    }
+
+    /// Returns `uid:gid`.
+    pub(crate) fn ids(&self) -> String {
+        format!("{}:{}", self.uid, self.gid)
+    }
+
+    fn of(uid: Uid) -> Self {
+        let known = User::from_uid(uid).ok().flatten();
+        // A user without an entry has no group either; one of the same number is nobody else's as
+        // a rule.
+        let unknown = || (format!("uid{uid}"), "/".into(), Gid::from_raw(uid.as_raw()));
+        let (name, home, gid) = known.map_or_else(unknown, |user| (user.name, user.dir, user.gid));
+        // Azure's command jobs are lines for bash.
+        let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
+        let time_zone = std::env::var("TZ").ok();
+        Self { name, uid: uid.as_raw(), gid: gid.as_raw(), home, time_zone, shell }
+    }
+}
+
+/// Says whether an agent of `agent` runs containers as `submitter`.
+fn acts_for(agent: u32, submitter: u32) -> bool {
+    agent == 0 && submitter != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_acts_for_others() {
+        assert!(acts_for(0, 1000));
+        assert!(!acts_for(0, 0));
+        assert!(!acts_for(1000, 0));
+        assert!(!acts_for(1000, 1000));
+    }
+
+    #[test]
+    fn a_user_without_an_entry_has_a_group_of_its_own() {
+        let root = ScriptUser::of(Uid::from_raw(0));
+        assert_eq!((root.name.as_str(), root.ids().as_str()), ("root", "0:0"));
+
+        let unknown = ScriptUser::of(Uid::from_raw(2_000_000_111));
+        assert_eq!(unknown.ids(), "2000000111:2000000111");
+        assert_eq!(unknown.name, "uid2000000111");
+    }
+}
