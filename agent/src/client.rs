@@ -112,9 +112,12 @@ impl Client {
             source: Box::new(source),
         };
         let address = SocketAddress::of(workspace.socket()).map_err(none)?;
-        let http = reqwest::Client::builder()
-            .unix_socket(address.path())
-            .no_proxy()
+        images::tls::install_provider();
+        let builder = reqwest::Client::builder().unix_socket(address.path()).no_proxy();
+        // No certificate is ever looked at, and reading those of the host would take a while.
+        #[cfg(feature = "conda")]
+        let builder = builder.tls_certs_only([]);
+        let http = builder
             .build()
             .map_err(|source| ClientError::Broken { asked: "connect".to_owned(), source })?;
         Ok(Self { http, workspace: workspace.clone(), start, _address: address })

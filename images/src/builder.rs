@@ -4,7 +4,10 @@ pub(crate) mod conda;
 pub(crate) mod docker;
 mod failure;
 mod index_settings;
+mod install;
+mod requirements_files;
 mod settings;
+mod steps;
 mod variables;
 pub mod venv;
 

@@ -16,4 +16,5 @@ mod process_group;
 pub mod progress;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 pub mod yaml;
