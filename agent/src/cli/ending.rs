@@ -70,14 +70,26 @@ pub(super) fn headline(message: &str) -> &str {
     first.strip_suffix(':').unwrap_or(first)
 }
 
+/// What a line of a message begins with that says what to do.
+const ADVICE: &str = "help: ";
+
 /// Returns the other lines of what a failed run says about its end.
 pub(super) fn details(run: &Run) -> impl Iterator<Item = &str> {
+    other_lines(run).filter(|line| !line.starts_with(ADVICE))
+}
+
+fn other_lines(run: &Run) -> impl Iterator<Item = &str> {
     let message = run.summary.exit.as_ref().map_or("", |exit| &exit.message);
     message.lines().skip(1).map(str::trim)
 }
 
 fn reason(run: &Run) -> Option<&str> {
     run.summary.exit.as_ref().map(|exit| exit.reason.as_str())
+}
+
+/// Returns what a failed run's message says to do, where it does.
+pub(super) fn advice(run: &Run) -> Option<&str> {
+    other_lines(run).find_map(|line| line.strip_prefix(ADVICE))
 }
 
 /// Returns what to do about a run, called `name` in a shell.
@@ -96,10 +108,15 @@ fn after(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "script_failed" => "`trainyard logs RUN` shows all that it printed",
         "signal" => "if nobody sent the signal, the system may have: it does when memory runs out",
-        "out_of_memory" => "use smaller batches, or a machine with more memory",
+        "out_of_memory" => {
+            "use smaller batches, a higher --memory where one was set, or a machine with more memory"
+        }
         "time_limit" => "give it more time with --timeout",
         "disk_full" => "`trainyard gc` frees space",
         "environment_failed" => "`trainyard logs --build RUN` shows all that the build said",
+        "engine_stopped" => {
+            "`trainyard doctor` checks the engine, `trainyard rerun RUN` runs it again"
+        }
         "host_rebooted" | "lost_contact" | "supervisor_killed" | "agent_fault" => {
             "not the script's fault: `trainyard rerun RUN`"
         }
@@ -146,6 +163,7 @@ mod tests {
             ("Failed", "time_limit"),
             ("Failed", "disk_full"),
             ("Failed", "environment_failed"),
+            ("Failed", "engine_stopped"),
             ("Failed", "host_rebooted"),
             ("Failed", "cannot_start"),
             ("Canceled", "cancelled"),
@@ -164,10 +182,11 @@ mod tests {
         Completed completed: 
         Failed script_failed: `trainyard logs 'a b'` shows all that it printed
         Failed signal: if nobody sent the signal, the system may have: it does when memory runs out
-        Failed out_of_memory: use smaller batches, or a machine with more memory
+        Failed out_of_memory: use smaller batches, a higher --memory where one was set, or a machine with more memory
         Failed time_limit: give it more time with --timeout
         Failed disk_full: `trainyard gc` frees space
         Failed environment_failed: `trainyard logs --build 'a b'` shows all that the build said
+        Failed engine_stopped: `trainyard doctor` checks the engine, `trainyard rerun 'a b'` runs it again
         Failed host_rebooted: not the script's fault: `trainyard rerun 'a b'`
         Failed cannot_start: `trainyard doctor` checks the machine
         Canceled cancelled: `trainyard rerun 'a b'` runs it again

@@ -63,7 +63,7 @@ fn reasons(run: &Run, agent: &AgentStatus) -> Vec<String> {
         (RunStatus::CancelRequested, _) => {
             vec![format!("{name} was asked to end and has time to do so")]
         }
-        (status, Some(exit)) => ended(name, status, exit),
+        (status, Some(exit)) => ended(run, status, exit),
         (status, None) => vec![format!("{name} is {}", status.name())],
     };
     if let [.., _, last] = run.attempts.as_slice() {
@@ -92,7 +92,8 @@ fn waiting(run: &Run, agent: &AgentStatus) -> Vec<String> {
     reasons
 }
 
-fn ended(name: &str, status: RunStatus, exit: &run::Exit) -> Vec<String> {
+fn ended(run: &Run, status: RunStatus, exit: &run::Exit) -> Vec<String> {
+    let name = &run.summary.display_name;
     let mut reasons =
         vec![format!("{name} is {}: {}", status.name(), ending::headline(&exit.message))];
     let mut facts = vec![format!("reason {}", exit.reason)];
@@ -100,7 +101,23 @@ fn ended(name: &str, status: RunStatus, exit: &run::Exit) -> Vec<String> {
     facts.extend(exit.signal.map(|signal| format!("signal {signal}")));
     facts.extend(exit.cancelled_by.as_ref().map(|who| format!("cancelled by {who}")));
     reasons.push(facts.join(", "));
+    reasons.extend(meaning(run, &exit.reason).map(str::to_owned));
+    reasons.extend(ending::advice(run).map(str::to_owned));
     reasons
+}
+
+/// Returns what a reason means for a run that is not plain from its name.
+fn meaning(run: &Run, reason: &str) -> Option<&'static str> {
+    let is_contained = run.prepared_environment.as_ref().is_some_and(|it| it.image.is_some());
+    Some(match reason {
+        "engine_stopped" => {
+            "the container was not ended by its script: the engine stopped, was restarted without live-restore, or somebody removed the container"
+        }
+        "out_of_memory" if is_contained => {
+            "the kernel ended a process of the container: it, or the machine, had no memory left; the limit is that of --memory, and files in /dev/shm count"
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -114,6 +131,41 @@ mod tests {
         document["position"] = position.into();
         document["exit"] = exit;
         reasons(&serde_json::from_value(document).unwrap(), &agent_status()).join("\n")
+    }
+
+    #[test]
+    fn a_run_in_a_container_says_what_its_end_means() {
+        let mut document = run_document();
+        document["status"] = "Failed".into();
+        document["preparedEnvironment"]["image"] =
+            serde_json::json!({"id": "sha256:01", "reference": "a", "platform": "linux/amd64"});
+        let mut told = |reason: &str, message: &str| {
+            document["exit"] = exit(reason, None, None);
+            document["exit"]["message"] = message.into();
+            let run = serde_json::from_value(document.clone()).unwrap();
+            reasons(&run, &agent_status()).join("\n")
+        };
+        let texts = [
+            told("engine_stopped", "the engine was restarted"),
+            told("out_of_memory", "out of memory"),
+            told("environment_failed", "there is no image \"a\": not found\nhelp: check its name"),
+        ];
+        insta::assert_snapshot!(texts.join("\n\n"), @r#"
+        swift-otter-12 is Failed: the engine was restarted
+        reason engine_stopped
+        the container was not ended by its script: the engine stopped, was restarted without live-restore, or somebody removed the container
+        `trainyard doctor` checks the engine, `trainyard rerun swift-otter-12` runs it again
+
+        swift-otter-12 is Failed: out of memory
+        reason out_of_memory
+        the kernel ended a process of the container: it, or the machine, had no memory left; the limit is that of --memory, and files in /dev/shm count
+        use smaller batches, a higher --memory where one was set, or a machine with more memory
+
+        swift-otter-12 is Failed: there is no image "a": not found
+        reason environment_failed
+        check its name
+        `trainyard logs --build swift-otter-12` shows all that the build said
+        "#);
     }
 
     fn exit(reason: &str, code: Option<i32>, signal: Option<i32>) -> serde_json::Value {

@@ -154,6 +154,9 @@ fn say_how_it_ended(terminal: &Terminal, run: &Run, reference: &str) {
         RunStatus::Completed => terminal.status("Completed", line),
         status => terminal.failed(status.name(), line),
     }
+    if let Some(advice) = ending::advice(run) {
+        terminal.help(advice);
+    }
 }
 
 /// Returns what is said at the end: `in 1m 12s · loss=0.31 · 3 outputs (4.1 MB) · trainyard show @`.

@@ -48,7 +48,9 @@ pub(super) fn show(args: &Args, context: &Context) -> Outcome {
     write_section(&mut text, context, "Warnings", &run.warnings);
     write_section(&mut text, context, last.title, &last.lines);
     let name = reference::quoted(&run.summary.display_name);
-    write_section(&mut text, context, "Next", ending::next_step(&run, &name).as_slice());
+    let advice = ending::advice(&run).map(str::to_owned);
+    let next: Vec<_> = advice.into_iter().chain(ending::next_step(&run, &name)).collect();
+    write_section(&mut text, context, "Next", &next);
     context.print(text)?;
     Ok(Exit::OK)
 }
@@ -69,6 +71,7 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
         ("Command", summary.command_line.clone()),
         ("Target", summary.target.clone()),
         ("Environment", environment(run)),
+        ("Image", image(run).unwrap_or_default()),
         ("Source", run.request.source_directory.clone()),
         ("Snapshot", summary.snapshot_id.clone()),
     ];
@@ -121,14 +124,25 @@ fn environment(run: &Run) -> String {
             } else {
                 ", built for this run"
             };
-            let version = format!("Python {}", prepared.python_version.as_deref().unwrap_or("?"));
-            if prepared.name.contains(&version) {
-                return format!("{}{reused}", prepared.name);
+            // Of an image as it is, nobody knows the version.
+            let version = prepared.python_version.as_ref().map(|it| format!("Python {it}"));
+            match version {
+                Some(version) if !prepared.name.contains(&version) => {
+                    format!("{} ({version}{reused})", prepared.name)
+                }
+                _ => format!("{}{reused}", prepared.name),
             }
-            format!("{} ({version}{reused})", prepared.name)
         }
         None => run.summary.environment.clone(),
     }
+}
+
+/// Returns `python:3.11 (python@sha256:…)`: what was asked for, and what exactly that was.
+fn image(run: &Run) -> Option<String> {
+    let image = run.prepared_environment.as_ref()?.image.as_ref()?;
+    let exactly = image.digest.as_ref().unwrap_or(&image.id);
+    let base = image.base_digest.as_ref().map(|base| format!(", built on {base}"));
+    Some(format!("{} ({exactly}{})", image.reference, base.unwrap_or_default()))
 }
 
 /// Returns `main@9bd01f2, modified`, from Azure's property names.
@@ -212,6 +226,30 @@ mod tests {
         rows  442
            4.1 MB  outputs/model.pkl
         "#);
+    }
+
+    #[test]
+    fn a_run_in_a_container_says_in_which_image_exactly() {
+        let mut document = run_document();
+        document["preparedEnvironment"]["pythonVersion"] = serde_json::Value::Null;
+        document["preparedEnvironment"]["image"] = serde_json::json!({
+            "id": "sha256:01", "reference": "trainyard-env:5e1f20ab", "platform": "linux/amd64",
+            "baseDigest": "python@sha256:02",
+        });
+        let mut run: Run = serde_json::from_value(document).unwrap();
+        let shown = |run: &Run| {
+            let facts = facts(run, None).into_iter();
+            let ours = facts.filter(|(label, _)| ["Environment", "Image"].contains(label));
+            ours.map(|(_, value)| value).collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(shown(&run), @r#"
+        requirements.txt → venv 5e1f20ab, reused
+        trainyard-env:5e1f20ab (sha256:01, built on python@sha256:02)
+        "#);
+        let image = run.prepared_environment.as_mut().unwrap().image.as_mut().unwrap();
+        image.base_digest = None;
+        image.digest = Some("python@sha256:02".to_owned());
+        assert!(shown(&run).ends_with("trainyard-env:5e1f20ab (python@sha256:02)"));
     }
 
     #[test]

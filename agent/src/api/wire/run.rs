@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeMap;
 
+use images::environment::{PreparedImage, RequirementsFile};
 use jiff::Timestamp;
 use runner::exit_record::ExitRecord;
 use serde::{Deserialize, Serialize};
@@ -164,6 +165,15 @@ pub(crate) struct PreparedEnvironment {
     /// but whoever then asks for the run gets it.
     #[serde(default)]
     pub(crate) packages: Vec<String>,
+    /// The image of its container, where it ran in one: `id`, `reference`, `digest`, `baseDigest`,
+    /// `platform`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) image: Option<PreparedImage>,
+    /// What was resolved when it was built: files, each with `name` and `text`, that build it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) lock: Vec<RequirementsFile>,
 }
 
 /// Asks for a run to end.
@@ -222,6 +232,8 @@ impl PreparedEnvironment {
             prefix: environment.prefix.to_string_lossy().into_owned(),
             reused: environment.reused,
             packages,
+            image: environment.image,
+            lock: environment.lock,
         }
     }
 }

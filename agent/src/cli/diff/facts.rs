@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use images::environment::{PreparedImage, RequirementsFile};
+use snapshots::digest::Digest;
+
 use crate::api::wire::run::Run;
 use crate::terminal::measure;
 
@@ -42,12 +45,35 @@ pub(super) fn environment(run: &Run) -> Facts {
     if let Some(prepared) = &run.prepared_environment {
         facts.insert("python".to_owned(), prepared.python_version.clone().unwrap_or_default());
         facts.insert("interpreter".to_owned(), prepared.interpreter.clone());
+        facts.extend(prepared.image.iter().flat_map(image));
+        if !prepared.lock.is_empty() {
+            facts.insert("lock".to_owned(), lock(&prepared.lock));
+        }
         facts.extend(prepared.packages.iter().map(|package| {
             let (name, version) = package.split_once("==").unwrap_or((package, "there"));
             (format!("package {name}"), version.to_owned())
         }));
     }
     facts
+}
+
+fn image(image: &PreparedImage) -> Vec<(String, String)> {
+    let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut facts = vec![
+        named("image", &image.reference),
+        named("image id", &image.id),
+        named("platform", &image.platform),
+    ];
+    facts.extend(image.digest.as_ref().map(|digest| named("image digest", digest)));
+    facts.extend(image.base_digest.as_ref().map(|digest| named("base digest", digest)));
+    facts
+}
+
+/// Tells one lock from another: `2 files, 5e1f20ab`. What it lists is told package by package.
+fn lock(files: &[RequirementsFile]) -> String {
+    let texts: Vec<_> = files.iter().map(|file| (&file.name, &file.text)).collect();
+    let digest = Digest::of(format!("{texts:?}").as_bytes());
+    format!("{}, {}", measure::count(files.len() as u64, "file"), digest.short(8))
 }
 
 /// Returns the last value of each metric.
@@ -86,6 +112,12 @@ mod tests {
         document["request"]["arguments"] = serde_json::json!(["--lr", "0.2"]);
         document["request"]["environmentVariables"] = serde_json::json!({"DEBUG": "1"});
         document["preparedEnvironment"]["packages"] = serde_json::json!(["numpy==2.4.6"]);
+        document["preparedEnvironment"]["image"] = serde_json::json!({
+            "id": "sha256:01", "reference": "python:3.11", "platform": "linux/amd64",
+            "digest": "python@sha256:02", "baseDigest": "debian@sha256:03",
+        });
+        document["preparedEnvironment"]["lock"] =
+            serde_json::json!([{"name": "requirements.lock", "text": "numpy==2.4.6"}]);
         document["metrics"]["loss"][1]["value"] = 0.25.into();
         let new: Run = serde_json::from_value(document).unwrap();
 
@@ -99,7 +131,13 @@ mod tests {
         arguments: ["--lr", "0.1"] → ["--lr", "0.2"]
         env DEBUG: - → 1
         env SEED: 1 → -
+        base digest: - → debian@sha256:03
+        image: - → python:3.11
+        image digest: - → python@sha256:02
+        image id: - → sha256:01
+        lock: - → 1 file, 207edafc
         package numpy: - → 2.4.6
+        platform: - → linux/amd64
         loss: 0.31 → 0.25
         "#);
         assert!(differences(&params(&old), &params(&old)).is_empty());
