@@ -1,6 +1,7 @@
 //! Environment definitions, as users have them on disk.
 
 pub mod conda_file;
+pub mod dockerfile;
 pub mod requirements;
 pub mod uv_project;
 
@@ -141,6 +142,14 @@ pub enum DefinitionError {
         channel: String,
         /// Where it is named.
         place: Place,
+    },
+    /// A Dockerfile cannot be built as it is.
+    #[error("{place}: {message}")]
+    Dockerfile {
+        /// The line.
+        place: Place,
+        /// What is wrong with it.
+        message: String,
     },
     /// There is no file at all.
     #[error("an environment of requirements needs at least one file")]

@@ -7,6 +7,7 @@
 pub mod builder;
 pub mod cache;
 pub mod definition;
+pub mod dockerfile;
 pub mod engine;
 pub mod environment;
 pub mod host;

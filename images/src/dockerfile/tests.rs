@@ -1,0 +1,107 @@
+use super::*;
+
+const BASE: &str = "python@sha256:aaaa";
+
+fn recipe<'a>(packages: Packages<'a>, settings: &'a [&'a str], buildkit: bool) -> Recipe<'a> {
+    Recipe { base: BASE, user: "", interpreter: None, packages, settings, buildkit }
+}
+
+const PIP: Packages<'_> = Packages::Pip { requirements: "0/requirements.txt" };
+
+#[test]
+fn requirements_with_buildkit() {
+    insta::assert_snapshot!(generate(&recipe(PIP, &[VARIABLES, CA_BUNDLE], true)), @r#"
+    FROM python@sha256:aaaa
+    RUN --mount=type=bind,source=requirements,target=/tmp/trainyard/requirements \
+        --mount=type=secret,id=variables,target=/tmp/trainyard/settings/variables \
+        --mount=type=secret,id=ca-bundle,target=/tmp/trainyard/settings/ca-bundle \
+        set -e; \
+        . /tmp/trainyard/settings/variables; \
+        python=$(command -v python || command -v python3) || { echo 'trainyard: the image has no' python and no python3; exit 1; }; \
+        "$python" -I -m venv /opt/trainyard/env || { echo 'trainyard: the Python of the image cannot make virtual environments'; exit 1; }; \
+        /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/requirements.txt
+    "#);
+}
+
+#[test]
+fn requirements_with_the_classic_builder() {
+    insta::assert_snapshot!(generate(&recipe(PIP, &[VARIABLES, CA_BUNDLE], false)), @r#"
+    FROM python@sha256:aaaa AS packages
+    ARG TRAINYARD_KEY
+    ARG TRAINYARD_HOME
+    LABEL trainyard=1 trainyard.environment=$TRAINYARD_KEY trainyard.home=$TRAINYARD_HOME
+    COPY requirements /tmp/trainyard/requirements
+    COPY settings /tmp/trainyard/settings
+    RUN set -e; \
+        . /tmp/trainyard/settings/variables; \
+        python=$(command -v python || command -v python3) || { echo 'trainyard: the image has no' python and no python3; exit 1; }; \
+        "$python" -I -m venv /opt/trainyard/env || { echo 'trainyard: the Python of the image cannot make virtual environments'; exit 1; }; \
+        /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/requirements.txt
+
+    FROM python@sha256:aaaa
+    COPY --from=packages /opt/trainyard/env /opt/trainyard/env
+    "#);
+}
+
+#[test]
+fn requirements_without_settings_for_the_users_python() {
+    let recipe = Recipe {
+        user: "1000:users",
+        interpreter: Some("/opt/it's/python"),
+        ..recipe(PIP, &[], true)
+    };
+
+    insta::assert_snapshot!(generate(&recipe), @r#"
+    FROM python@sha256:aaaa
+    USER root
+    RUN --mount=type=bind,source=requirements,target=/tmp/trainyard/requirements \
+        set -e; \
+        python=$(command -v '/opt/it'\''s/python') || { echo 'trainyard: the image has no' '/opt/it'\''s/python'; exit 1; }; \
+        "$python" -I -m venv /opt/trainyard/env || { echo 'trainyard: the Python of the image cannot make virtual environments'; exit 1; }; \
+        /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/requirements.txt
+    USER 1000:users
+    "#);
+}
+
+#[test]
+fn a_conda_environment() {
+    let recipe = Recipe { user: "me", ..recipe(Packages::Conda { pip: None }, &[], true) };
+
+    insta::assert_snapshot!(generate(&recipe), @"
+    FROM python@sha256:aaaa
+    USER root
+    COPY conda /opt/trainyard/env
+    USER me
+    ");
+    let classic = Recipe { buildkit: false, ..recipe.clone() };
+    assert_eq!(generate(&classic), generate(&recipe));
+}
+
+#[test]
+fn a_conda_environment_with_packages_from_pip() {
+    let packages = Packages::Conda { pip: Some("0/pip.txt") };
+
+    insta::assert_snapshot!(generate(&recipe(packages, &[CA_BUNDLE], true)), @r"
+    FROM python@sha256:aaaa
+    COPY conda /opt/trainyard/env
+    RUN --mount=type=bind,source=requirements,target=/tmp/trainyard/requirements \
+        --mount=type=secret,id=ca-bundle,target=/tmp/trainyard/settings/ca-bundle \
+        set -e; \
+        /opt/trainyard/env/bin/python -I -m pip --version || { echo 'trainyard: the conda environment has no pip'; exit 1; }; \
+        /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/pip.txt
+    ");
+    insta::assert_snapshot!(generate(&recipe(packages, &[], false)), @r"
+    FROM python@sha256:aaaa AS packages
+    ARG TRAINYARD_KEY
+    ARG TRAINYARD_HOME
+    LABEL trainyard=1 trainyard.environment=$TRAINYARD_KEY trainyard.home=$TRAINYARD_HOME
+    COPY conda /opt/trainyard/env
+    COPY requirements /tmp/trainyard/requirements
+    RUN set -e; \
+        /opt/trainyard/env/bin/python -I -m pip --version || { echo 'trainyard: the conda environment has no pip'; exit 1; }; \
+        /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/pip.txt
+
+    FROM python@sha256:aaaa
+    COPY --from=packages /opt/trainyard/env /opt/trainyard/env
+    ");
+}
