@@ -3,12 +3,14 @@
 //! Calls block; each [`Engine`] has a single-threaded runtime of its own, so none may be made from
 //! asynchronous code.
 
+mod build;
 mod container;
 mod error;
 mod image;
 
 use crate::host::HostVariables;
 
+pub use self::build::{BuildEnd, ImageBuild};
 pub use self::container::{
     Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer,
 };
