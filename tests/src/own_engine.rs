@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::engine::{BASE_IMAGE, docker, docker_is_here};
-use crate::wait_until;
+use crate::{is_alive, wait_until};
 
 /// An engine with files, socket and containers of its own, and no network but `none`.
 pub struct OwnEngine {
@@ -49,9 +49,10 @@ impl OwnEngine {
         self.end(Signal::SIGTERM);
     }
 
-    /// Kills it.
+    /// Kills it, and the part of it that starts containers: it starts one of its own again.
     pub fn kill(&mut self) {
         self.end(Signal::SIGKILL);
+        self.kill_containerd();
     }
 
     /// Starts it again.
@@ -63,6 +64,16 @@ impl OwnEngine {
     fn end(&mut self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.daemon.id()).unwrap()), signal).unwrap();
         self.daemon.wait().unwrap();
+    }
+
+    fn kill_containerd(&self) {
+        let file = self.path("exec/containerd/containerd.pid");
+        let pid = fs::read_to_string(&file).ok().and_then(|pid| pid.trim().parse().ok());
+        let Some(pid) = pid else { return };
+        crate::kill(pid);
+        wait_until("containerd is gone", || !is_alive(pid));
+        // Where nobody buries it, the next engine takes it for alive and waits for it.
+        fs::remove_file(file).unwrap();
     }
 
     fn wait(&self) {
@@ -80,7 +91,9 @@ impl OwnEngine {
 fn daemon(directory: &TempDir, live_restore: bool) -> Child {
     let path = |name: &str| directory.path().join(name).display().to_string();
     let log = fs::File::options().create(true).append(true).open(path("log")).unwrap();
-    Command::new("dockerd")
+    // In a network of its own: an engine without a bridge removes the bridge of other engines.
+    Command::new("unshare")
+        .args(["--net", "dockerd"])
         .args(["-H", &format!("unix://{}", path("docker.sock"))])
         .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
         .args(["--pidfile", &path("pid"), "--config-file", &path("daemon.json")])
@@ -98,10 +111,7 @@ impl Drop for OwnEngine {
         if self.daemon.try_wait().ok().flatten().is_none() {
             self.end(Signal::SIGTERM);
         }
-        let containerd = fs::read_to_string(self.path("exec/containerd/containerd.pid"));
-        if let Some(pid) = containerd.ok().and_then(|pid| pid.trim().parse().ok()) {
-            drop(kill(Pid::from_raw(pid), Signal::SIGKILL));
-        }
+        self.kill_containerd();
         // The engine leaves the mounts of its network namespaces, and those of what it lost.
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
         let ours = self.directory.path().display().to_string();
