@@ -6,6 +6,7 @@
 
 pub mod builder;
 pub mod cache;
+mod context;
 pub mod definition;
 pub mod dockerfile;
 pub mod engine;
