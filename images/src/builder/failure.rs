@@ -39,6 +39,10 @@ pub enum FailureCause {
     DiskFull,
     /// An index could not be reached.
     NoNetwork,
+    /// A channel of conda packages could not be read.
+    NoChannel,
+    /// There is nothing that makes conda environments.
+    NoConda,
     /// No packages satisfy all the requirements.
     Unresolvable,
     /// None of these.
@@ -99,6 +103,11 @@ impl FailureCause {
             "error sending request",
             "tcp connect error",
             "Network is unreachable",
+            "Could not resolve host",
+            "Could not connect to server",
+            "CondaHTTPError",
+            "HTTP 000 CONNECTION FAILED",
+            "UnavailableInvalidChannel",
             "network was disabled",
         ]) {
             Self::NoNetwork
@@ -106,6 +115,11 @@ impl FailureCause {
             "No matching distribution found",
             "ResolutionImpossible",
             "No solution found when resolving",
+            "Could not solve for environment specs",
+            "LibMambaUnsatisfiableError",
+            "UnsatisfiableError",
+            "PackagesNotFoundError",
+            "ResolvePackageNotFound",
         ]) {
             Self::Unresolvable
         } else {
@@ -123,6 +137,16 @@ impl FailureCause {
             Self::DiskFull => "Free space; `trainyard gc` may find some.".to_owned(),
             Self::NoNetwork => {
                 "Check the network, the proxy and the index settings where the agent runs."
+                    .to_owned()
+            }
+            Self::NoChannel => {
+                "Check the network and the channels (a directory can be one), or take the packages \
+                 of the same names from pip with --conda-from-pip."
+                    .to_owned()
+            }
+            Self::NoConda => {
+                "Put micromamba on PATH where the agent runs, or take the packages of the same \
+                 names from pip with --conda-from-pip."
                     .to_owned()
             }
             Self::Unresolvable => {

@@ -70,6 +70,18 @@ pub(super) fn for_build(
     host: &HostVariables,
     requirements: &Requirements<'_>,
 ) -> Result<BTreeMap<OsString, OsString>, BuildError> {
+    let mut given = of_host(host);
+    for (name, place) in requirements.variables() {
+        let Some(value) = host.get(&name) else {
+            return Err(BuildError::Variable { name, place });
+        };
+        given.insert(OsString::from(name), value.to_owned());
+    }
+    Ok(given)
+}
+
+/// Returns what is listed above.
+pub(super) fn of_host(host: &HostVariables) -> BTreeMap<OsString, OsString> {
     let mut given: BTreeMap<OsString, OsString> = host
         .iter()
         .filter(|(name, _)| is_given(name))
@@ -78,13 +90,7 @@ pub(super) fn for_build(
     // The log is read by programs and people of all languages.
     given.insert("LC_ALL".into(), "C.UTF-8".into());
     given.insert("PYTHONUNBUFFERED".into(), "1".into());
-    for (name, place) in requirements.variables() {
-        let Some(value) = host.get(&name) else {
-            return Err(BuildError::Variable { name, place });
-        };
-        given.insert(OsString::from(name), value.to_owned());
-    }
-    Ok(given)
+    given
 }
 
 fn is_given(name: &OsStr) -> bool {

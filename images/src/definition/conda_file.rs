@@ -15,7 +15,7 @@ use super::{DefinitionError, Place};
 use crate::environment::{CondaPackages, RequirementsFile};
 
 pub(crate) use self::canonical::canonical_lines;
-pub(crate) use self::channel::{ChannelSettings, locations};
+pub(crate) use self::channel::{ChannelSettings, location, locations};
 pub use self::from_pip::{FromPip, from_pip};
 pub use self::spec::CondaSpec;
 

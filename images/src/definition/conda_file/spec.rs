@@ -64,6 +64,12 @@ impl CondaSpec {
         Ok(spec)
     }
 
+    /// Returns the text without the channel in front.
+    pub(crate) fn without_channel(&self) -> &str {
+        let plain = self.text.split('[').next().unwrap_or_default();
+        plain.rfind("::").map_or(&self.text, |at| self.text[at + 2..].trim_start())
+    }
+
     fn take_brackets(&mut self, brackets: &str) {
         let mut others = Vec::new();
         for part in split_outside_quotes(brackets) {
