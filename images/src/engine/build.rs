@@ -111,7 +111,9 @@ impl Engine {
                 (Ok((end, stages)), _) => {
                     for stage in stages {
                         // Ones that are used elsewhere stay.
-                        let _removed = self.remove_image(&stage);
+                        let options = None::<bollard::query_parameters::RemoveImageOptions>;
+                        let removed = self.docker.remove_image(&stage, options, None);
+                        let _removed = self.runtime.block_on(removed);
                     }
                     Ok(end)
                 }
@@ -335,3 +337,6 @@ fn query(build: &ImageBuild, session: Option<&str>) -> String {
     let parts = parts.iter().map(|(name, value)| format!("{name}={}", encode(value)));
     parts.collect::<Vec<_>>().join("&")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use super::*;
+use crate::context::{ContextError, ContextWriter};
+
+const BASE: &str = "trainyard-test-base:latest";
+
+#[derive(Debug)]
+#[allow(dead_code)]
+enum Error {
+    Engine(EngineError),
+    Context(ContextError),
+}
+
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// A build of `dockerfile` with a file beside it.
+struct Try {
+    engine: Engine,
+    build: ImageBuild,
+    log: String,
+}
+
+impl Try {
+    fn new(name: &str, buildkit: bool) -> Option<Self> {
+        let build = ImageBuild {
+            dockerfile: "Dockerfile".to_owned(),
+            name: format!("trainyard-test-{name}-{}:x", std::process::id()),
+            labels: BTreeMap::from([("trainyard.test".to_owned(), "1".to_owned())]),
+            network: "default".to_owned(),
+            buildkit,
+            ..ImageBuild::default()
+        };
+        Some(Self { engine: test_engine(), build, log: String::new() })
+    }
+
+    fn run(&mut self, dockerfile: &str, cancel: &AtomicBool) -> Result<BuildEnd, Error> {
+        let log = &mut self.log;
+        self.engine.build_image(
+            &self.build,
+            |out| {
+                let mut context = ContextWriter::new(out);
+                context.file("Dockerfile", dockerfile.as_bytes()).map_err(Error::Context)?;
+                context.file("beside", b"here\n").map_err(Error::Context)?;
+                context.finish().map_err(Error::Context)
+            },
+            &mut |bytes| log.push_str(&String::from_utf8_lossy(bytes)),
+            cancel,
+        )
+    }
+
+    fn end(&mut self, dockerfile: &str) -> BuildEnd {
+        self.run(dockerfile, &AtomicBool::new(false)).unwrap()
+    }
+}
+
+impl Drop for Try {
+    fn drop(&mut self) {
+        std::process::Command::new("docker").args(["rmi", &self.build.name]).output().unwrap();
+    }
+}
+
+#[test]
+fn buildkit_and_the_classic_builder_build() {
+    for buildkit in [true, false] {
+        let Some(mut build) = Try::new("build", buildkit) else { return };
+        build.build.arguments.insert("WORD".to_owned(), "given".to_owned());
+        build.build.fresh = true;
+
+        let end = build.end(&format!(
+            "FROM {BASE} AS one\nRUN echo first > /first\nFROM {BASE}\nARG WORD\n\
+             COPY --from=one /first /first\nCOPY . /c/\nRUN cat /first /c/beside; echo $WORD"
+        ));
+
+        let BuildEnd::Image(id) = end else { panic!("{end:?}\n{}", build.log) };
+        assert!(build.log.contains("first\nhere\ngiven\n"), "{}", build.log);
+        assert!(build.log.contains("progress "), "{}", build.log);
+        let _ = id;
+    }
+}
+
+#[test]
+fn what_fails_says_so() {
+    for buildkit in [true, false] {
+        let Some(mut build) = Try::new("fails", buildkit) else { return };
+
+        let end = build.end(&format!("FROM {BASE}\nRUN echo seen; exit 3"));
+        let BuildEnd::Failed(message) = end else { panic!("{end:?}") };
+        assert!(message.contains('3'), "{message}");
+        assert!(build.log.contains("seen\n"), "{}", build.log);
+
+        let end = build.end("FROM trainyard-test-base:latest\nNONSENSE x");
+        let BuildEnd::Failed(message) = end else { panic!("{end:?}") };
+        assert!(message.to_lowercase().contains("unknown instruction"), "{message}");
+    }
+}
+
+#[test]
+fn secrets_are_there_while_a_step_runs_and_nowhere_else() {
+    let Some(mut build) = Try::new("secret", true) else { return };
+    let secret = "canary in a secret".repeat(1000);
+    let text = SecretSlice::from(secret.clone().into_bytes());
+    build.build.secrets.insert("pip.conf".to_owned(), text);
+    build.build.fresh = true;
+
+    let end = build.end(&format!(
+        "FROM {BASE}\nRUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf wc -c < /etc/pip.conf\n\
+         RUN --mount=type=secret,id=none,target=/none test ! -e /none && test ! -s /etc/pip.conf"
+    ));
+
+    assert!(matches!(end, BuildEnd::Image(_)), "{end:?}\n{}", build.log);
+    assert!(build.log.contains(&format!("{}\n", secret.len())), "{}", build.log);
+}
+
+#[test]
+fn cancelling_ends_the_build_in_the_engine_too() {
+    for buildkit in [true, false] {
+        let Some(mut build) = Try::new("cancel", buildkit) else { return };
+        build.build.fresh = true;
+        let cancel = AtomicBool::new(false);
+        // No other process sleeps for so long.
+        let seconds = format!("{}{}", 71_000_000 + std::process::id(), u8::from(buildkit));
+        let dockerfile = format!("FROM {BASE}\nRUN echo begun; sleep {seconds}");
+
+        let (took, error) = thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                while !sleeps(&seconds) {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                cancel.store(true, Ordering::Relaxed);
+                Instant::now()
+            });
+            let error = build.run(&dockerfile, &cancel).unwrap_err();
+            (watcher.join().unwrap().elapsed(), error)
+        });
+
+        assert!(matches!(error, Error::Engine(EngineError::Cancelled)), "{error:?}");
+        assert!(took < Duration::from_millis(200), "{took:?}");
+        let until = Instant::now() + Duration::from_secs(15);
+        while sleeps(&seconds) {
+            assert!(Instant::now() < until, "the engine still builds");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Whether some process sleeps for `seconds`.
+fn sleeps(seconds: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .any(|command| command == format!("sleep\0{seconds}\0").as_bytes())
+}
+
+#[test]
+fn an_error_of_the_context_is_told_as_it_is() {
+    let Some(build) = Try::new("context", true) else { return };
+
+    let built = build.engine.build_image(
+        &build.build,
+        |_| Err(Error::Context(ContextError::Changed { path: "x".into() })),
+        &mut |_| {},
+        &AtomicBool::new(false),
+    );
+
+    assert!(matches!(built, Err(Error::Context(ContextError::Changed { .. }))), "{built:?}");
+}
+
+#[test]
+fn what_goes_into_a_request_is_escaped() {
+    let build = ImageBuild {
+        name: "a:b".to_owned(),
+        arguments: BTreeMap::from([("A".to_owned(), "x&y=\"z\"".to_owned())]),
+        target: Some("é".to_owned()),
+        ..ImageBuild::default()
+    };
+
+    insta::assert_snapshot!(query(&build, None), @"dockerfile=&t=a%3Ab&rm=1&forcerm=1&labels=%7B%7D&buildargs=%7B%22A%22%3A%22x%26y%3D%5C%22z%5C%22%22%7D&networkmode=&target=%C3%A9");
+}
+
+fn test_engine() -> Engine {
+    Engine {
+        runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+        docker: bollard::Docker::connect_with_unix_defaults().unwrap(),
+        facts: crate::engine::EngineFacts {
+            address: "unix:///var/run/docker.sock".into(),
+            name: "Docker".into(),
+            version: String::new(),
+            api_version: "1.41".into(),
+            platform: "linux/amd64".into(),
+            rootless: false,
+            buildkit: true,
+            live_restore: false,
+            gpus: false,
+            init: true,
+            cgroup_version: 1,
+        },
+    }
+}
