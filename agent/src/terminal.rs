@@ -5,6 +5,7 @@
 //! programs) passes through [`Plain`]. What a script printed passes through [`log_filter`], and
 //! only where a terminal shows it.
 
+pub(crate) mod build_log;
 pub(crate) mod log_filter;
 pub(crate) mod measure;
 mod plain;

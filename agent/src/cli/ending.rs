@@ -9,6 +9,7 @@ use crate::api::wire::run::Run;
 use crate::client::Client;
 use crate::run::status::RunStatus;
 use crate::terminal::Plain;
+use crate::terminal::build_log::BuildLog;
 
 /// The log of the environment's build, among a run's files.
 pub(super) const BUILD_LOG: &str = "system_logs/environment_build.log";
@@ -40,8 +41,14 @@ pub(super) fn last_lines(context: &Context, client: &Client, run: &Run) -> LastL
         }
         Ok(client.logs(id, 0, Some(LAST_LINES as u64), "all").await?.bytes)
     });
-    let title = if is_build { "Last lines of the build" } else { "Last lines" };
-    LastLines { title, lines: last(&bytes.unwrap_or_default()) }
+    let bytes = bytes.unwrap_or_default();
+    if is_build {
+        return LastLines {
+            title: "Last lines of the build",
+            lines: last(&BuildLog::readable(&bytes)),
+        };
+    }
+    LastLines { title: "Last lines", lines: last(&bytes) }
 }
 
 /// Returns the last lines of a log as text.

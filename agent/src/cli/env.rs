@@ -209,7 +209,7 @@ fn build(file: &Path, context: &Context) -> Outcome {
             progress.set(|| last_line(bytes));
         } else {
             // A log that nobody reads any more stops no build.
-            printer.write_own(bytes).ok();
+            printer.build(bytes).ok();
         }
     };
     let prepared = cache.prepare(&chosen.environment, &mut show, &AtomicBool::new(false))?;

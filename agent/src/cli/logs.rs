@@ -4,6 +4,7 @@ use super::ending::BUILD_LOG;
 use super::following::{self, OnInterrupt, Printer};
 use super::{Context, Exit, Failure, Outcome, reference};
 use crate::client::{Client, From, Start};
+use crate::terminal::build_log::BuildLog;
 
 /// Shows what a run printed
 ///
@@ -65,7 +66,7 @@ pub(super) fn logs(args: &Args, context: &Context) -> Outcome {
     let mut printer = Printer::new(&context.terminal, args.raw).merged();
     if args.build {
         let bytes = context.wait_for(build_log(&client, &args.run))?;
-        printer.write(&bytes)?;
+        printer.write(&if args.raw { bytes } else { BuildLog::readable(&bytes) })?;
         printer.finish()?;
         return Ok(Exit::OK);
     }

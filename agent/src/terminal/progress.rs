@@ -28,21 +28,37 @@ impl Progress {
 
     /// Says how far the work is.
     pub(crate) fn set(&self, text: impl FnOnce() -> String) {
+        if let Some(bar) = self.bar("{prefix:>12.green.bold} {spinner} {wide_msg}") {
+            bar.set_message(super::Plain(&text()).to_string());
+            bar.tick();
+        }
+    }
+
+    /// Says how far the work is where the whole of it is known.
+    pub(crate) fn set_share(&self, progress: &images::progress::Progress) {
+        if let Some(bar) = self.bar("{prefix:>12.green.bold} [{bar:24}] {wide_msg}") {
+            bar.set_length(progress.total.max(progress.done));
+            bar.set_position(progress.done);
+            let text = format!("{}, {}", progress.what, super::build_log::share(progress));
+            bar.set_message(super::Plain(&text).to_string());
+            bar.tick();
+        }
+    }
+
+    /// Returns the line in the form of `template`, once it is time to show one.
+    fn bar(&self, template: &str) -> Option<&ProgressBar> {
         if !self.enabled || self.started.elapsed() < PATIENCE {
-            return;
+            return None;
         }
         let bar = self.bar.get_or_init(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) =
-                ProgressStyle::with_template("{prefix:>12.green.bold} {spinner} {wide_msg}")
-            {
-                bar.set_style(style);
-            }
             bar.set_prefix(self.verb);
             bar
         });
-        bar.set_message(super::Plain(&text()).to_string());
-        bar.tick();
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Some(bar)
     }
 
     /// Says how many files and bytes are done.

@@ -7,6 +7,7 @@ use snapshots::path_error::PathError;
 
 use crate::definition::{DefinitionError, Place};
 use crate::interpreter::InterpreterError;
+use crate::progress::Progress;
 
 /// How many of the last lines of the log are told with a failure.
 const LAST_LINES: usize = 12;
@@ -161,7 +162,8 @@ impl FailureCause {
 /// Returns the last lines of `log`, without what could move a cursor.
 pub(crate) fn last_lines(log: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(log);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tells = |line: &&str| !line.trim().is_empty() && Progress::parse(line).is_none();
+    let lines: Vec<&str> = text.lines().filter(tells).collect();
     let start = lines.len().saturating_sub(LAST_LINES);
     lines[start..].iter().map(|line| printable(line)).collect()
 }
@@ -217,6 +219,7 @@ mod tests {
     #[test]
     fn last_lines_are_few_and_cannot_move_the_cursor() {
         let mut log: Vec<u8> = (0..50).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+        log.extend_from_slice(b"progress 1/2 bytes: Pulling a\n");
         log.extend_from_slice(b"\n\x1b[31mred\x1b[0m \x1b[2Jand\x08 \xff\n");
 
         let lines = last_lines(&log);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{StatusEvent, queue_line};
 use crate::client::Event;
 use crate::run::status::RunStatus;
+use crate::terminal::build_log::{self, BuildLog, Piece};
 use crate::terminal::log_filter::LogFilter;
 use crate::terminal::{Progress, Terminal};
 
@@ -25,9 +26,37 @@ pub(in crate::cli) struct Printer<'a> {
     said: Option<RunStatus>,
     /// That the run waits, to be said once it has waited for a while.
     waits: Option<(Instant, String)>,
-    build: Option<Progress>,
+    build: Build,
     /// Whether both of the script's streams go to standard output.
     merged: bool,
+}
+
+/// What is shown of a build.
+#[derive(Default)]
+struct Build {
+    log: BuildLog,
+    /// On a terminal.
+    bar: Option<Progress>,
+    /// The latest, where nobody watches.
+    last: Option<images::progress::Progress>,
+}
+
+impl Build {
+    /// Shows the latest line, or how far it is.
+    fn show(&mut self, terminal: &Terminal, bytes: &[u8]) {
+        let bar = self.bar.get_or_insert_with(|| Progress::new(terminal, "Building"));
+        for piece in self.log.feed(bytes) {
+            match piece {
+                Piece::Progress(progress) => bar.set_share(&progress),
+                Piece::Text(bytes) => {
+                    let text = String::from_utf8_lossy(&bytes);
+                    if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
+                        bar.set(|| line.trim().to_owned());
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// One of our streams.
@@ -83,7 +112,7 @@ impl<'a> Printer<'a> {
             name: None,
             said: None,
             waits: None,
-            build: None,
+            build: Build::default(),
             merged: false,
         }
     }
@@ -109,7 +138,7 @@ impl<'a> Printer<'a> {
             }
             Event::Build(bytes) => self.build(&bytes),
             Event::Log { bytes, is_stderr } => {
-                self.build = None;
+                self.build_is_over()?;
                 // A short script's output may be told before that it runs.
                 self.runs();
                 if is_stderr && !self.merged {
@@ -127,8 +156,7 @@ impl<'a> Printer<'a> {
         self.out.write(bytes)
     }
 
-    /// Writes bytes of a build's log, which goes to standard error.
-    pub(in crate::cli) fn write_own(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_own(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.terminal.is_quiet() { Ok(()) } else { self.err.write(bytes) }
     }
 
@@ -141,22 +169,42 @@ impl<'a> Printer<'a> {
 
     /// Ends open lines.
     pub(in crate::cli) fn finish(&mut self) -> io::Result<()> {
-        self.build = None;
+        self.build_is_over()?;
         self.out.end_line()?;
         self.err.end_line()
     }
 
-    /// The build's lines go to standard error. A terminal sees the latest one only.
-    fn build(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.name.is_some() && self.err.is_terminal {
-            let bar = self.build.get_or_insert_with(|| Progress::new(self.terminal, "Building"));
-            let text = String::from_utf8_lossy(bytes);
-            if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
-                bar.set(|| line.trim().to_owned());
-            }
+    /// The build's lines go to standard error. A terminal sees the latest one only, or how far
+    /// the build is.
+    pub(in crate::cli) fn build(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.err.is_terminal && self.name.is_some() {
+            self.build.show(self.terminal, bytes);
             return Ok(());
         }
-        self.write_own(bytes)
+        for piece in self.build.log.feed(bytes) {
+            match piece {
+                Piece::Progress(progress) => self.build.last = Some(progress),
+                Piece::Text(bytes) => {
+                    self.last_progress()?;
+                    self.write_own(&bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn build_is_over(&mut self) -> io::Result<()> {
+        self.build.bar = None;
+        self.last_progress()?;
+        let rest = self.build.log.finish();
+        if rest.is_empty() { Ok(()) } else { self.write_own(&rest) }
+    }
+
+    fn last_progress(&mut self) -> io::Result<()> {
+        match self.build.last.take() {
+            Some(last) => self.write_own(build_log::done(&last).as_bytes()),
+            None => Ok(()),
+        }
     }
 
     fn state(&mut self, event: &StatusEvent) {
