@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use images::engine::EngineError;
 use snapshots::path_error::PathError;
 
 use crate::cancel_request::CancelRequest;
@@ -129,6 +130,16 @@ pub enum TargetError {
         /// The processes.
         pids: Vec<i32>,
     },
+    /// The container of a lost run may be on: its engine does not answer.
+    #[error("cannot end the container {name:?} of run {run:?}")]
+    Container {
+        /// The run directory.
+        run: PathBuf,
+        /// The container.
+        name: String,
+        /// What the engine answered.
+        source: EngineError,
+    },
     /// A file of the run directory cannot be read or written.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -149,6 +160,9 @@ impl TargetError {
                 let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
                 Some(format!("end them as the user they belong to: kill -9 {}", pids.join(" ")))
             }
+            Self::Container { source, .. } => Some(source.hint().unwrap_or_else(|| {
+                "see whether the container engine is running; this is tried again".to_owned()
+            })),
             Self::AlreadyStarted { .. }
             | Self::NotStarted { .. }
             | Self::StillSupervised { .. }

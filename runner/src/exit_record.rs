@@ -37,15 +37,17 @@ pub enum ExitReason {
     SupervisorKilled,
     /// Its environment could not be prepared.
     EnvironmentFailed,
-    /// The program is missing or cannot be executed.
+    /// The program is missing or cannot be executed, or there is nothing to run it in.
     CannotStart,
+    /// The container engine ended or removed the run's container.
+    EngineStopped,
     /// The fault is Trainyard's own.
     AgentFault,
 }
 
 impl ExitReason {
     /// Every reason, for tables and documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Completed,
         Self::ScriptFailed,
         Self::Signal,
@@ -58,6 +60,7 @@ impl ExitReason {
         Self::SupervisorKilled,
         Self::EnvironmentFailed,
         Self::CannotStart,
+        Self::EngineStopped,
         Self::AgentFault,
     ];
 
@@ -77,6 +80,7 @@ impl ExitReason {
             Self::SupervisorKilled => "supervisor_killed",
             Self::EnvironmentFailed => "environment_failed",
             Self::CannotStart => "cannot_start",
+            Self::EngineStopped => "engine_stopped",
             Self::AgentFault => "agent_fault",
         }
     }
@@ -158,6 +162,7 @@ impl ExitRecord {
             | ExitReason::SupervisorKilled
             | ExitReason::EnvironmentFailed
             | ExitReason::CannotStart
+            | ExitReason::EngineStopped
             | ExitReason::AgentFault => 125,
         }
     }
@@ -209,6 +214,7 @@ mod tests {
         supervisor_killed   125
         environment_failed  125
         cannot_start        125
+        engine_stopped      125
         agent_fault         125
         "#);
     }

@@ -22,6 +22,7 @@ use snapshots::path_error::{IoContext as _, PathError};
 /// work/                                   the snapshot; where the script runs
 /// work/outputs/, work/logs/               made before the script starts
 /// tmp/                                    the script's TMPDIR, removed at the end
+/// io/                                     a container's pipes, removed at the end
 /// user_logs/std_log.txt                   both streams as the user would see them
 /// user_logs/std_log.index                 which bytes came from which stream, and when
 /// system_logs/environment_build.log       how the environment was built
@@ -72,6 +73,12 @@ impl RunDirectory {
     #[must_use]
     pub fn temporary(&self) -> PathBuf {
         self.path.join("tmp")
+    }
+
+    /// Returns the place of the pipes that a container writes into.
+    #[must_use]
+    pub fn io(&self) -> PathBuf {
+        self.path.join("io")
     }
 
     /// Returns the log: both streams as the user would see them.
@@ -197,6 +204,7 @@ mod tests {
             run.outputs(),
             run.logs(),
             run.temporary(),
+            run.io(),
             run.std_log(),
             run.std_log_index(),
             run.build_log(),

@@ -8,6 +8,9 @@
 //!    └─ script   a session of its own; its descendants come back to us when orphaned
 //! ```
 //!
+//! A script in a container is no child of ours: the engine starts it, and the supervisor and the
+//! guard each have it killed and removed by the engine.
+//!
 //! Both are child subreapers, so no descendant of the script can escape by forking twice. If the
 //! guard is killed, the supervisor goes on. If both are killed at once, the kernel kills the
 //! script's main process with its parent, and [`ComputeTarget::settle`] ends the rest.
@@ -25,23 +28,28 @@ use nix::unistd::{ForkResult, fork, setsid};
 use rustix::io::{FdFlags, fcntl_setfd};
 use snapshots::path_error::{IoContext as _, PathError};
 
+pub(crate) use self::container::{LostError, end_container};
 pub(crate) use self::guard::close_lost_run;
 use crate::process_identity::ProcessIdentity;
 use crate::run_directory::RunDirectory;
 
 mod attempt;
 pub mod claim;
+mod container;
 mod event_loop;
 pub mod events;
 mod guard;
+mod local_process;
 mod log_writer;
 mod masker;
+mod pace;
 pub(crate) mod process_tree;
 mod script;
 mod secret_forms;
 pub(crate) mod secrets;
 mod temporary_directory;
 mod verdict;
+mod workload;
 
 /// The exit code of a supervisor that could not do its work: [`ExitRecord::process_exit_code`]'s
 /// for our own faults.

@@ -1,5 +1,7 @@
 //! The local target: supervisors on this machine, detached from whoever starts them.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -9,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use images::host::HostVariables;
 use jiff::Timestamp;
 use nix::unistd::{ForkResult, fork, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,20 +25,45 @@ use crate::exit_record::{ExitReason, ExitRecord};
 use crate::process_identity::{ProcessIdentity, boot_id};
 use crate::run_directory::RunDirectory;
 use crate::supervisor::claim::SupervisorRecord;
-use crate::supervisor::{FirstWord, close_lost_run};
+use crate::supervisor::{FirstWord, LostError, close_lost_run, end_container};
 
 /// This machine.
 #[derive(Clone, Debug)]
 pub struct LocalTarget {
     program: PathBuf,
+    engine: BTreeMap<OsString, OsString>,
 }
+
+/// The variables that say where the container engine is: the only ones a supervisor is given.
+const ENGINE_VARIABLES: &[&str] = &[
+    "CONTAINER_HOST",
+    "DOCKER_CERT_PATH",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+    "HOME",
+    "XDG_RUNTIME_DIR",
+];
 
 impl LocalTarget {
     /// Starts supervisors as `program supervise RUN_DIR`; as a rule `program` is the caller's own,
-    /// from `std::env::current_exe()`.
+    /// from `std::env::current_exe()`. They find the container engine as this process does.
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
-        Self { program }
+        let variables = std::env::vars_os();
+        Self { program, engine: BTreeMap::new() }.with_engine(variables)
+    }
+
+    /// Has the container engine found by `variables`, of which the others are left out.
+    #[must_use]
+    pub fn with_engine(
+        mut self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Self {
+        let names_it = |name: &OsStr| ENGINE_VARIABLES.iter().any(|known| name == *known);
+        self.engine = variables.into_iter().filter(|(name, _)| names_it(name)).collect();
+        self
     }
 
     /// Returns a descriptor that becomes readable when a process of the supervisor of `run` ends;
@@ -58,6 +86,15 @@ impl LocalTarget {
         Ok(None)
     }
 
+    fn end_container(&self, run: &RunDirectory) -> Result<(), TargetError> {
+        end_container(run, &HostVariables::new(self.engine.clone())).map_err(|error| match error {
+            LostError::Engine { name, source } => {
+                TargetError::Container { run: run.path().to_owned(), name, source }
+            }
+            LostError::Path(error) => TargetError::Path(error),
+        })
+    }
+
     fn spawn(&self, run: &RunDirectory) -> io::Result<String> {
         let log =
             OpenOptions::new().append(true).create(true).mode(0o600).open(run.supervisor_log())?;
@@ -66,6 +103,7 @@ impl LocalTarget {
             .arg("supervise")
             .arg(run.path())
             .env_clear()
+            .envs(&self.engine)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -179,6 +217,8 @@ impl ComputeTarget for LocalTarget {
             }
         };
         let mut record = ExitRecord::new(reason, message, Timestamp::now());
+        // First, so that what it forks meanwhile is gone with it.
+        self.end_container(run)?;
         if reason == ExitReason::SupervisorKilled {
             let swept = sweep(run, &sweep::Marks::of(run)?)?;
             if !swept.remaining.is_empty() {

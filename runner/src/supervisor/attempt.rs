@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,14 +19,17 @@ use crate::launch::{LAUNCH_VERSION, Launch};
 use crate::process_identity::{ProcessIdentity, ProcessStat};
 use crate::run_directory::RunDirectory;
 use crate::supervisor::claim::SupervisorRecord;
+use crate::supervisor::container::{ContainerError, ContainerStart};
 use crate::supervisor::event_loop::{EventLoop, Limits, Outcome, Watches};
 use crate::supervisor::events::{Event, EventLog};
+use crate::supervisor::local_process::LocalProcess;
 use crate::supervisor::log_writer::LogWriter;
 use crate::supervisor::masker::Masker;
-use crate::supervisor::script::{Script, StartError};
+use crate::supervisor::script::{RunningScript, Script, StartError};
 use crate::supervisor::secrets::Secrets;
 use crate::supervisor::temporary_directory::TemporaryDirectory;
 use crate::supervisor::verdict::{Ending, Facts, ScriptStatus, verdict};
+use crate::supervisor::workload::Workload;
 use crate::supervisor::{FirstWord, OUR_FAULT, complain};
 
 /// Kept free from the start, so that the end can be written on a full disk.
@@ -41,6 +45,8 @@ enum NotStarted {
     Cancelled { request: CancelRequest },
     #[error(transparent)]
     Script(#[from] StartError),
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     #[error("the launch record has version {found}; this program reads {LAUNCH_VERSION}")]
     Version { found: u32 },
     #[error("there is no launch record {path:?}")]
@@ -107,6 +113,7 @@ fn not_started(error: &NotStarted) -> ExitRecord {
     let reason = match error {
         NotStarted::Cancelled { .. } => ExitReason::Cancelled,
         NotStarted::Script(StartError::Pipe { .. }) => ExitReason::AgentFault,
+        NotStarted::Container(error) => error.reason(),
         NotStarted::Script(_) => ExitReason::CannotStart,
         NotStarted::File(error) if error.source.kind() == io::ErrorKind::StorageFull => {
             ExitReason::DiskFull
@@ -118,6 +125,11 @@ fn not_started(error: &NotStarted) -> ExitRecord {
     while let Some(error) = cause {
         message += &format!(": {error}");
         cause = error.source();
+    }
+    if let NotStarted::Container(error) = error
+        && let Some(hint) = error.hint()
+    {
+        message += &format!("; {hint}");
     }
     let mut record = ExitRecord::new(reason, message, Timestamp::now());
     if let NotStarted::Cancelled { request } = error {
@@ -140,8 +152,8 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     let mut log = LogWriter::create(run, &Masker::new(secrets.values()))?;
     let temporary = TemporaryDirectory::create(run)?;
     let oom_kills_before = oom_kills();
-    let script = match script(run, &launch, &secrets, &temporary).and_then(|s| Ok(s.start()?)) {
-        Ok(script) => script,
+    let (mut workload, output) = match start(run, &launch, &secrets, &temporary, events) {
+        Ok(started) => started,
         Err(error) => {
             if let Err(error) = temporary.close() {
                 complain(&error);
@@ -150,12 +162,9 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
         }
     };
     let started = Timestamp::now();
-    let stat = ProcessStat::read(script.pid).ok().flatten();
-    let start_time = stat.map_or(0, |stat| stat.start_time);
-    events.say(Event::Started { pid: script.pid, start_time });
 
     let both = (&mut log, &mut *events);
-    let outcome = EventLoop::new(run, script, watches, both, limits).run();
+    let outcome = EventLoop::new(run, workload.as_mut(), output, watches, both, limits).run();
 
     let facts = Facts {
         status: outcome.status,
@@ -163,25 +172,49 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
         oom_kills: oom_kills().saturating_sub(oom_kills_before),
         log_bytes_dropped: log.bytes_dropped(),
         disk_was_full: log.disk_was_full(),
+        findings: workload.findings(),
     };
     let synced = log.sync();
     let mut record = record(&facts, &outcome, &log, started);
     if let Err(error) = synced {
         record.message += &format!("; its log may not survive a power cut: {error}");
     }
+    workload.close();
     if let Err(error) = temporary.close() {
         complain(&error);
     }
     Ok(record)
 }
 
+/// Starts what is to be looked after, and says so. Also returns the reading ends of its stdout
+/// and stderr.
+fn start(
+    run: &RunDirectory,
+    launch: &Launch,
+    secrets: &Secrets,
+    temporary: &TemporaryDirectory,
+    events: &mut EventLog,
+) -> Result<(Box<dyn Workload>, [OwnedFd; 2]), NotStarted> {
+    if let Some(container) = &launch.container {
+        let start = ContainerStart { run, launch, container, secrets, temporary };
+        let (container, output) = start.start(events)?;
+        return Ok((Box::new(container), output));
+    }
+    let RunningScript { pid, stdout, stderr } = script(run, launch, secrets, temporary)?.start()?;
+    let stat = ProcessStat::read(pid).ok().flatten();
+    events.say(Event::Started { pid, start_time: stat.map_or(0, |stat| stat.start_time) });
+    Ok((Box::new(LocalProcess::new(pid)), [stdout, stderr]))
+}
+
 fn record(facts: &Facts, outcome: &Outcome, log: &LogWriter, started: Timestamp) -> ExitRecord {
     let (reason, message) = verdict(facts);
     let mut record = ExitRecord::new(reason, message, Timestamp::now());
-    record.started_time_utc = Some(started);
-    match outcome.status {
-        ScriptStatus::Code(code) => record.code = Some(code),
-        ScriptStatus::Signal(signal) => record.signal = Some(signal),
+    if reason != ExitReason::CannotStart {
+        record.started_time_utc = Some(started);
+        match outcome.status {
+            ScriptStatus::Code(code) => record.code = Some(code),
+            ScriptStatus::Signal(signal) => record.signal = Some(signal),
+        }
     }
     if let Some(Ending::Cancelled(request)) = &outcome.ending {
         record.cancelled_by = Some(request.by.clone());

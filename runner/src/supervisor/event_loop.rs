@@ -1,14 +1,12 @@
 //! The one loop of a supervisor: output, signals, cancel requests and deadlines, one thread.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{SigSet, Signal as Signals};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
 use snapshots::path_error::{IoContext as _, PathError};
 
 use crate::cancel_request::CancelRequest;
@@ -16,14 +14,16 @@ use crate::log_index::Stream;
 use crate::run_directory::RunDirectory;
 use crate::supervisor::events::{Event, EventLog};
 use crate::supervisor::log_writer::LogWriter;
-use crate::supervisor::process_tree::{self, Reaper};
-use crate::supervisor::script::RunningScript;
+use crate::supervisor::pace::Pace;
 use crate::supervisor::verdict::{Ending, ScriptStatus};
+use crate::supervisor::workload::Workload;
 
 /// As much as a pipe holds, so that one read empties it.
 const BUFFER_BYTES: usize = 1 << 20;
 /// How often to look for a cancel request when the kernel has no watch left for us.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long output that somebody passes on is waited for.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
 
 /// How the script may end before it ends by itself.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +54,11 @@ enum Phase {
 /// All that the loop watches and writes.
 pub(crate) struct EventLoop<'a> {
     run: &'a RunDirectory,
-    script: i32,
+    workload: &'a mut dyn Workload,
     streams: [(Stream, Option<OwnedFd>); 2],
     watches: Watches,
     log: &'a mut LogWriter,
     events: &'a mut EventLog,
-    reaper: Reaper,
     phase: Phase,
     started: Instant,
     limits: Limits,
@@ -98,22 +97,23 @@ fn watch_for_cancel(run: &RunDirectory) -> Option<Inotify> {
 }
 
 impl<'a> EventLoop<'a> {
-    /// Takes over `script`. `watches` were opened before the last look for a cancel request.
+    /// Looks after `workload`, which runs, and the reading ends of its stdout and stderr.
+    /// `watches` were opened before the last look for a cancel request.
     pub(crate) fn new(
         run: &'a RunDirectory,
-        script: RunningScript,
+        workload: &'a mut dyn Workload,
+        [stdout, stderr]: [OwnedFd; 2],
         watches: Watches,
         (log, events): (&'a mut LogWriter, &'a mut EventLog),
         limits: Limits,
     ) -> Self {
         Self {
             run,
-            script: script.pid,
-            streams: [(Stream::Stdout, Some(script.stdout)), (Stream::Stderr, Some(script.stderr))],
+            workload,
+            streams: [(Stream::Stdout, Some(stdout)), (Stream::Stderr, Some(stderr))],
             watches,
             log,
             events,
-            reaper: Reaper::new(script.pid),
             phase: Phase::Running,
             started: Instant::now(),
             limits,
@@ -133,36 +133,28 @@ impl<'a> EventLoop<'a> {
                 self.pace.rest();
             }
         }
-        self.end_tree()
+        self.end()
     }
 
     /// Says whether nothing is left to wait for: what remains is killed next.
     fn is_over(&mut self) -> bool {
         match &self.phase {
-            Phase::Running => self.reaper.status.is_some(),
+            Phase::Running => self.workload.status().is_some(),
             Phase::Asked { kill_at, .. } if Instant::now() >= *kill_at => {
-                if self.reaper.status.is_none() && !self.limits.grace.is_zero() {
+                if self.workload.status().is_none() && !self.limits.grace.is_zero() {
                     let seconds = self.limits.grace.as_secs_f64();
                     self.events.say(Event::GraceOver { seconds });
                 }
                 true
             }
-            // A shell ends at once on TERM; the program it started may still be saving its work.
-            Phase::Asked { .. } => self.reaper.status.is_some() && !self.group_lives(),
+            Phase::Asked { .. } => self.workload.status().is_some() && !self.workload.is_at_work(),
         }
     }
 
-    /// Says whether any process of the script's group may still be at work.
-    fn group_lives(&self) -> bool {
-        let me = rustix::process::getpid().as_raw_nonzero().get();
-        process_tree::descendants(me)
-            .map_or(true, |below| below.iter().any(|process| process.group == self.script))
-    }
-
     fn wait(&self) {
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(4);
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(5);
         let open = self.streams.iter().filter_map(|(_, fd)| fd.as_ref().map(OwnedFd::as_fd));
-        let others = self.watches.cancel.iter().map(Inotify::as_fd);
+        let others = self.watches.cancel.iter().map(Inotify::as_fd).chain(self.workload.wakes());
         fds.extend(
             open.chain(others)
                 .map(|fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
@@ -197,7 +189,7 @@ impl<'a> EventLoop<'a> {
                 self.ask(Ending::Stopped { signal, uid }, self.limits.grace);
             }
         }
-        let _children_left = self.reaper.reap();
+        self.workload.look(self.events);
     }
 
     fn read_cancel_request(&mut self) {
@@ -216,7 +208,7 @@ impl<'a> EventLoop<'a> {
     /// Follows a request; the same one seen again changes nothing, a more urgent one does.
     fn cancel(&mut self, request: CancelRequest) {
         // What has ended by itself was not cancelled.
-        if self.reaper.status.is_some() && matches!(self.phase, Phase::Running) {
+        if self.workload.status().is_some() && matches!(self.phase, Phase::Running) {
             return;
         }
         match &mut self.phase {
@@ -239,7 +231,7 @@ impl<'a> EventLoop<'a> {
 
     fn check_time_limit(&mut self) {
         let Some(limit) = self.limits.timeout else { return };
-        let waits = matches!(self.phase, Phase::Running) && self.reaper.status.is_none();
+        let waits = matches!(self.phase, Phase::Running) && self.workload.status().is_none();
         if waits && self.started.elapsed() >= limit {
             let seconds = limit.as_secs_f64();
             self.events.say(Event::TimeLimitReached { seconds });
@@ -247,16 +239,13 @@ impl<'a> EventLoop<'a> {
         }
     }
 
-    /// Asks the script's process group to end. CONT, since a stopped process cannot answer.
+    /// Asks the script to end.
     fn ask(&mut self, ending: Ending, grace: Duration) {
         if !matches!(self.phase, Phase::Running) {
             return;
         }
-        if let Some(group) = Pid::from_raw(self.script).filter(|_| !grace.is_zero()) {
-            for signal in [Signal::TERM, Signal::CONT] {
-                // The group may have ended by itself just now.
-                let _gone = kill_process_group(group, signal);
-            }
+        if !grace.is_zero() {
+            self.workload.ask_to_end();
         }
         self.phase = Phase::Asked { ending, kill_at: Instant::now() + grace };
     }
@@ -291,71 +280,46 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Kills what is left, then empties the pipes: nobody can write into them any more.
-    fn end_tree(mut self) -> Outcome {
-        let script_was_over = self.reaper.status;
-        let end = process_tree::end_descendants(&mut self.reaper);
-        while self.drain() {}
+    fn end(mut self) -> Outcome {
+        let left = self.workload.end(self.events);
+        while self.drain() || self.more_output_comes() {}
         for (stream, pipe) in &mut self.streams {
-            // Still open: in the hands of a process that does not descend from us.
+            // Still open: in the hands of a process that does not descend from us, or our own.
             if pipe.take().is_some() {
                 self.log.finish(*stream);
             }
         }
-        let status = self.reaper.status.unwrap_or(ScriptStatus::Signal(Signal::KILL.as_raw()));
+        let killed = ScriptStatus::Signal(rustix::process::Signal::KILL.as_raw());
+        let status = self.workload.status().unwrap_or(killed);
         self.events.say(match status {
             ScriptStatus::Code(code) => Event::ScriptEnded { code: Some(code), signal: None },
             ScriptStatus::Signal(signal) => Event::ScriptEnded { code: None, signal: Some(signal) },
         });
-        let leftovers = end.killed.saturating_sub(u32::from(script_was_over.is_none()));
-        if leftovers > 0 {
-            self.events.say(Event::LeftoversEnded { processes: leftovers });
+        if left.killed > 0 {
+            self.events.say(Event::LeftoversEnded { processes: left.killed });
         }
-        if !end.remaining.is_empty() {
-            self.events.say(Event::LeftoversRemain { pids: end.remaining });
+        if !left.remaining.is_empty() {
+            self.events.say(Event::LeftoversRemain { pids: left.remaining });
         }
         let ending = match self.phase {
             Phase::Running => None,
             Phase::Asked { ending, .. } => Some(ending),
         };
-        Outcome { status, ending, leftovers }
+        Outcome { status, ending, leftovers: left.killed }
     }
-}
 
-/// Keeps a script that writes line by line from waking us for each of them.
-///
-/// The first pieces are read at once; in a burst we rest for a moment between reads, while the
-/// pipe collects. A pipe that fills up is read without rest.
-#[derive(Debug)]
-struct Pace {
-    since: Instant,
-    reads: u32,
-    largest: usize,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { since: Instant::now(), reads: 0, largest: 0 }
-    }
-}
-
-impl Pace {
-    const WINDOW: Duration = Duration::from_millis(10);
-    const READS_AT_ONCE: u32 = 10;
-    const REST: Duration = Duration::from_millis(1);
-
-    fn read(&mut self, count: usize) {
-        if self.since.elapsed() > Self::WINDOW {
-            self.since = Instant::now();
-            self.reads = 0;
+    /// Waits for output that somebody still passes on, or for them to be done.
+    fn more_output_comes(&mut self) -> bool {
+        if !self.workload.output_may_come() {
+            return false;
         }
-        self.reads += 1;
-        self.largest = self.largest.max(count);
-    }
-
-    fn rest(&mut self) {
-        if self.reads > Self::READS_AT_ONCE && self.largest < BUFFER_BYTES / 8 {
-            thread::sleep(Self::REST);
-        }
-        self.largest = 0;
+        let open = self.streams.iter().filter_map(|(_, fd)| fd.as_ref().map(OwnedFd::as_fd));
+        let fds = open.chain(self.workload.wakes());
+        let mut fds: Vec<PollFd<'_>> =
+            fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let patience = Timespec { tv_sec: LAST_OUTPUT.as_secs().cast_signed(), tv_nsec: 0 };
+        let came = poll(&mut fds, Some(&patience)).is_ok_and(|ready| ready > 0);
+        self.workload.look(self.events);
+        came
     }
 }

@@ -34,6 +34,36 @@ pub enum Event {
         /// When the kernel says it was started, in clock ticks since the boot.
         start_time: u64,
     },
+    /// A container was made for the script; it is not started yet.
+    ContainerCreated {
+        /// What it is called.
+        name: String,
+        /// Its id.
+        id: String,
+        /// Its image's id.
+        image: String,
+    },
+    /// The script was started in its container.
+    ContainerStarted {
+        /// The container's id.
+        id: String,
+    },
+    /// The image has no shell: the engine passes the script's output on, and secrets are files
+    /// only.
+    NoShell {
+        /// What the engine said.
+        message: String,
+    },
+    /// The container engine stopped answering.
+    EngineAway {
+        /// How that was seen.
+        error: String,
+    },
+    /// The container engine answers again.
+    EngineBack {
+        /// Whether the container is on.
+        running: bool,
+    },
     /// A user asked that it end.
     CancelRequested {
         /// Who.
@@ -90,6 +120,14 @@ pub enum Event {
         /// Why.
         reason: ExitReason,
     },
+}
+
+impl Event {
+    /// Says whether the script is at work from here on.
+    #[must_use]
+    pub fn is_start(&self) -> bool {
+        matches!(self, Self::Started { .. } | Self::ContainerStarted { .. })
+    }
 }
 
 /// A line of the file.

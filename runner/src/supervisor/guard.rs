@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use images::host::HostVariables;
 use jiff::Timestamp;
 use nix::sys::signal::Signal as Signals;
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +20,10 @@ use crate::supervisor::event_loop::handled_signals;
 use crate::supervisor::events::{self, Event, EventLog, TimedEvent};
 use crate::supervisor::process_tree::{self, Reaper};
 use crate::supervisor::verdict::{ScriptStatus, signal_name};
-use crate::supervisor::{OUR_FAULT, complain};
+use crate::supervisor::{LostError, OUR_FAULT, complain, end_container};
+
+/// How long an engine may be away before somebody else has to end a container.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until the supervisor with the number `child` has ended. If it did so without ending
 /// the run, ends it in its place.
@@ -62,6 +68,7 @@ fn finish(
     status: ScriptStatus,
 ) -> Result<(), PathError> {
     let end = process_tree::end_descendants(&mut Reaper::new(0));
+    let container_is_over = end_container_soon(run);
     if ExitRecord::read(run)?.is_some() {
         return Ok(());
     }
@@ -72,6 +79,11 @@ fn finish(
             .claim(run)?,
     };
     if !ours {
+        return Ok(());
+    }
+    if let Err(error) = container_is_over {
+        // The run is not over while its container may be on: it stays lost until it is settled.
+        complain(&error);
         return Ok(());
     }
     let (reason, message) = match status {
@@ -89,14 +101,26 @@ fn finish(
     close_lost_run(run, record)
 }
 
+/// Ends the container of `run`, if it has one, and asks more than once.
+fn end_container_soon(run: &RunDirectory) -> Result<(), LostError> {
+    let variables = HostVariables::new(std::env::vars_os());
+    let begun = Instant::now();
+    loop {
+        match end_container(run, &variables) {
+            Err(LostError::Engine { .. }) if begun.elapsed() < ENGINE_PATIENCE => {
+                thread::sleep(Duration::from_millis(250));
+            }
+            ended => return ended,
+        }
+    }
+}
+
 /// Records the end of a run whose supervisor could not: what is known of it goes into `record`.
 pub(crate) fn close_lost_run(run: &RunDirectory, mut record: ExitRecord) -> Result<(), PathError> {
     run.forget_secrets()?;
     let past = events::read(run)?;
-    record.started_time_utc = past
-        .iter()
-        .find(|line| matches!(line.event, Event::Started { .. }))
-        .map(|line: &TimedEvent| line.time_utc);
+    record.started_time_utc =
+        past.iter().find(|line| line.event.is_start()).map(|line: &TimedEvent| line.time_utc);
     record.log_bytes = fs::metadata(run.std_log()).map_or(0, |data| data.len());
     let mut events = EventLog::open(run)?;
     events.say(Event::SupervisorLost { message: record.message.clone() });

@@ -14,7 +14,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 /// The size that pipes are enlarged to: what an unprivileged process may ask for.
-const PIPE_BYTES: usize = 1 << 20;
+pub(crate) const PIPE_BYTES: usize = 1 << 20;
 
 /// What is to be started.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ fn explain(program: &str, directory: &Path, source: io::Error) -> StartError {
 }
 
 /// Makes a large pipe: our end, which does not block, and the script's.
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
     fcntl_setfl(ours.as_fd(), OFlags::NONBLOCK)?;
     // A user over the limit for pipes gets a small one: slower, not wrong.

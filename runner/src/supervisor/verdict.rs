@@ -20,6 +20,19 @@ pub(crate) enum Ending {
     Stopped { signal: i32, uid: u32 },
 }
 
+/// What a container's engine knows of the end of a script, besides how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Findings {
+    /// Why the program never ran although its container did.
+    pub(crate) never_ran: Option<String>,
+    /// Why it was the engine that ended it.
+    pub(crate) engine_stopped: Option<String>,
+    /// Whether the kernel killed a process of the container for memory.
+    pub(crate) out_of_memory: bool,
+    /// What people should know besides.
+    pub(crate) note: Option<String>,
+}
+
 /// What was seen of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
@@ -29,6 +42,7 @@ pub(crate) struct Facts {
     pub(crate) oom_kills: u64,
     pub(crate) log_bytes_dropped: u64,
     pub(crate) disk_was_full: bool,
+    pub(crate) findings: Findings,
 }
 
 /// Decides why the run ended, and says so in a sentence.
@@ -41,6 +55,9 @@ pub(crate) fn verdict(facts: &Facts) -> (ExitReason, String) {
         let bytes = facts.log_bytes_dropped;
         message +=
             &format!("; {bytes} bytes of its output were lost: the log could not be written");
+    }
+    if let Some(note) = &facts.findings.note {
+        message += &format!("; {note}");
     }
     (reason, message)
 }
@@ -62,6 +79,19 @@ fn ended_by_us(ending: &Ending) -> (ExitReason, String) {
 
 fn ended_by_itself(facts: &Facts) -> (ExitReason, String) {
     const KILL: i32 = Signal::SIGKILL as i32;
+    let findings = &facts.findings;
+    if let Some(why) = &findings.never_ran {
+        return (ExitReason::CannotStart, why.clone());
+    }
+    if let Some(why) = &findings.engine_stopped {
+        return (ExitReason::EngineStopped, why.clone());
+    }
+    if findings.out_of_memory && facts.status != ScriptStatus::Code(0) {
+        return (
+            ExitReason::OutOfMemory,
+            "the kernel killed a process of the script, which was at its memory limit".to_owned(),
+        );
+    }
     match facts.status {
         ScriptStatus::Code(0) => (ExitReason::Completed, "the script completed".to_owned()),
         // A shell answers 128 + 9 for a command of its own that was killed.
@@ -138,6 +168,7 @@ mod tests {
                 oom_kills,
                 log_bytes_dropped,
                 disk_was_full: log_bytes_dropped > 0,
+                findings: Findings::default(),
             };
             let (reason, message) = verdict(&facts);
             table += &format!("{:18}{message}\n", reason.name());
@@ -158,5 +189,37 @@ mod tests {
         time_limit        the script ran longer than its limit of 1.5 s; 7 bytes of its output were lost: the log could not be written
         supervisor_killed the supervisor was stopped by signal 15 (SIGTERM) from uid 0
         "#);
+    }
+
+    #[test]
+    fn what_the_engine_knows_counts_unless_we_ended_it() {
+        use ScriptStatus::{Code, Signal};
+        let stopped = Some(Ending::Stopped { signal: 15, uid: 0 });
+        let findings = |never: bool, engine: bool, out_of_memory: bool| Findings {
+            never_ran: never.then(|| "never ran".to_owned()),
+            engine_stopped: engine.then(|| "engine stopped".to_owned()),
+            out_of_memory,
+            note: Some("a note".to_owned()),
+        };
+        let mut table = String::new();
+        for (status, ending, findings) in [
+            (Code(0), None, findings(false, false, true)),
+            (Code(1), None, findings(false, false, true)),
+            (Signal(9), None, findings(false, true, true)),
+            (Code(127), None, findings(true, false, false)),
+            (Signal(15), stopped, findings(false, true, true)),
+        ] {
+            let facts = Facts {
+                status,
+                ending,
+                oom_kills: 0,
+                log_bytes_dropped: 0,
+                disk_was_full: false,
+                findings,
+            };
+            let (reason, message) = verdict(&facts);
+            table += &format!("{:18}{message}\n", reason.name());
+        }
+        insta::assert_snapshot!(table, @"");
     }
 }

@@ -7,7 +7,7 @@ use images::environment::PreparedEnvironment;
 use runner::compute_target::TargetError;
 use runner::exit_record::ExitReason;
 use runner::run_directory::RunDirectory;
-use runner::supervisor::events::{self, Event};
+use runner::supervisor::events;
 use tracing::{debug, warn};
 
 use super::following::Started;
@@ -121,7 +121,7 @@ async fn contained(
 /// as good until it does, which is at the end at the latest.
 pub(super) fn script_started(directory: &RunDirectory) -> Change {
     let events = events::read(directory).unwrap_or_default();
-    let said = events.iter().find(|line| matches!(line.event, Event::Started { .. }));
+    let said = events.iter().find(|line| line.event.is_start());
     let change = Change::now(RunEvent::ScriptStarted);
     let started = Some(said.map_or(change.at, |line| line.time_utc));
     change.with(Facts { started, ..Facts::default() })

@@ -1,0 +1,152 @@
+//! What is put in front of the script in its container: a few lines for any POSIX shell.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+/// Carried out as `sh -c PRELUDE trainyard COUNT NAME… PROGRAM ARGUMENT…`.
+///
+/// It sends both streams into the run's pipes, reads the secrets named into variables and becomes
+/// the program. It is the same text for every run: what a user gives comes as arguments, so that
+/// no shell ever reads it as a command. It needs nothing of the image but the shell: secrets are
+/// read line by line, since not every image has `cat`.
+///
+/// The trap says that the program could not be started; it is gone once the program runs.
+pub(super) const PRELUDE: &str = r#"exec >/run/trainyard/stdout 2>/run/trainyard/stderr
+trap 'echo failed >/run/trainyard/word' EXIT
+echo ready >/run/trainyard/word
+trainyard_left=$1
+shift
+while [ "$trainyard_left" -gt 0 ]; do
+    trainyard_name=$1
+    shift
+    trainyard_left=$((trainyard_left - 1))
+    trainyard_value=
+    trainyard_line=
+    while IFS= read -r trainyard_line; do
+        trainyard_value=$trainyard_value$trainyard_line'
+'
+    done <"/run/secrets/$trainyard_name"
+    export "$trainyard_name=$trainyard_value$trainyard_line"
+done
+unset trainyard_left trainyard_name trainyard_value trainyard_line
+exec "$@""#;
+
+/// The shell it is for.
+pub(super) const SHELL: &str = "/bin/sh";
+
+/// Returns the arguments of [`SHELL`].
+pub(super) fn arguments(secret_names: &[String], program: &[String]) -> Vec<String> {
+    let names: Vec<&String> = secret_names.iter().filter(|name| is_variable(name)).collect();
+    let mut words = vec!["-c".to_owned(), PRELUDE.to_owned(), "trainyard".to_owned()];
+    words.push(names.len().to_string());
+    words.extend(names.into_iter().cloned());
+    words.extend(program.iter().cloned());
+    words
+}
+
+/// Says whether a shell can have a variable called `name`.
+fn is_variable(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(plain) && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
+}
+
+/// How far the prelude came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It said nothing: the pipes could not be opened.
+    None,
+    /// It became the program.
+    Ready,
+    /// It could not become the program.
+    Failed,
+}
+
+/// Reads what the prelude said so far.
+pub(super) fn read_word(pipe: &OwnedFd) -> Word {
+    let mut said = [0; 64];
+    let count = rustix::io::read(pipe.as_fd(), &mut said).unwrap_or(0);
+    match &said[..count] {
+        b"ready\nfailed\n" => Word::Failed,
+        b"" => Word::None,
+        _ => Word::Ready,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Carries the prelude out in `shell`, with directories of this machine.
+    fn carried_out(
+        shell: &[&str],
+        secrets: &BTreeMap<&str, &str>,
+        program: &[&str],
+    ) -> (i32, String, Word) {
+        let directory = tempfile::tempdir().unwrap();
+        let (io, kept) = (directory.path().join("io"), directory.path().join("secrets"));
+        fs::create_dir(&io).unwrap();
+        fs::create_dir(&kept).unwrap();
+        for (name, value) in secrets {
+            fs::write(kept.join(name), value).unwrap();
+        }
+        let own = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let names: Vec<&str> = secrets.keys().copied().collect();
+        let mut words = arguments(&own(&names), &own(program));
+        words[1] = words[1]
+            .replace("/run/trainyard", io.to_str().unwrap())
+            .replace("/run/secrets", kept.to_str().unwrap())
+            // The trap is the second to write there, and this is a file.
+            .replace("echo failed >", "echo failed >>");
+        let status = Command::new(shell[0]).args(&shell[1..]).args(words).status().unwrap();
+        let said = |name: &str| fs::read_to_string(io.join(name)).unwrap_or_default();
+        let word = fs::File::open(io.join("word")).unwrap().into();
+        (status.code().unwrap(), said("stdout") + &said("stderr"), read_word(&word))
+    }
+
+    /// The shells of this machine that images have as `/bin/sh`.
+    fn shells() -> Vec<Vec<&'static str>> {
+        let all = [vec!["/bin/dash"], vec!["/bin/busybox", "sh"], vec!["/bin/bash", "--posix"]];
+        let here: Vec<_> = all.into_iter().filter(|shell| Path::new(shell[0]).exists()).collect();
+        assert!(!here.is_empty(), "a POSIX shell is needed for this test");
+        here
+    }
+
+    #[test]
+    fn secrets_reach_the_program_to_the_byte() {
+        let values = BTreeMap::from([
+            ("A", "plain"),
+            ("B", "two\nlines\n\n"),
+            ("C", " \\back `x` $HOME \"q\" 'q' "),
+            ("D", ""),
+            ("no-variable", "x"),
+        ]);
+        let script = "import os; print([os.environ.get(n) for n in 'ABCD'], \
+                      [n for n in os.environ if n.startswith('trainyard')])";
+        for shell in shells() {
+            let (code, said, word) = carried_out(&shell, &values, &["python3", "-c", script]);
+
+            assert_eq!((code, word), (0, Word::Ready), "{shell:?}: {said}");
+            let expected =
+                "['plain', 'two\\nlines\\n\\n', ' \\\\back `x` $HOME \"q\" \\'q\\' ', ''] []\n";
+            assert_eq!(said, expected, "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_is_told_from_one_that_failed() {
+        for shell in shells() {
+            let end = |program: &[&str]| {
+                let (code, _, word) = carried_out(&shell, &BTreeMap::new(), program);
+                (code, word)
+            };
+            assert_eq!(end(&["nonsense"]), (127, Word::Failed), "{shell:?}");
+            assert_eq!(end(&["/etc/passwd"]), (126, Word::Failed), "{shell:?}");
+            assert_eq!(end(&["sh", "-c", "exit 127"]), (127, Word::Ready), "{shell:?}");
+            assert_eq!(end(&["true", "; touch /tmp/x"]), (0, Word::Ready), "{shell:?}");
+        }
+    }
+}
