@@ -220,6 +220,12 @@ mod tests {
             let (reason, message) = verdict(&facts);
             table += &format!("{:18}{message}\n", reason.name());
         }
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @r#"
+        completed         the script completed; a note
+        out_of_memory     the kernel killed a process of the script, which was at its memory limit; a note
+        engine_stopped    engine stopped; a note
+        cannot_start      never ran; a note
+        supervisor_killed the supervisor was stopped by signal 15 (SIGTERM) from uid 0; a note
+        "#);
     }
 }

@@ -134,7 +134,18 @@ mod tests {
             let gone = gone.map_or("never".to_owned(), |gone| gone.to_string());
             table += &format!("{code} at {finished}, gone {gone}, {live_restore}: {shown}\n");
         }
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @r#"
+        143 at 100, gone never, false: by itself
+        143 at 100, gone 100, false: the container engine was stopped and ended the script (signal 15)
+        137 at 105, gone 100, false: the container engine was stopped and ended the script (signal 9)
+        143 at 99, gone 100, false: the container engine was stopped and ended the script (signal 15)
+        143 at 90, gone 100, false: by itself
+        0 at 99, gone 100, false: by itself
+        0 at 105, gone 100, false: the container engine was stopped and ended the script (exit code 0)
+        137 at 0, gone 100, false: the container engine was stopped and ended the script (signal 9)
+        0 at 105, gone 100, true: by itself
+        137 at 105, gone 100, true: by itself
+        "#);
     }
 
     #[test]
@@ -160,7 +171,14 @@ mod tests {
             let shown = found.never_ran.unwrap_or_else(|| "it ran".to_owned());
             table += &format!("{code} {word:?}: {shown}\n");
         }
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @r#"
+        127 Failed: the program "python" was not found in the image "debian:12"
+        126 Failed: the program "python" of the image "debian:12" may not be executed
+        2 None: the shell of the image "debian:12" ended with exit code 2 before it started the program: it could not open the run's pipes
+        127 Ready: it ran
+        1 Failed: it ran
+        137 None: it ran
+        "#);
     }
 
     #[test]

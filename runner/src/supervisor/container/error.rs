@@ -103,6 +103,20 @@ mod tests {
             let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             table += &format!("{:15}{error}{hint}\n", error.reason().name());
         }
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @r#"
+        disk_full      the container engine has no disk space left: full
+        cannot_start   cancelled
+        cannot_start   no program was given
+        cannot_start   the program "python" was not found in the image "scratch", which has no shell
+        cannot_start   --volume /x:/x: it leads to /etc; copy it
+        cannot_start   "/data" cannot be shown to the container; name a directory that is there and that you may look into
+        cannot_start   "ana" is not the number of a user and of a group, as in 1000:1000
+        agent_fault    the secret "T" is missing
+        cannot_start   the secret "a/b" cannot be a file; give it a name without slashes
+        cannot_start   this machine has no file system in memory for the run's secrets; mount a tmpfs at /dev/shm, or set XDG_RUNTIME_DIR
+        agent_fault    the container cannot be followed
+        agent_fault    cannot create "/r"
+        disk_full      cannot create "/r"
+        "#);
     }
 }

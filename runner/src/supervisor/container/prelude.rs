@@ -144,7 +144,9 @@ mod tests {
                 (code, word)
             };
             assert_eq!(end(&["nonsense"]), (127, Word::Failed), "{shell:?}");
-            assert_eq!(end(&["/etc/passwd"]), (126, Word::Failed), "{shell:?}");
+            // Bash has given up its traps by then: the script seems to have failed.
+            let refused = if shell[0] == "/bin/bash" { Word::Ready } else { Word::Failed };
+            assert_eq!(end(&["/etc/passwd"]), (126, refused), "{shell:?}");
             assert_eq!(end(&["sh", "-c", "exit 127"]), (127, Word::Ready), "{shell:?}");
             assert_eq!(end(&["true", "; touch /tmp/x"]), (0, Word::Ready), "{shell:?}");
         }

@@ -172,7 +172,13 @@ mod tests {
         assert_eq!(spec.command[2..], ["trainyard", "1", "TOKEN", "python", "a b.py", "$(x)"]);
         let variables: Vec<_> =
             spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        insta::assert_snapshot!(variables.join("\n"), @"");
+        insta::assert_snapshot!(variables.join("\n"), @r#"
+        A=1
+        TMPDIR=/tmp
+        TOKEN_FILE=/run/secrets/TOKEN
+        TRAINYARD_RUN_ID=exp_1_00000002
+        not-a-variable_FILE=/run/secrets/not-a-variable
+        "#);
         assert_eq!((spec.user.as_str(), spec.working_directory.as_str()), ("7:8", "/azureml-run"));
         assert_eq!(spec.security_options, ["no-new-privileges"]);
         assert!(spec.init && !spec.privileged);
