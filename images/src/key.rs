@@ -1,14 +1,20 @@
 //! The environment key: the SHA-256 of what determines an environment.
 
+mod docker;
+mod parts;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use snapshots::digest::{Digest, Hasher, InvalidDigest};
+use snapshots::digest::{Digest, InvalidDigest};
 
-use crate::definition::DefinitionError;
-use crate::definition::requirements::{Requirements, canonical_lines};
-use crate::environment::Environment;
+use self::parts::Collector;
+pub use self::parts::{KeyDifference, KeyPart, KeyParts};
+use crate::builder::docker::ResolvedBases;
+use crate::definition::requirements::{CanonicalLine, Requirements, canonical_lines};
+use crate::definition::{DefinitionError, conda_file, uv_project};
+use crate::environment::{CondaPackages, Environment, RequirementsFile, UvProject};
 use crate::host::HostVariables;
 use crate::interpreter::InterpreterFacts;
 
@@ -49,64 +55,120 @@ impl FromStr for EnvironmentKey {
     }
 }
 
-/// Returns the key of `environment`; `None` for one that the user looks after.
+/// What a definition does not say by itself.
+pub(crate) struct Basis<'a> {
+    /// Of the interpreter that a virtual environment is based on.
+    pub(crate) facts: Option<&'a InterpreterFacts>,
+    /// Of the images that an image is built on.
+    pub(crate) bases: Option<&'a ResolvedBases>,
+    /// The digest of what decides where packages are found and which are chosen; `None` where the
+    /// build is not told.
+    pub(crate) index_settings: Option<&'a Digest>,
+    /// The variables of whoever builds.
+    pub(crate) variables: &'a HostVariables,
+}
+
+/// Returns the key of `environment` and what it is made of; `None` for one of which nothing is
+/// built: the user looks after it, or it is a ready image.
 ///
-/// `facts` are those of the interpreter it is based on, `index_settings` is the digest of what
-/// decides where packages are found and which are chosen. Names of files, comments, order and time
-/// do not count, nor does the tool that builds.
+/// Names of files, comments, order and time do not count, nor does the tool that builds.
 ///
 /// # Errors
 ///
 /// The definition cannot be understood.
-pub fn key(
+pub(crate) fn key(
     environment: &Environment,
-    facts: &InterpreterFacts,
-    index_settings: &Digest,
-    variables: &HostVariables,
-) -> Result<Option<EnvironmentKey>, DefinitionError> {
+    basis: &Basis<'_>,
+) -> Result<Option<KeyParts>, DefinitionError> {
+    let mut parts = Parts { collector: Collector::new(), basis };
+    parts.put("trainyard environment key", VERSION);
     match environment {
-        Environment::UserManaged { .. } => Ok(None),
+        Environment::UserManaged { .. } => return Ok(None),
         Environment::Requirements { files, .. } => {
-            let requirements = Requirements::check(files)?;
-            let value = |name: &str| Some(variables.get(name)?.to_string_lossy().into_owned());
-            let lines = canonical_lines(&requirements, &value);
-            Ok(Some(digest("venv", facts, index_settings, &lines)))
+            parts.put("kind", "venv");
+            parts.interpreter();
+            parts.index_settings();
+            parts.requirements(files)?;
         }
-        Environment::UvProject { .. } | Environment::Conda { .. } | Environment::Docker { .. } => {
-            todo!()
+        Environment::UvProject { project, .. } => {
+            parts.put("kind", "uv project");
+            parts.interpreter();
+            parts.index_settings();
+            parts.uv_project(project)?;
+        }
+        Environment::Conda { packages } => {
+            parts.put("kind", "conda");
+            parts.put("platform", std::env::consts::ARCH);
+            parts.index_settings();
+            parts.conda(packages)?;
+        }
+        Environment::Docker { docker } => {
+            parts.put("kind", "docker");
+            if !docker::put(&mut parts, docker)? {
+                return Ok(None);
+            }
         }
     }
+    Ok(Some(parts.collector.finish()))
 }
 
-/// Hashes the parts, each with its name and both with their lengths, so that different parts never
-/// give the same bytes.
-fn digest(
-    kind: &str,
-    facts: &InterpreterFacts,
-    index_settings: &Digest,
-    lines: &[String],
-) -> EnvironmentKey {
-    let mut hasher = Hasher::new();
-    let mut put = |name: &str, value: &str| {
-        for text in [name, value] {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }
-    };
-    put("trainyard environment key", VERSION);
-    put("kind", kind);
-    put("python", &facts.version);
-    put("implementation", &facts.implementation);
-    put("platform", &facts.platform);
-    put("abi", &facts.abi);
-    put("libc", &facts.libc);
-    // The environment links to it. UTF-8: it came as text.
-    put("base", &facts.base_executable.to_string_lossy());
-    put("index settings", &index_settings.to_string());
-    for line in lines {
-        put("line", line);
+/// Parts as they are put together.
+struct Parts<'a> {
+    collector: Collector,
+    basis: &'a Basis<'a>,
+}
+
+impl Parts<'_> {
+    fn put(&mut self, name: &str, value: &str) {
+        self.collector.put(name, value);
     }
-    EnvironmentKey(hasher.finish())
+
+    fn line(&mut self, name: &str, line: CanonicalLine) {
+        self.collector.put_as(name, &line.text, line.shown, line.contains);
+    }
+
+    fn interpreter(&mut self) {
+        let Some(facts) = self.basis.facts else { return };
+        self.put("python", &facts.version);
+        self.put("implementation", &facts.implementation);
+        self.put("platform", &facts.platform);
+        self.put("abi", &facts.abi);
+        self.put("libc", &facts.libc);
+        // The environment links to it. UTF-8: it came as text.
+        self.put("base", &facts.base_executable.to_string_lossy());
+    }
+
+    fn index_settings(&mut self) {
+        if let Some(settings) = self.basis.index_settings {
+            self.put("index settings", &settings.to_string());
+        }
+    }
+
+    fn requirements(&mut self, files: &[RequirementsFile]) -> Result<(), DefinitionError> {
+        let requirements = Requirements::check(files)?;
+        let variables = self.basis.variables;
+        let value = |name: &str| Some(variables.get(name)?.to_string_lossy().into_owned());
+        for line in canonical_lines(&requirements, &value) {
+            self.line("line", line);
+        }
+        Ok(())
+    }
+
+    fn uv_project(&mut self, project: &UvProject) -> Result<(), DefinitionError> {
+        for (name, line) in uv_project::canonical(project)? {
+            self.line(name, line);
+        }
+        Ok(())
+    }
+
+    fn conda(&mut self, packages: &CondaPackages) -> Result<(), DefinitionError> {
+        let variables = self.basis.variables;
+        let value = |name: &str| Some(variables.get(name)?.to_string_lossy().into_owned());
+        for line in conda_file::canonical_lines(packages, &value)? {
+            self.line("line", line);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

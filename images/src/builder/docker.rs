@@ -32,6 +32,15 @@ pub(crate) fn resolve(
     todo!()
 }
 
+/// As [`resolve`], from what the engine has; `None` if an image is missing. Pulls nothing.
+pub(crate) fn find(
+    engine: &Engine,
+    docker: &DockerEnvironment,
+) -> Result<Option<ResolvedBases>, BuildError> {
+    let _ = (engine, docker);
+    todo!()
+}
+
 /// Builds the image.
 pub(crate) fn build(
     workshop: &Workshop<'_>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use snapshots::path_error::PathError;
 
 use crate::definition::{DefinitionError, Place};
+use crate::engine::EngineError;
 use crate::interpreter::InterpreterError;
 use crate::progress::Progress;
 
@@ -81,6 +82,9 @@ pub enum BuildError {
     /// The definition cannot be used.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
+    /// The engine did not do its part.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// What was built is not a usable Python.
     #[error(transparent)]
     Interpreter(#[from] InterpreterError),

@@ -10,26 +10,26 @@ use std::time::Duration;
 use jiff::Timestamp;
 use snapshots::path_error::{IoContext, PathError};
 
+use super::asked::{Asked, Base};
 use super::leftover_processes;
+use super::lease::Leased;
 use super::lock::{self, Locked};
-use super::record::{self, Building, Failure, Names, Record};
-use super::{EnvironmentCache, EnvironmentError, Leased, sweep};
-use crate::builder::venv::{self, Plan};
-use crate::builder::{BuildError, Built, IndexSettings, Watch};
-use crate::definition::requirements::Requirements;
-use crate::environment::RequirementsFile;
-use crate::interpreter::InterpreterFacts;
-use crate::key::EnvironmentKey;
+use super::record::{self, Building, Failure, Names, Record, RecordedImage};
+use super::{EnvironmentCache, EnvironmentError, subject, sweep};
+use crate::builder::{self, BuildError, Built, Watch, Workshop};
+use crate::environment::Environment;
+use crate::key::KeyParts;
 
 /// How often those who wait for a build look for more of its log.
 const TICK: Duration = Duration::from_millis(30);
 
 /// What is to be built.
 pub(super) struct Job<'a> {
-    pub(super) key: EnvironmentKey,
-    pub(super) base: &'a InterpreterFacts,
-    pub(super) files: &'a [RequirementsFile],
-    pub(super) settings: &'a IndexSettings,
+    pub(super) parts: &'a KeyParts,
+    pub(super) environment: &'a Environment,
+    pub(super) asked: &'a Asked,
+    /// The build that does not count, because a fresh one is wanted.
+    pub(super) not: Option<String>,
 }
 
 /// Returns the environment, leased, and whether somebody else built it.
@@ -39,9 +39,13 @@ pub(super) fn build_once(
     log: &mut dyn FnMut(&[u8]),
     cancel: &AtomicBool,
 ) -> Result<(Leased, bool), EnvironmentError> {
-    let names = Names { cache: cache.directory(), key: &job.key };
+    let key = &job.parts.key;
+    let names = Names { cache: cache.directory(), key };
     let (_lock, watched) = wait_for_turn(&names, log, cancel)?;
-    if let Some(leased) = cache.leased(&job.key)? {
+    // One that was made since it was asked for is as fresh as can be.
+    if let Some(leased) = cache.leased(key, job.asked)?
+        && job.not.as_ref() != Some(&leased.record.directory)
+    {
         return Ok((leased, true));
     }
     // Who has seen a build fail need not see it fail again.
@@ -53,8 +57,13 @@ pub(super) fn build_once(
     }
     build(cache, &names, job, log, cancel)?;
     // Nobody removes it as long as its lock is held.
-    let gone = || EnvironmentError::NotFound { prefix: job.key.to_string() };
-    Ok((cache.leased(&job.key)?.ok_or_else(gone)?, false))
+    let gone = || EnvironmentError::NotFound { prefix: key.to_string() };
+    let leased = cache.leased(key, job.asked)?.ok_or_else(gone)?;
+    // The build that this one takes the place of, unless a run is in it.
+    if let Err(error) = sweep::leftovers_of(&names, &cache.leftovers()) {
+        tracing::warn!(%error, "Left a replaced environment to be swept.");
+    }
+    Ok((leased, false))
 }
 
 /// Waits until nobody else is busy with the key, passing on what the build writes to its log.
@@ -112,12 +121,14 @@ fn build(
     cancel: &AtomicBool,
 ) -> Result<(), EnvironmentError> {
     record::remove_file(&names.failure())?;
-    sweep::leftovers_of(names)?;
+    sweep::leftovers_of(names, &cache.leftovers())?;
     let directory = tempfile::Builder::new()
-        .prefix(&format!("{}-", job.key))
+        .prefix(&format!("{}-", names.key))
         .tempdir_in(cache.directory())
         .context("create a directory in", cache.directory())?;
     let name = directory.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let lease = names.cache.join(format!("{name}.lease"));
+    File::create(&lease).context("create", &lease)?;
     let log_path = record::log_file(cache.directory(), &name);
     let log_file = File::create(&log_path).context("create", &log_path)?;
     // From here on the directory and its processes can be found by whoever comes after a crash.
@@ -128,12 +139,16 @@ fn build(
         (Ok(_), Some(error)) => Err(error.into()),
         (other, _) => other,
     };
-    let result = match result {
-        Ok(built) => finish(names, job, &name, built),
-        Err(error) => Err(give_up(names, &path, &name, error)?),
-    };
-    record::remove_file(&names.building())?;
-    result
+    match result {
+        Ok(built) => finish(names, job, &name, built)?,
+        Err(error) => {
+            let error = give_up(names, &path, &name, error)?;
+            // An engine may hold what was begun.
+            sweep::leftovers_of(names, &cache.leftovers())?;
+            return Err(error);
+        }
+    }
+    Ok(record::remove_file(&names.building())?)
 }
 
 fn run(
@@ -145,25 +160,49 @@ fn run(
     tee: &mut Tee<'_>,
     cancel: &AtomicBool,
 ) -> Result<Built, BuildError> {
-    record::write(&names.building(), &Building { directory: name.to_owned() })?;
-    let requirements = Requirements::check(job.files).map_err(BuildError::from)?;
-    let plan = Plan {
-        base: job.base,
-        requirements: &requirements,
-        host: cache.host(),
-        settings: job.settings,
+    let in_engine = matches!(job.asked.base, Base::Images { .. });
+    record::write(&names.building(), &Building { directory: name.to_owned(), in_engine })?;
+    let options = &cache.options;
+    let workshop = Workshop {
+        key: *names.key,
+        host: &options.host,
+        index: &job.asked.settings,
+        settings: &options.settings,
         directory: path,
         tools: &cache.directory().join("tools"),
+        objects: options.objects.as_ref(),
+        home: &options.home,
     };
     let mut log = |bytes: &[u8]| tee.write(bytes);
     let marker = (leftover_processes::VARIABLE, name);
-    let built = venv::build(&plan, &mut Watch { log: &mut log, marker, cancel });
+    let built = by_kind(&workshop, job, &mut Watch { log: &mut log, marker, cancel });
     // The tools' groups have ended. What has left them ends here.
     leftover_processes::kill_all(name);
     built
 }
 
-/// Makes what was built exist.
+fn by_kind(
+    workshop: &Workshop<'_>,
+    job: &Job<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<Built, BuildError> {
+    match (job.environment, &job.asked.base) {
+        (Environment::Requirements { files, .. }, Base::Interpreter(base)) => {
+            builder::venv::build(workshop, base, files, watch)
+        }
+        (Environment::UvProject { project, .. }, Base::Interpreter(base)) => {
+            builder::uv_project::build(workshop, base, project, watch)
+        }
+        (Environment::Conda { packages }, _) => builder::conda::build(workshop, packages, watch),
+        (Environment::Docker { docker }, Base::Images { engine, bases }) => {
+            builder::docker::build(workshop, engine, docker, bases, watch)
+        }
+        // Such have no key, or were asked for with another base.
+        (Environment::UserManaged { .. }, _) | (_, _) => Err(BuildError::Cancelled),
+    }
+}
+
+/// Makes what was built exist, in the place of what was there.
 fn finish(
     names: &Names<'_>,
     job: &Job<'_>,
@@ -171,25 +210,43 @@ fn finish(
     built: Built,
 ) -> Result<(), EnvironmentError> {
     let path = names.cache.join(name);
+    let (image, image_bytes) = match built.image {
+        None => (None, 0),
+        Some(built) => {
+            let bytes = built.bytes;
+            let (image, interpreter) = (built.image, built.interpreter);
+            let (prefix, dockerfile) = (built.prefix, built.dockerfile);
+            (Some(RecordedImage { image, interpreter, prefix, dockerfile }), bytes)
+        }
+    };
+    let prefix = match (&image, &built.python) {
+        (Some(image), _) => image.prefix.clone(),
+        (None, Some(facts)) => facts.prefix.to_string_lossy().into_owned(),
+        (None, None) => String::new(),
+    };
     let record = Record {
         version: record::VERSION,
-        key: job.key,
-        kind: "requirements".to_owned(),
-        definition: job.files.first().map(|file| file.name.clone()).unwrap_or_default(),
+        key: *names.key,
+        kind: subject::kind(job.environment).to_owned(),
+        definition: subject::name(job.environment),
         directory: name.to_owned(),
         created_time_utc: Timestamp::now(),
-        bytes: disk_usage(&path)?,
+        bytes: disk_usage(&path)? + image_bytes,
         built_by: built.built_by,
-        facts: built.python.ok_or_else(|| todo!()).unwrap_or_else(|()| todo!()),
-        base: job.base.clone(),
+        python_version: built.python_version,
+        facts: built.python,
+        base: job.asked.base.facts().cloned(),
+        variables: subject::variables(job.environment, prefix),
+        image,
         packages: built.packages,
-        files: job.files.to_vec(),
+        files: subject::files(job.environment),
+        lock: built.lock,
+        parts: Some(job.parts.clone()),
     };
+    record::write(&record::within(names.cache, name), &record)?;
     // Thousands of files by other programs: one call for the file system beats one for each.
     let cache = File::open(names.cache).context("open", names.cache)?;
     rustix::fs::syncfs(&cache).context("sync", names.cache)?;
-    let lease = names.lease();
-    File::create(&lease).context("create", &lease)?;
     record::write(&names.record(), &record)?;
     Ok(record::remove_file(&names.failure())?)
 }
@@ -204,6 +261,7 @@ fn give_up(
     if let Err(error) = record::remove_directory(path) {
         tracing::warn!(%error, "Left a failed build to be swept.");
     }
+    record::remove_file(&names.cache.join(format!("{name}.lease")))?;
     let log = record::log_file(names.cache, name);
     Ok(match error {
         BuildError::Failed(build) => {
@@ -219,13 +277,9 @@ fn give_up(
             }
             EnvironmentError::Failed { build, log }
         }
-        BuildError::Cancelled => {
+        other => {
             record::remove_file(&log)?;
-            EnvironmentError::Cancelled
-        }
-        source => {
-            record::remove_file(&log)?;
-            EnvironmentError::Build { source }
+            other.into()
         }
     })
 }

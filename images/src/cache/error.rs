@@ -6,6 +6,7 @@ use snapshots::path_error::PathError;
 
 use crate::builder::{BuildError, FailedBuild};
 use crate::definition::DefinitionError;
+use crate::engine::EngineError;
 use crate::interpreter::InterpreterError;
 
 /// Why an environment cannot be had, shown or removed.
@@ -31,6 +32,9 @@ pub enum EnvironmentError {
         /// The reason.
         source: BuildError,
     },
+    /// The engine did not do its part.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// It was asked to stop.
     #[error("the preparation of the environment was cancelled")]
     Cancelled,
@@ -73,11 +77,23 @@ fn told(build: &FailedBuild) -> String {
     format!(":\n  {}", build.last_lines.join("\n  "))
 }
 
+impl From<BuildError> for EnvironmentError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Cancelled | BuildError::Engine(EngineError::Cancelled) => Self::Cancelled,
+            BuildError::Engine(error) => Self::Engine(error),
+            BuildError::Definition(error) => Self::Definition(error),
+            source => Self::Build { source },
+        }
+    }
+}
+
 impl EnvironmentError {
     /// Returns what to do next, for the command line to print after the error.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Engine(error) => error.hint(),
             Self::Interpreter(error) => error.hint().map(str::to_owned),
             Self::Definition(error) => error.hint().map(str::to_owned),
             Self::Failed { build, log } => Some(build.cause.hint().map_or_else(

@@ -1,5 +1,6 @@
 //! The record of a built environment: the one file that makes it exist.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use snapshots::path_error::{IoContext, PathError};
 
 use crate::builder::FailedBuild;
-use crate::environment::RequirementsFile;
+use crate::environment::{PreparedImage, RequirementsFile};
 use crate::interpreter::InterpreterFacts;
-use crate::key::EnvironmentKey;
+use crate::key::{EnvironmentKey, KeyParts};
 
-/// The version of records that is written and read.
-pub(super) const VERSION: u32 = 1;
+/// The version of records that is written. Those of version 1 are read, too.
+pub(super) const VERSION: u32 = 2;
 
 /// `<key>.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,12 +32,55 @@ pub(super) struct Record {
     pub(super) created_time_utc: Timestamp,
     pub(super) bytes: u64,
     pub(super) built_by: String,
-    /// What it says of itself.
-    pub(super) facts: InterpreterFacts,
-    /// What it is based on.
-    pub(super) base: InterpreterFacts,
+    /// The version of its Python, if it is known. Version 1 had it in the facts only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) python_version: Option<String>,
+    /// What it says of itself, where it is one of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) facts: Option<InterpreterFacts>,
+    /// What it is based on, where that is an interpreter of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base: Option<InterpreterFacts>,
+    /// What processes in it find in their environment. Version 1: `VIRTUAL_ENV`, unsaid.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) variables: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) image: Option<RecordedImage>,
     pub(super) packages: Vec<String>,
     pub(super) files: Vec<RequirementsFile>,
+    /// Since version 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) lock: Vec<RequirementsFile>,
+    /// Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) parts: Option<KeyParts>,
+}
+
+/// What is kept of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecordedImage {
+    pub(super) image: PreparedImage,
+    /// The Python to start in it: a path or a name.
+    pub(super) interpreter: String,
+    /// The `sys.prefix` of that, or nothing.
+    pub(super) prefix: String,
+    /// The text that it was built by.
+    pub(super) dockerfile: String,
+}
+
+impl Record {
+    /// Fills in what its version did not say.
+    pub(super) fn upgraded(mut self) -> Self {
+        if self.version < 2
+            && let Some(facts) = &self.facts
+        {
+            self.python_version = Some(facts.version.clone());
+            let prefix = facts.prefix.to_string_lossy().into_owned();
+            self.variables = BTreeMap::from([("VIRTUAL_ENV".to_owned(), prefix)]);
+        }
+        self
+    }
 }
 
 /// `<key>.failed.json`: the last build, for those who waited for it and to look at.
@@ -54,6 +98,9 @@ pub(super) struct Failure {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Building {
     pub(super) directory: String,
+    /// Whether an engine builds it.
+    #[serde(default)]
+    pub(super) in_engine: bool,
 }
 
 /// The names of an environment's files.
@@ -80,9 +127,30 @@ impl Names<'_> {
         self.file("lock")
     }
 
-    /// Held, shared, while it is in use. Its time of change is when it was used last.
-    pub(super) fn lease(&self) -> PathBuf {
+    /// Held, shared, while the build in `directory`, which is a name, is in use. Its time of change
+    /// is when it was used last.
+    pub(super) fn lease(&self, directory: &str) -> PathBuf {
+        let own = self.cache.join(format!("{directory}.lease"));
+        if own.exists() { own } else { self.old_lease() }
+    }
+
+    /// The same of builds by versions that had one for each key.
+    pub(super) fn old_lease(&self) -> PathBuf {
         self.file("lease")
+    }
+
+    /// Returns the names of the directories of all builds of which anything is there.
+    pub(super) fn builds(&self) -> Result<BTreeSet<String>, PathError> {
+        let start = format!("{}-", self.key);
+        let mut builds = BTreeSet::new();
+        for entry in fs::read_dir(self.cache).context("read", self.cache)? {
+            let name = entry.context("read", self.cache)?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&start) {
+                let build = name.strip_suffix(".log").or_else(|| name.strip_suffix(".lease"));
+                builds.insert(build.unwrap_or(&name).to_owned());
+            }
+        }
+        Ok(builds)
     }
 
     fn file(&self, ending: &str) -> PathBuf {
@@ -93,6 +161,12 @@ impl Names<'_> {
 /// Returns the log of the build in `directory`, which is a name.
 pub(super) fn log_file(cache: &Path, directory: &str) -> PathBuf {
     cache.join(format!("{directory}.log"))
+}
+
+/// Returns the record within `directory`, which is a name: it stays when another build has taken its
+/// place.
+pub(super) fn within(cache: &Path, directory: &str) -> PathBuf {
+    cache.join(directory).join("record.json")
 }
 
 /// Reads a file that may not be there. One that cannot be understood counts as not there: it only

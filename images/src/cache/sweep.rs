@@ -1,4 +1,4 @@
-//! Clearing away what crashed builds and interrupted removals left behind.
+//! Clearing away what crashed builds, interrupted removals and replaced builds left behind.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,8 +18,16 @@ const FAILURE_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How old an unfinished file has to be for nobody to be writing it.
 const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
+/// Who removes images. False: it did not work now, and has to be tried again.
+pub(super) trait Images {
+    /// Removes the image `id`.
+    fn remove(&self, id: &str) -> bool;
+    /// Removes all images of `key` but those.
+    fn remove_all_but(&self, key: &EnvironmentKey, keep: &[String]) -> bool;
+}
+
 /// Removes the left-overs of all keys that nobody is busy with. Returns how many directories.
-pub(super) fn all(cache: &Path) -> Result<u64, PathError> {
+pub(super) fn all(cache: &Path, images: &impl Images) -> Result<u64, PathError> {
     let mut keys = BTreeSet::new();
     for entry in fs::read_dir(cache).context("read", cache)? {
         let name = entry.context("read", cache)?.file_name().to_string_lossy().into_owned();
@@ -32,10 +40,11 @@ pub(super) fn all(cache: &Path) -> Result<u64, PathError> {
     for key in &keys {
         let names = Names { cache, key };
         let Some(_lock) = lock::try_lock(&names.lock())? else { continue };
-        removed += leftovers_of(&names)?;
+        removed += leftovers_of(&names, images)?;
         remove_old(&names.failure(), FAILURE_AGE)?;
-        if !names.record().exists() && !names.failure().exists() {
-            record::remove_file(&names.lease())?;
+        let is_bare = !names.record().exists() && !names.failure().exists();
+        if is_bare && names.builds()?.is_empty() {
+            record::remove_file(&names.old_lease())?;
             record::remove_file(&names.lock())?;
         }
     }
@@ -43,39 +52,78 @@ pub(super) fn all(cache: &Path) -> Result<u64, PathError> {
 }
 
 /// Removes what belongs to the key and to no record of it. The key's lock has to be held.
-pub(super) fn leftovers_of(names: &Names<'_>) -> Result<u64, PathError> {
-    if let Some(building) = record::read::<Building>(&names.building())? {
+pub(super) fn leftovers_of(names: &Names<'_>, images: &impl Images) -> Result<u64, PathError> {
+    let building = record::read::<Building>(&names.building())?;
+    if let Some(building) = &building {
         // Its owner is dead, or the lock would be taken; what it started may live.
         leftover_processes::kill_all(&building.directory);
     }
     let finished = record::read::<Record>(&names.record())?.map(|record| record.directory);
     let failed = record::read::<Failure>(&names.failure())?.map(|failure| failure.directory);
     let mut removed = 0;
-    let start = format!("{}-", names.key);
-    for entry in fs::read_dir(names.cache).context("read", names.cache)? {
-        let entry = entry.context("read", names.cache)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with(&start) {
+    let mut kept: Vec<String> = finished.iter().cloned().collect();
+    for build in names.builds()? {
+        if finished.as_ref() == Some(&build) {
             continue;
         }
-        let build = name.strip_suffix(".log");
-        let owner = Some(build.unwrap_or(&name));
-        if owner == finished.as_deref() || build.is_some() && owner == failed.as_deref() {
-            continue;
-        }
-        if build.is_some() {
-            record::remove_file(&entry.path())?;
-        } else {
-            // A damaged environment that was built anew may be in use still.
-            if lock::try_lock(&names.lease())?.is_none() {
-                continue;
-            }
-            record::remove_directory(&entry.path())?;
-            removed += 1;
+        let keeps_log = failed.as_ref() == Some(&build);
+        match remove_build(names, &build, keeps_log, images)? {
+            Removed::Directory => removed += 1,
+            Removed::Nothing => {}
+            Removed::NotNow => kept.push(build),
         }
     }
-    record::remove_file(&names.building())?;
+    let is_clear = !building.is_some_and(|building| building.in_engine) || {
+        let ids: Vec<String> =
+            kept.iter().filter_map(|build| image_of(names.cache, build)).collect();
+        images.remove_all_but(names.key, &ids)
+    };
+    if is_clear {
+        record::remove_file(&names.building())?;
+    }
     Ok(removed)
+}
+
+enum Removed {
+    /// Its directory, and all that goes with it.
+    Directory,
+    /// It had no directory.
+    Nothing,
+    /// It is in use, or its image cannot be removed.
+    NotNow,
+}
+
+/// Removes a build that no record names. One that was replaced may be in use still.
+fn remove_build(
+    names: &Names<'_>,
+    build: &str,
+    keeps_log: bool,
+    images: &impl Images,
+) -> Result<Removed, PathError> {
+    let path = names.cache.join(build);
+    let lease = names.lease(build);
+    let is_shared = lease == names.old_lease();
+    let mut removed = Removed::Nothing;
+    if path.exists() {
+        let Some(_lease) = lock::try_lock(&lease)? else { return Ok(Removed::NotNow) };
+        if image_of(names.cache, build).is_some_and(|id| !images.remove(&id)) {
+            return Ok(Removed::NotNow);
+        }
+        record::remove_directory(&path)?;
+        removed = Removed::Directory;
+    }
+    if !keeps_log {
+        record::remove_file(&record::log_file(names.cache, build))?;
+    }
+    if !is_shared {
+        record::remove_file(&lease)?;
+    }
+    Ok(removed)
+}
+
+fn image_of(cache: &Path, build: &str) -> Option<String> {
+    let record = record::read::<Record>(&record::within(cache, build)).ok().flatten()?;
+    record.image.map(|built| built.image.id)
 }
 
 fn key_of(name: &str) -> Option<EnvironmentKey> {

@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use snapshots::path_error::IoContext;
 
-pub(crate) use self::canonical::canonical_lines;
+pub(crate) use self::canonical::{CanonicalLine, canonical_lines, requirement};
 pub(crate) use self::line::{Line, LineKind, parse};
 pub(crate) use self::url::without_credentials;
 use super::{DefinitionError, Place};

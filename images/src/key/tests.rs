@@ -37,9 +37,19 @@ fn key_of(files: &[(&str, &str)]) -> String {
 
 fn key_with(files: &[(&str, &str)], facts: &InterpreterFacts, set: &[(&str, &str)]) -> String {
     let set = set.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let settings = Digest::of(b"");
-    let key = key(&requirements(files), facts, &settings, &HostVariables::new(set));
-    key.unwrap().unwrap().to_string()
+    parts_of(&requirements(files), facts, b"", &HostVariables::new(set)).unwrap().key.to_string()
+}
+
+fn parts_of(
+    environment: &Environment,
+    facts: &InterpreterFacts,
+    settings: &[u8],
+    variables: &HostVariables,
+) -> Option<KeyParts> {
+    let settings = Digest::of(settings);
+    let basis =
+        Basis { facts: Some(facts), bases: None, index_settings: Some(&settings), variables };
+    key(environment, &basis).unwrap()
 }
 
 /// The golden key: when this test fails, every environment there is will be built again.
@@ -162,13 +172,32 @@ fn an_index_wins_by_its_place_so_order_counts() {
 #[test]
 fn index_settings_count_and_user_managed_environments_have_no_key() {
     let none = HostVariables::default();
-    let key_for = |settings: &[u8]| {
-        key(&requirements(&[("r", "six")]), &facts(), &Digest::of(settings), &none).unwrap()
-    };
+    let key_for =
+        |settings: &[u8]| parts_of(&requirements(&[("r", "six")]), &facts(), settings, &none);
     let user = Environment::UserManaged { interpreter: "/usr/bin/python3".into() };
 
     assert_ne!(key_for(b"a"), key_for(b"b"));
-    assert_eq!(key(&user, &facts(), &Digest::of(b""), &none).unwrap(), None);
+    assert_eq!(parts_of(&user, &facts(), b"", &none), None);
+}
+
+#[test]
+fn what_is_told_of_a_key_never_has_the_value_of_a_variable() {
+    let set = [("PIN".into(), "hunter2".into()), ("TOKEN".into(), "hunter3".into())];
+    let files = [
+        ("r.txt", "six==${PIN}\n-i https://me:${TOKEN}@host/simple\n-r more.txt\n"),
+        ("more.txt", "idna==${PIN}\n-c c.txt\n"),
+        ("c.txt", "attrs<2\n"),
+    ];
+
+    let parts = parts_of(&requirements(&files), &facts(), b"", &HostVariables::new(set)).unwrap();
+
+    let mut told = String::new();
+    for part in parts.parts.iter().filter(|part| part.name == "line") {
+        told += &format!("{}\n", part.value);
+        told.extend(part.contains.iter().map(|line| format!("    {line}\n")));
+    }
+    insta::assert_snapshot!(told, @"");
+    assert!(!format!("{parts:?}").contains("hunter"));
 }
 
 #[test]

@@ -31,7 +31,8 @@ fn packages(text: &str) -> CondaPackages {
 }
 
 fn canonical(text: &str) -> Vec<String> {
-    canonical_lines(&packages(text), &|_| None).unwrap()
+    let lines = canonical_lines(&packages(text), &|_| None).unwrap();
+    lines.into_iter().map(|line| line.text).collect()
 }
 
 /// The error with what caused it, one line each.

@@ -1,12 +1,36 @@
 //! Requirements files in the one form that the environment key is made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use snapshots::digest::Digest;
 
 use super::line::{LineKind, expand};
 use super::url::without_credentials;
 use super::{Parsed, Requirements};
+
+/// A line in its one form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CanonicalLine {
+    /// As it counts.
+    pub(crate) text: String,
+    /// As it may be shown and kept: a variable's value is not in it, but what tells it from others.
+    pub(crate) shown: String,
+    /// The lines of the file whose digest it holds, as they may be shown.
+    pub(crate) contains: Vec<String>,
+}
+
+impl CanonicalLine {
+    /// Returns a line that may be shown as it is.
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { shown: text.clone(), text, contains: Vec::new() }
+    }
+
+    /// Returns the digest of a text that is too long for a line, and the lines that tell what it is.
+    pub(crate) fn digest(text: &str, contains: Vec<String>) -> Self {
+        Self { contains, ..Self::plain(Digest::of(text.as_bytes()).to_string()) }
+    }
+}
 
 /// Returns the lines that say what the first of the files asks for, with the files it names as
 /// digests of theirs.
@@ -18,7 +42,7 @@ use super::{Parsed, Requirements};
 pub(crate) fn canonical_lines(
     requirements: &Requirements<'_>,
     variable: &dyn Fn(&str) -> Option<String>,
-) -> Vec<String> {
+) -> Vec<CanonicalLine> {
     lines(requirements, &requirements.files[0], variable)
 }
 
@@ -26,33 +50,60 @@ fn lines(
     requirements: &Requirements<'_>,
     file: &Parsed<'_>,
     variable: &dyn Fn(&str) -> Option<String>,
-) -> Vec<String> {
-    let mut unordered = BTreeSet::new();
+) -> Vec<CanonicalLine> {
+    let mut unordered = BTreeMap::new();
     let mut ordered = Vec::new();
     for (at, line) in file.lines.iter().enumerate() {
-        let text = if line.text.contains("://") {
-            without_credentials(&line.text)
-        } else {
-            expand(&line.text, variable)
-        };
+        let written = without_credentials(&line.text);
+        let text =
+            if line.text.contains("://") { written.clone() } else { expand(&line.text, variable) };
         match &line.kind {
             LineKind::Requirement => {
-                unordered.insert(requirement(&text));
+                let line = canonical(requirement, &text, &written);
+                unordered.insert(line.text.clone(), line);
             }
-            LineKind::Options => ordered.push(one_space(&text)),
+            LineKind::Options => ordered.push(canonical(one_space, &text, &written)),
             LineKind::Include { constraint, .. } => {
                 let inner = lines(requirements, &requirements.files[file.includes[&at]], variable);
-                let digest = Digest::of(inner.join("\n").as_bytes());
-                unordered.insert(format!("{} {digest}", if *constraint { "-c" } else { "-r" }));
+                let line = include(*constraint, inner);
+                unordered.insert(line.text.clone(), line);
             }
         }
     }
-    ordered.extend(unordered);
+    ordered.extend(unordered.into_values());
     ordered
 }
 
+/// Puts a line into its one form. `text` is what was `written` with variables replaced.
+fn canonical(form: fn(&str) -> String, text: &str, written: &str) -> CanonicalLine {
+    let counts = form(text);
+    let shown = if text == written {
+        counts.clone()
+    } else {
+        format!("{} ({})", form(written), Digest::of(counts.as_bytes()).short(8))
+    };
+    CanonicalLine { text: counts, shown, contains: Vec::new() }
+}
+
+/// Returns the line that stands for a file with the lines `inner`.
+fn include(constraint: bool, inner: Vec<CanonicalLine>) -> CanonicalLine {
+    let texts: Vec<&str> = inner.iter().map(|line| line.text.as_str()).collect();
+    let digest = Digest::of(texts.join("\n").as_bytes());
+    let option = if constraint { "-c" } else { "-r" };
+    let text = format!("{option} {digest}");
+    let mut contains = Vec::new();
+    for line in inner {
+        if line.contains.is_empty() {
+            contains.push(format!("{option} {}", line.shown));
+        } else {
+            contains.extend(line.contains.into_iter().map(|line| format!("{option} {line}")));
+        }
+    }
+    CanonicalLine { shown: text.clone(), text, contains }
+}
+
 /// Returns a requirement in its one form: `name[a,b]<2,>=1; marker --hash=…`.
-fn requirement(text: &str) -> String {
+pub(crate) fn requirement(text: &str) -> String {
     let (proper, options) = match text.split_once(" -") {
         Some((proper, options)) => (proper.trim(), format!("-{options}")),
         None => (text.trim(), String::new()),
