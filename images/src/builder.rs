@@ -8,6 +8,7 @@ mod install;
 mod requirements_files;
 mod settings;
 mod steps;
+pub(crate) mod uv_project;
 mod variables;
 pub mod venv;
 

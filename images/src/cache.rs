@@ -25,8 +25,8 @@ mod cleanup;
 mod connection;
 mod entry;
 mod error;
-mod leftover_processes;
 mod lease;
+mod leftover_processes;
 mod lock;
 mod prepared;
 mod record;
@@ -34,10 +34,10 @@ mod removal;
 mod subject;
 mod sweep;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::{fmt, fs};
 
 use serde::{Deserialize, Serialize};
 use snapshots::path_error::IoContext;
@@ -54,15 +54,23 @@ use crate::key::{EnvironmentKey, KeyParts};
 
 /// The environments that were built on this machine. Cheap to clone; several processes may have
 /// the same directory open.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EnvironmentCache {
     directory: PathBuf,
     options: Arc<CacheOptions>,
     connection: Arc<connection::Connection>,
 }
 
+impl fmt::Debug for EnvironmentCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvironmentCache")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a cache is opened with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct CacheOptions {
     /// The variables of whoever builds.
     pub host: HostVariables,
@@ -156,7 +164,7 @@ impl EnvironmentCache {
         let wanted = wanted.into();
         let asked = self.ask(&wanted, Pulling { log, cancel })?;
         let Some(parts) = &asked.parts else {
-            return Ok((prepared::unbuilt(wanted.environment, asked.basis), None));
+            return Ok((prepared::unbuilt(wanted.environment, asked.base), None));
         };
         let before = self.record(&parts.key)?.map(|record| record.directory);
         let found = if wanted.fresh { None } else { self.leased(&parts.key, &asked)? };
@@ -188,7 +196,7 @@ impl EnvironmentCache {
     ) -> Result<Option<PreparedEnvironment>, EnvironmentError> {
         let Some(asked) = self.ask_here(environment)? else { return Ok(None) };
         let Some(parts) = &asked.parts else {
-            return Ok(Some(prepared::unbuilt(environment, asked.basis)));
+            return Ok(Some(prepared::unbuilt(environment, asked.base)));
         };
         let record = self.usable(&parts.key, &asked)?;
         Ok(record.map(|record| prepared::built(&self.directory, record, true)))

@@ -123,7 +123,7 @@ fn row(entry: &EnvironmentEntry, now: Option<Timestamp>) -> Vec<String> {
         None => (entry.key.to_string(), entry.bytes.to_string(), measure::rfc3339(used)),
     };
     let in_use = if entry.in_use { "yes" } else { "" };
-    let python = entry.python_version.clone();
+    let python = entry.python_version.clone().unwrap_or_default();
     vec![key, entry.definition.clone(), python, size, used, in_use.to_owned()]
 }
 
@@ -148,7 +148,7 @@ fn show(key: &str, json: bool, context: &Context) -> Outcome {
         ("Key", entry.key.to_string()),
         ("Kind", entry.kind.clone()),
         ("Definition", entry.definition.clone()),
-        ("Python", format!("{} ({})", entry.python_version, details.base.executable.display())),
+        ("Python", python(&details)),
         ("Built by", entry.built_by.clone()),
         ("Size", measure::size(entry.bytes)),
         ("Directory", entry.path.display().to_string()),
@@ -161,6 +161,14 @@ fn show(key: &str, json: bool, context: &Context) -> Outcome {
     }
     context.print(text)?;
     Ok(Exit::OK)
+}
+
+fn python(details: &EnvironmentDetails) -> String {
+    let version = details.entry.python_version.clone().unwrap_or_default();
+    match &details.base {
+        Some(base) => format!("{version} ({})", base.executable.display()),
+        None => version,
+    }
 }
 
 /// Adds how to find the right key.

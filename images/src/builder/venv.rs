@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::failure::BuildError;
 use super::requirements_files::{self, DIRECTORY, file_path};
 use super::steps::Steps;
-use super::{Built, IndexSettings, Watch, install, variables};
-use crate::definition::requirements::Requirements;
+use super::{Built, Watch, Workshop, install, variables};
+use crate::definition::requirements::{LineKind, Requirements};
+use crate::environment::RequirementsFile;
 use crate::host::HostVariables;
 use crate::interpreter::{self, InterpreterFacts};
 
@@ -18,38 +19,38 @@ const VENV: &str = "venv";
 /// How long listing the packages may take.
 const PACKAGES_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What is to be built, and where.
-pub(crate) struct Plan<'a> {
-    /// Of the interpreter to base it on.
-    pub(crate) base: &'a InterpreterFacts,
-    pub(crate) requirements: &'a Requirements<'a>,
-    pub(crate) host: &'a HostVariables,
-    pub(crate) settings: &'a IndexSettings,
-    /// Exists and is empty.
-    pub(crate) directory: &'a Path,
-    /// Where uv may be if it is not on `PATH`.
-    pub(crate) tools: &'a Path,
-}
-
 /// Returns the directory of the virtual environment within that of the build.
 pub(crate) fn prefix(directory: &Path) -> PathBuf {
     directory.join(VENV)
 }
 
-/// Builds what `plan` says.
-pub(crate) fn build(plan: &Plan<'_>, watch: &mut Watch<'_>) -> Result<Built, BuildError> {
-    let environment = variables::for_build(plan.host, plan.requirements)?;
-    requirements_files::write(plan.requirements, &plan.directory.join(DIRECTORY))?;
+/// Builds what `files` say, based on the interpreter `base`.
+pub(crate) fn build(
+    workshop: &Workshop<'_>,
+    base: &InterpreterFacts,
+    files: &[RequirementsFile],
+    watch: &mut Watch<'_>,
+) -> Result<Built, BuildError> {
+    let checked = Requirements::check(files)?;
+    let environment = variables::for_build(workshop.host, &checked)?;
+    requirements_files::write(&checked, &workshop.directory.join(DIRECTORY))?;
     // Relative to the directory of the build, where the tools run: their messages are for people.
-    let requirements = Path::new(DIRECTORY).join(file_path(plan.requirements, 0));
-    let mut steps = Steps::new(plan.directory, &plan.base.version, environment, watch);
-    let need_pip = plan.settings.need_pip() || plan.requirements.have_variables_outside_urls();
-    let uv = if need_pip { None } else { find_uv(plan.host, plan.tools) };
+    let requirements = Path::new(DIRECTORY).join(file_path(&checked, 0));
+    let mut steps = Steps::new(workshop.directory, &base.version, environment, watch);
+    let need_pip = workshop.index.need_pip() || checked.have_variables_outside_urls();
+    let uv = if need_pip { None } else { find_uv(workshop.host, workshop.tools) };
     let built_by = match uv {
-        Some(uv) => with_uv(plan, &mut steps, &uv, &requirements)?,
-        None => with_pip(plan, &mut steps, &requirements)?,
+        Some(uv) => with_uv(workshop, base, &mut steps, &uv, &requirements)?,
+        None => with_pip(workshop, base, &mut steps, &requirements)?,
     };
-    let python = prefix(plan.directory).join("bin/python");
+    let built = installed(workshop, built_by)?;
+    let lock = frozen(&checked, &built.packages);
+    Ok(Built { lock: vec![lock], ..built })
+}
+
+/// Asks what was built what it is and holds.
+pub(super) fn installed(workshop: &Workshop<'_>, built_by: String) -> Result<Built, BuildError> {
+    let python = prefix(workshop.directory).join("bin/python");
     let facts = interpreter::describe(&python)?;
     let packages = interpreter::packages(&python, PACKAGES_DEADLINE)?;
     Ok(Built {
@@ -60,6 +61,22 @@ pub(crate) fn build(plan: &Plan<'_>, watch: &mut Watch<'_>) -> Result<Built, Bui
         built_by,
         image: None,
     })
+}
+
+/// Returns a requirements file of what was installed, with the options of those it came from, as
+/// these say where packages are found.
+fn frozen(requirements: &Requirements<'_>, packages: &[String]) -> RequirementsFile {
+    let lines = requirements.files.iter().flat_map(|file| &file.lines);
+    let mut text = String::new();
+    for line in lines.filter(|line| matches!(line.kind, LineKind::Options)) {
+        text += &line.text;
+        text.push('\n');
+    }
+    for package in packages {
+        text += package;
+        text.push('\n');
+    }
+    RequirementsFile { name: "requirements.lock".to_owned(), text }
 }
 
 /// Finds uv on the host's `PATH`, else in `tools`.
@@ -77,31 +94,33 @@ pub(super) fn find_tool(name: &str, host: &HostVariables, tools: &Path) -> Optio
 }
 
 fn with_uv(
-    plan: &Plan<'_>,
+    workshop: &Workshop<'_>,
+    base: &InterpreterFacts,
     steps: &mut Steps<'_, '_>,
     uv: &Path,
     requirements: &Path,
 ) -> Result<String, BuildError> {
-    install::tell_uv(steps, plan.settings, plan.host);
+    install::tell_uv(steps, workshop.index, workshop.host);
     let make: [&OsStr; 5] = [
         "venv".as_ref(),
         "--no-project".as_ref(),
         "--python".as_ref(),
-        plan.base.base_executable.as_ref(),
+        base.base_executable.as_ref(),
         VENV.as_ref(),
     ];
     steps.step("uv", "make the virtual environment", uv, &make)?;
     let python = Path::new(VENV).join("bin/python");
-    install::with_uv(steps, uv, plan.settings, &python, requirements, &[])
+    install::with_uv(steps, uv, workshop.index, &python, requirements, &[])
 }
 
 fn with_pip(
-    plan: &Plan<'_>,
+    workshop: &Workshop<'_>,
+    base: &InterpreterFacts,
     steps: &mut Steps<'_, '_>,
     requirements: &Path,
 ) -> Result<String, BuildError> {
     let make: [&OsStr; 4] = ["-I".as_ref(), "-m".as_ref(), "venv".as_ref(), VENV.as_ref()];
-    steps.step("venv", "make the virtual environment", &plan.base.base_executable, &make)?;
-    let python = prefix(plan.directory).join("bin/python");
+    steps.step("venv", "make the virtual environment", &base.base_executable, &make)?;
+    let python = prefix(workshop.directory).join("bin/python");
     install::with_pip(steps, &python, requirements, &[])
 }

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use snapshots::path_error::{IoContext, PathError};
 
 use super::asked::{Asked, Base};
-use super::leftover_processes;
 use super::lease::Leased;
+use super::leftover_processes;
 use super::lock::{self, Locked};
 use super::record::{self, Building, Failure, Names, Record, RecordedImage};
 use super::{EnvironmentCache, EnvironmentError, subject, sweep};

@@ -144,7 +144,8 @@ impl Names<'_> {
         let start = format!("{}-", self.key);
         let mut builds = BTreeSet::new();
         for entry in fs::read_dir(self.cache).context("read", self.cache)? {
-            let name = entry.context("read", self.cache)?.file_name().to_string_lossy().into_owned();
+            let name =
+                entry.context("read", self.cache)?.file_name().to_string_lossy().into_owned();
             if name.starts_with(&start) {
                 let build = name.strip_suffix(".log").or_else(|| name.strip_suffix(".lease"));
                 builds.insert(build.unwrap_or(&name).to_owned());

@@ -102,10 +102,8 @@ fn docker_files(docker: &DockerEnvironment) -> Vec<RequirementsFile> {
 }
 
 fn project_files(project: &UvProject) -> Vec<RequirementsFile> {
-    let file = |name: &str, text: &String| RequirementsFile {
-        name: name.to_owned(),
-        text: text.clone(),
-    };
+    let file =
+        |name: &str, text: &String| RequirementsFile { name: name.to_owned(), text: text.clone() };
     let lock = project.lock.iter().map(|text| file("uv.lock", text));
     std::iter::once(file("pyproject.toml", &project.pyproject)).chain(lock).collect()
 }

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::builder::{BuildError, FailureCause};
+use crate::environment::RequirementsFile;
 use crate::testing::{Host, python, uv, write_wheels};
 
 /// A cache, and wheels for what is built in it.
@@ -71,13 +73,14 @@ impl Fixture {
                 return name;
             };
             if rest.starts_with('-') {
-                let ending = if rest.ends_with(".log") { ".log" } else { "/" };
+                let known = [".log", ".lease"].into_iter().find(|ending| rest.ends_with(ending));
+                let ending = known.unwrap_or("/");
                 return format!("<key>-<nonce>{ending}");
             }
             format!("<key>{rest}")
         };
         let mut names: Vec<String> = fs::read_dir(self.cache_path()).unwrap().map(shown).collect();
-        names.retain(|name| name != "interpreters");
+        names.retain(|name| !["interpreters", "tools"].contains(&name.as_str()));
         names.sort_unstable();
         names
     }
@@ -398,7 +401,7 @@ fn a_record_of_a_newer_version_is_left_alone() {
     let path = cache.names(&key).record();
     let newer = fs::read_to_string(&path)
         .unwrap()
-        .replace("\"version\": 1,\n  \"key\"", "\"version\": 9,\n  \"key\"");
+        .replace("\"version\": 2,\n  \"key\"", "\"version\": 9,\n  \"key\"");
     fs::write(&path, &newer).unwrap();
 
     let (result, _) = prepare(&cache, &requirements(""));

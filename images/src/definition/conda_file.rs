@@ -94,6 +94,12 @@ pub(crate) fn pip_files(
     }))
 }
 
+/// Returns the variables that processes in the environment find set. A file that cannot be
+/// understood sets none: that it cannot is said elsewhere.
+pub(crate) fn variables(packages: &CondaPackages) -> BTreeMap<String, String> {
+    parse(&packages.name, &packages.text).map(|file| file.variables).unwrap_or_default()
+}
+
 impl CondaFile {
     /// Returns the pip section as a requirements file in which every line has the number that it
     /// has in the conda file, so that messages name that.

@@ -196,7 +196,13 @@ fn what_is_told_of_a_key_never_has_the_value_of_a_variable() {
         told += &format!("{}\n", part.value);
         told.extend(part.contains.iter().map(|line| format!("    {line}\n")));
     }
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"
+    -i https://host/simple
+    -r 6f4c98ad7b942633e150a0b9b3db3b861f7df49f8fa80fa81a30cdb86dea02c3
+        -r -c attrs<2
+        -r idna==${PIN} (544262e3)
+    six==${PIN} (2f51001b)
+    ");
     assert!(!format!("{parts:?}").contains("hunter"));
 }
 

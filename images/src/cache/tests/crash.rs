@@ -56,6 +56,7 @@ fn a_killed_builder_leaves_nothing_that_looks_finished() {
     assert_eq!(cache.find(&requirements("")).unwrap(), None);
     assert!(tool.iter().all(|pid| lives(*pid)), "the tool outlives the builder");
     insta::assert_snapshot!(fixture.files().join("\n"), @r#"
+    <key>-<nonce>.lease
     <key>-<nonce>.log
     <key>-<nonce>/
     <key>.building.json
@@ -93,10 +94,10 @@ fn the_next_build_clears_up_after_a_killed_one() {
     assert!(!built.reused);
     assert!(pids.iter().all(|path| !lives(pid_in(path).unwrap())));
     insta::assert_snapshot!(fixture.files().join("\n"), @r#"
+    <key>-<nonce>.lease
     <key>-<nonce>.log
     <key>-<nonce>/
     <key>.json
-    <key>.lease
     <key>.lock
     "#);
 }
@@ -154,12 +155,12 @@ fn a_sweep_keeps_what_is_finished_and_the_log_of_what_failed() {
 
     assert_eq!(fixture.files(), before);
     insta::assert_snapshot!(before.join("\n"), @r#"
+    <key>-<nonce>.lease
     <key>-<nonce>.log
     <key>-<nonce>.log
     <key>-<nonce>/
     <key>.failed.json
     <key>.json
-    <key>.lease
     <key>.lock
     <key>.lock
     "#);

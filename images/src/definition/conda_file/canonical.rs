@@ -19,10 +19,8 @@ pub(crate) fn canonical_lines(
 ) -> Result<Vec<CanonicalLine>, DefinitionError> {
     let file = parse(&packages.name, &packages.text)?;
     let channels = locations(&file, packages, &ChannelSettings::of(variable))?;
-    let mut lines: Vec<CanonicalLine> = channels
-        .iter()
-        .map(|channel| CanonicalLine::plain(format!("channel {channel}")))
-        .collect();
+    let mut lines: Vec<CanonicalLine> =
+        channels.iter().map(|channel| CanonicalLine::plain(format!("channel {channel}"))).collect();
     let specs: BTreeSet<String> = file.specs.iter().map(|spec| format!("conda {spec}")).collect();
     lines.extend(specs.into_iter().map(CanonicalLine::plain));
     if let Some(files) = pip_files(packages)? {
