@@ -166,17 +166,18 @@ impl EnvironmentCache {
         let Some(parts) = &asked.parts else {
             return Ok((prepared::unbuilt(wanted.environment, asked.base), None));
         };
-        let before = self.record(&parts.key)?.map(|record| record.directory);
+        let before = self.record(&parts.key)?;
         let found = if wanted.fresh { None } else { self.leased(&parts.key, &asked)? };
         let (leased, reused) = match found {
             Some(leased) => (leased, true),
             None => {
-                let job = build::Job {
-                    parts,
-                    environment: wanted.environment,
-                    asked: &asked,
-                    not: before.filter(|_| wanted.fresh),
+                let environment = wanted.environment;
+                let (not, previous) = match before {
+                    Some(record) if wanted.fresh => (Some(record.directory), Vec::new()),
+                    Some(record) => (None, record.lock),
+                    None => (None, Vec::new()),
                 };
+                let job = build::Job { parts, environment, asked: &asked, not, previous };
                 build::build_once(self, &job, log, cancel)?
             }
         };

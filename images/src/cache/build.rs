@@ -17,7 +17,7 @@ use super::lock::{self, Locked};
 use super::record::{self, Building, Failure, Names, Record, RecordedImage};
 use super::{EnvironmentCache, EnvironmentError, subject, sweep};
 use crate::builder::{self, BuildError, Built, Watch, Workshop};
-use crate::environment::Environment;
+use crate::environment::{Environment, RequirementsFile};
 use crate::key::KeyParts;
 
 /// How often those who wait for a build look for more of its log.
@@ -30,6 +30,8 @@ pub(super) struct Job<'a> {
     pub(super) asked: &'a Asked,
     /// The build that does not count, because a fresh one is wanted.
     pub(super) not: Option<String>,
+    /// What was resolved before, where that still counts and the build is not there any more.
+    pub(super) previous: Vec<RequirementsFile>,
 }
 
 /// Returns the environment, leased, and whether somebody else built it.
@@ -193,7 +195,9 @@ fn by_kind(
         (Environment::UvProject { project, .. }, Base::Interpreter(base)) => {
             builder::uv_project::build(workshop, base, project, watch)
         }
-        (Environment::Conda { packages }, _) => builder::conda::build(workshop, packages, watch),
+        (Environment::Conda { packages }, _) => {
+            builder::conda::build(workshop, packages, &job.previous, watch)
+        }
         (Environment::Docker { docker }, Base::Images { engine, bases }) => {
             builder::docker::build(workshop, engine, docker, bases, watch)
         }
@@ -222,7 +226,8 @@ fn finish(
     let prefix = match (&image, &built.python) {
         (Some(image), _) => image.prefix.clone(),
         (None, Some(facts)) => facts.prefix.to_string_lossy().into_owned(),
-        (None, None) => String::new(),
+        // Conda environments need not have a Python.
+        (None, None) => builder::conda::prefix(&path).to_string_lossy().into_owned(),
     };
     let record = Record {
         version: record::VERSION,

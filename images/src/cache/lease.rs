@@ -11,6 +11,7 @@ use super::asked::{Asked, Base};
 use super::lock::{self, Locked};
 use super::record::{self, Record};
 use super::{EnvironmentCache, EnvironmentError};
+use crate::builder;
 use crate::environment::PreparedEnvironment;
 use crate::key::EnvironmentKey;
 
@@ -92,7 +93,7 @@ impl EnvironmentCache {
         asked: &Asked,
     ) -> Result<Option<Record>, EnvironmentError> {
         let Some(record) = self.record(key)? else { return Ok(None) };
-        Ok(is_there(&record, asked)?.then_some(record))
+        Ok(self.is_there(&record, asked)?.then_some(record))
     }
 
     /// Returns the environment if it can be used, kept from being removed since before the look.
@@ -101,7 +102,7 @@ impl EnvironmentCache {
         key: &EnvironmentKey,
         asked: &Asked,
     ) -> Result<Option<Leased>, EnvironmentError> {
-        self.lease_if(key, |record| is_there(record, asked))
+        self.lease_if(key, |record| self.is_there(record, asked))
     }
 
     fn lease_if(
@@ -129,6 +130,19 @@ impl EnvironmentCache {
         }
     }
 
+    fn is_there(&self, record: &Record, asked: &Asked) -> Result<bool, EnvironmentError> {
+        Ok(match (&record.image, &record.facts, &asked.base) {
+            (Some(built), _, Base::Images { engine, .. }) => {
+                engine.image(&built.image.id)?.is_some()
+            }
+            (Some(_), ..) => false,
+            (None, Some(facts), _) => facts.executable.is_file(),
+            (None, None, _) => {
+                builder::conda::prefix(&self.directory.join(&record.directory)).is_dir()
+            }
+        })
+    }
+
     fn lease_build(
         &self,
         key: &EnvironmentKey,
@@ -138,14 +152,6 @@ impl EnvironmentCache {
         let lock = lock::lock_shared(&path)?;
         Ok(lock.map(|lock| EnvironmentLease { path, _lock: lock }))
     }
-}
-
-fn is_there(record: &Record, asked: &Asked) -> Result<bool, EnvironmentError> {
-    Ok(match (&record.image, &asked.base) {
-        (Some(built), Base::Images { engine, .. }) => engine.image(&built.image.id)?.is_some(),
-        (Some(_), _) => false,
-        (None, _) => record.facts.as_ref().is_some_and(|facts| facts.executable.is_file()),
-    })
 }
 
 /// Takes a lease alone. A list holds it for a moment to see whether it can: that is no use.

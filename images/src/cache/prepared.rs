@@ -73,8 +73,10 @@ pub(super) fn built(cache: &Path, record: Record, reused: bool) -> PreparedEnvir
             let what = if record.kind == "conda" { "conda" } else { "venv" };
             (what, facts.prefix.join("bin/python"), facts.prefix.clone())
         }
-        // Such a record does not count as an environment.
-        (None, None) => ("venv", PathBuf::new(), cache.join(&record.directory)),
+        (None, None) => {
+            let prefix = crate::builder::conda::prefix(&cache.join(&record.directory));
+            ("conda", prefix.join("bin/python"), prefix)
+        }
     };
     // An image's own PATH is right where nothing was put on top.
     let has_own = record.image.is_none() || !record.variables.is_empty();
