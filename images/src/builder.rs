@@ -9,6 +9,7 @@ mod requirements_files;
 mod settings;
 mod steps;
 pub(crate) mod uv_project;
+mod uv_export;
 mod variables;
 pub mod venv;
 

@@ -23,7 +23,7 @@ use self::header::{Kind, header};
 
 /// Why a build context was not written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ContextError {
+pub enum ContextError {
     /// A file of this machine cannot be read.
     #[error(transparent)]
     Read(#[from] PathError),

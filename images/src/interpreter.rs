@@ -1,7 +1,7 @@
 //! Python interpreters: finding one, and what it says of itself.
 
 mod description_file;
-mod probe;
+pub(crate) mod probe;
 mod pyenv;
 
 use std::ffi::{OsStr, OsString};

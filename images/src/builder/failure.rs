@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use snapshots::path_error::PathError;
 
+use crate::context::ContextError;
 use crate::definition::{DefinitionError, Place};
+use crate::dockerfile;
 use crate::engine::EngineError;
 use crate::interpreter::InterpreterError;
 use crate::progress::Progress;
@@ -47,6 +49,14 @@ pub enum FailureCause {
     NoConda,
     /// No packages satisfy all the requirements.
     Unresolvable,
+    /// An image that is built on cannot be pulled.
+    NoImage,
+    /// The image that packages are put on has no Python.
+    NoPython,
+    /// The Python of the image that packages are put on brings no `venv`.
+    NoVenv,
+    /// A conda environment without pip, that packages of pip are put into.
+    NoPip,
     /// None of these.
     Other,
 }
@@ -85,6 +95,9 @@ pub enum BuildError {
     /// The engine did not do its part.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// What an image is built from could not be sent to the engine.
+    #[error(transparent)]
+    Context(#[from] ContextError),
     /// What was built is not a usable Python.
     #[error(transparent)]
     Interpreter(#[from] InterpreterError),
@@ -94,8 +107,19 @@ impl FailureCause {
     /// Guesses the cause from `log`. The tools have no codes for it, only words.
     pub(crate) fn guess(log: &str, python_version: &str) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| log.contains(word));
-        if has(&["No space left on device", "os error 28", "Disk quota exceeded"]) {
+        if has(&[
+            "No space left on device",
+            "no space left on device",
+            "os error 28",
+            "Disk quota exceeded",
+        ]) {
             Self::DiskFull
+        } else if log.contains(dockerfile::NO_VENV) {
+            Self::NoVenv
+        } else if log.contains(dockerfile::NO_PYTHON) {
+            Self::NoPython
+        } else if log.contains(dockerfile::NO_PIP) {
+            Self::NoPip
         } else if has(&["ensurepip is not available", "No module named ensurepip"]) {
             let minor: Vec<&str> = python_version.split('.').take(2).collect();
             Self::NoEnsurepip { package: format!("python{}-venv", minor.join(".")) }
@@ -114,8 +138,16 @@ impl FailureCause {
             "HTTP 000 CONNECTION FAILED",
             "UnavailableInvalidChannel",
             "network was disabled",
+            "i/o timeout",
+            "TLS handshake timeout",
         ]) {
             Self::NoNetwork
+        } else if has(&[
+            "pull access denied",
+            "manifest unknown",
+            "failed to resolve source metadata",
+        ]) {
+            Self::NoImage
         } else if has(&[
             "No matching distribution found",
             "ResolutionImpossible",
@@ -158,6 +190,19 @@ impl FailureCause {
                 "Check names and versions, and that the index can be reached and serves this Python."
                     .to_owned()
             }
+            Self::NoImage => "Check the image's name, and log in to its registry with `docker login`."
+                .to_owned(),
+            Self::NoPython => {
+                "Use an image with Python, as python:3.11-slim, or name its interpreter; a conda \
+                 environment brings its own."
+                    .to_owned()
+            }
+            Self::NoVenv => {
+                "Use an image whose Python has venv and pip: on Debian and Ubuntu that takes the \
+                 package python3-venv."
+                    .to_owned()
+            }
+            Self::NoPip => "Add pip to the conda dependencies.".to_owned(),
             Self::Other => return None,
         })
     }
@@ -203,6 +248,12 @@ mod tests {
             "ERROR: No matching distribution found for x",
             "  × No solution found when resolving dependencies:",
             "error: subprocess-exited-with-error",
+            "write /var/lib/docker/tmp/x: no space left on device",
+            "trainyard: the image has no python and no python3",
+            "ensurepip\ntrainyard: the Python of the image cannot make virtual environments",
+            "trainyard: the conda environment has no pip",
+            "pull access denied for x, repository does not exist or may require 'docker login'",
+            "Get https://registry/v2/: net/http: TLS handshake timeout",
         ];
 
         let causes: Vec<String> =
@@ -217,6 +268,12 @@ mod tests {
         Unresolvable
         Unresolvable
         Other
+        DiskFull
+        NoPython
+        NoVenv
+        NoPip
+        NoImage
+        NoNetwork
         "#);
     }
 

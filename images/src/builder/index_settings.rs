@@ -79,6 +79,11 @@ impl IndexSettings {
         &self.digest
     }
 
+    /// Returns what pip is told, by long option; several values to a line each.
+    pub(crate) fn of_pip(&self) -> &BTreeMap<String, String> {
+        &self.pip
+    }
+
     /// Whether pip is told something that uv cannot be told.
     pub(crate) fn need_pip(&self) -> bool {
         ["no-binary", "only-binary"].iter().any(|option| self.pip.contains_key(*option))

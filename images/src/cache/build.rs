@@ -199,7 +199,7 @@ fn by_kind(
             builder::conda::build(workshop, packages, &job.previous, watch)
         }
         (Environment::Docker { docker }, Base::Images { engine, bases }) => {
-            builder::docker::build(workshop, engine, docker, bases, watch)
+            builder::docker::build(workshop, engine, docker, bases, &job.previous, watch)
         }
         // Such have no key, or were asked for with another base.
         (Environment::UserManaged { .. }, _) | (_, _) => Err(BuildError::Cancelled),

@@ -15,7 +15,7 @@ use crate::process_group::{self, Ended, Limits, Stream};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Starts the line with the answer; start-up files of the interpreter may print lines of their own.
-const MARK: &str = "trainyard-probe ";
+pub(crate) const MARK: &str = "trainyard-probe ";
 
 /// Where programs are looked for by an interpreter that is a script.
 const PLAIN_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -24,7 +24,7 @@ const PLAIN_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const SAID_CHARACTERS: usize = 200;
 
 /// Runs on every Python 3, so that an old one can say how old it is.
-const FACTS: &str = r#"
+pub(crate) const FACTS: &str = r#"
 import json, os, sys
 version = "%d.%d.%d" % sys.version_info[:3]
 if sys.version_info[3] != "final":
@@ -62,7 +62,7 @@ sys.stdout.write("\ntrainyard-probe " + os.fsencode(sys.executable).decode("utf-
 "#;
 
 /// What `pip freeze` says, where there is no pip.
-const PACKAGES: &str = r#"
+pub(crate) const PACKAGES: &str = r#"
 import json
 from importlib.metadata import distributions
 found = {}
