@@ -82,6 +82,13 @@ impl<'a, 'b> Steps<'a, 'b> {
 
     /// Asks a tool for its version: the first two words, as `pip 24.0`. Only for the record.
     pub(super) fn version(&mut self, program: &Path, arguments: &[&str]) -> Option<String> {
+        let said = self.said(program, arguments)?;
+        let words: Vec<&str> = said.split_whitespace().take(2).collect();
+        (words.len() == 2).then(|| words.join(" "))
+    }
+
+    /// Returns what a tool says, if it succeeds. Nobody else hears it.
+    pub(super) fn said(&mut self, program: &Path, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(&self.environment);
         let limits = Limits { cancel: self.watch.cancel, deadline: None, grace: GRACE };
@@ -90,9 +97,7 @@ impl<'a, 'b> Steps<'a, 'b> {
             said.extend_from_slice(bytes);
         });
         let Ok(Ended::Exited(status)) = ended else { return None };
-        let said = String::from_utf8_lossy(&said);
-        let words: Vec<&str> = said.split_whitespace().take(2).collect();
-        (status.success() && words.len() == 2).then(|| words.join(" "))
+        status.success().then(|| String::from_utf8_lossy(&said).into_owned())
     }
 }
 

@@ -164,7 +164,7 @@ fn tell_records(records: &[RepoDataRecord], teller: &Teller) {
         })
         .collect();
     lines.sort_unstable();
-    teller.tell(format!("{} packages:\n{}", lines.len(), lines.join("\n")));
+    teller.tell(format!("Packages: {}\n{}", lines.len(), lines.join("\n")));
 }
 
 /// Returns an error with all its causes, a line each.

@@ -1,1 +1,300 @@
+#![cfg(feature = "conda")]
 
+mod tools;
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::builder::{BuildSettings, IndexSettings};
+use crate::testing::{Host, python, write_wheels};
+
+/// A directory with a host, a cache and perhaps a channel.
+struct Fixture {
+    directory: tempfile::TempDir,
+    host: Host,
+}
+
+struct Made {
+    result: Result<Built, BuildError>,
+    log: String,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["wheels", "tools", "channel"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let host = Host::offline(&directory.path().join("wheels"));
+        Self { directory, host }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn packages(&self, text: &str) -> CondaPackages {
+        conda_file::of_text("conda.yml", text, self.directory.path()).unwrap()
+    }
+
+    /// Makes packages without Python: a file of data in two versions, and a script that needs one.
+    fn tiny_channel(&self, versions: &[&str]) {
+        const SCRIPT: &str = r##"
+import json, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import channel
+directory = pathlib.Path(sys.argv[2])
+state = {"records": {}}
+for version in sys.argv[3:]:
+    data = channel.Package("tinydata", version, [])
+    data.file("share/tiny.txt", version.encode() + b"\n")
+    channel.add(directory, state, data)
+tool = channel.Package("tinytool", "0.3", ["tinydata"])
+text = "#!/bin/sh\ncat %s/share/tiny.txt\n" % channel.PLACEHOLDER
+tool.file("bin/tinytool", text.encode(), 0o755, channel.PLACEHOLDER)
+channel.add(directory, state, tool)
+channel.write_repodata(directory, state["records"])
+"##;
+        let mut command = Command::new(python());
+        command.args(["-B", "-c", SCRIPT]).arg(scripts()).arg(self.path("channel")).args(versions);
+        assert!(command.status().unwrap().success());
+    }
+
+    fn workshop<T>(&self, directory: &Path, work: impl FnOnce(&Workshop<'_>) -> T) -> T {
+        let host = self.host.variables();
+        fs::create_dir_all(directory).unwrap();
+        work(&Workshop {
+            key: "0".repeat(64).parse().unwrap(),
+            host: &host,
+            index: &IndexSettings::read(&host),
+            settings: &BuildSettings::default(),
+            directory,
+            tools: &self.path("tools"),
+            objects: None,
+            home: "home",
+        })
+    }
+
+    fn build(&self, name: &str, text: &str, previous: &[RequirementsFile]) -> Made {
+        self.build_until(name, text, previous, &AtomicBool::new(false))
+    }
+
+    fn build_until(
+        &self,
+        name: &str,
+        text: &str,
+        previous: &[RequirementsFile],
+        cancel: &AtomicBool,
+    ) -> Made {
+        let mut log = Vec::new();
+        let packages = self.packages(text);
+        let result = self.workshop(&self.path(name), |workshop| {
+            let mut watch = Watch {
+                log: &mut |bytes: &[u8]| log.extend_from_slice(bytes),
+                marker: ("TRAINYARD_TEST_MARKER", name),
+                cancel,
+            };
+            build(workshop, &packages, previous, &mut watch)
+        });
+        let log = String::from_utf8(log).unwrap();
+        Made { result, log: log.replace(self.directory.path().to_str().unwrap(), "DIR") }
+    }
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests")
+}
+
+fn failed(made: Made) -> FailedBuild {
+    match made.result.unwrap_err() {
+        BuildError::Failed(failed) => failed,
+        other => panic!("{other:?}\n{}", made.log),
+    }
+}
+
+fn output(program: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).env_clear().output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn packages_of_a_local_channel_are_installed_and_a_lock_makes_the_same_again() {
+    let fixture = Fixture::new();
+    fixture.tiny_channel(&["1.0", "2.0"]);
+    let text = "channels: [./channel]\ndependencies:\n- tinytool\n- tinydata<2\nprefix: /x\n";
+
+    let first = fixture.build("first", text, &[]);
+    let built = first.result.unwrap();
+    fixture.tiny_channel(&["1.0", "1.5", "2.0"]);
+    let again = fixture.build("again", text, &built.lock).result.unwrap();
+    let fresh = fixture.build("fresh", text, &[]).result.unwrap();
+
+    assert_eq!(output(&fixture.path("first/conda/bin/tinytool"), &[]), "1.0\n");
+    assert_eq!(output(&fixture.path("again/conda/bin/tinytool"), &[]), "1.0\n");
+    assert_eq!(output(&fixture.path("fresh/conda/bin/tinytool"), &[]), "1.5\n");
+    assert_eq!(built.packages, ["tinydata=1.0=trainyard_0", "tinytool=0.3=trainyard_0"]);
+    assert_eq!(again.packages, built.packages);
+    assert_eq!(again.lock, built.lock);
+    assert_ne!(fresh.lock, built.lock);
+    assert_eq!(built.python, None);
+    assert!(!fixture.path(".cache").exists() && !fixture.path(".conda").exists());
+    // The order of these is that of two cores.
+    let (order, log): (Vec<&str>, Vec<&str>) = first
+        .log
+        .lines()
+        .partition(|line| line.starts_with("Installed") || line.starts_with("progress"));
+    assert!(order.contains(&"progress 2/2 steps: Installing conda packages"), "{order:?}");
+    assert!(order.contains(&"Installed tinytool 0.3"), "{order:?}");
+    insta::assert_snapshot!(log.join("\n"), @r#"
+    warning: "conda.yml" line 5: prefix is not used: environments are kept by their key
+    Reading channel file://DIR/channel
+    Solving for linux-64 (candidates: 2)
+    Packages: 2
+      tinydata 1.0 trainyard_0
+      tinytool 0.3 trainyard_0
+    "#);
+}
+
+#[test]
+fn a_wish_that_cannot_be_granted_is_explained_by_the_solver() {
+    let fixture = Fixture::new();
+    fixture.tiny_channel(&["1.0"]);
+
+    let text = "channels: [./channel]\ndependencies: [tinytool, tinydata>=2]";
+    let failed = failed(fixture.build("env", text, &[]));
+
+    assert_eq!(failed.cause, FailureCause::Unresolvable);
+    let lines = failed.last_lines.join("\n");
+    let lines = lines.replace(fixture.directory.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(format!("{}\n{lines}", failed.what), @r#"
+    cannot make the conda environment of conda.yml: no packages satisfy it
+    Reading channel file://DIR/channel
+    Solving for linux-64 (candidates: 1)
+    No candidates were found for tinydata >=2.
+    "#);
+}
+
+#[test]
+fn a_channel_that_cannot_be_read_leads_to_the_offer_to_take_packages_from_pip() {
+    let fixture = Fixture::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = format!("http://127.0.0.1:{port}/channel");
+
+    for channel in ["./missing", nobody.as_str()] {
+        let text = format!("channels: [{channel}]\ndependencies: [six]");
+        let failed = failed(fixture.build("env", &text, &[]));
+
+        assert_eq!(failed.cause, FailureCause::NoChannel, "{failed:?}");
+        assert!(failed.cause.hint().unwrap().contains("--conda-from-pip"));
+        assert!(failed.last_lines.join("\n").contains("channel"), "{failed:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_build_ends_at_once_also_where_a_server_is_silent() {
+    let fixture = Fixture::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "channels: ['http://{}/channel']\ndependencies: [six]",
+        silent.local_addr().unwrap()
+    );
+    let cancel = AtomicBool::new(false);
+
+    thread::scope(|scope| {
+        let cancelling = scope.spawn(|| {
+            let mut connection = silent.accept().unwrap().0;
+            connection.read_exact(&mut [0; 4]).unwrap();
+            cancel.store(true, Ordering::Relaxed);
+            // Open until the end of the test.
+            (Instant::now(), connection)
+        });
+        let made = fixture.build_until("env", &text, &[], &cancel);
+        let (cancelled, _connection) = cancelling.join().unwrap();
+        let took = cancelled.elapsed();
+
+        assert!(matches!(made.result, Err(BuildError::Cancelled)), "{}", made.log);
+        // 200 ms, and patience with a busy machine.
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    });
+}
+
+#[test]
+fn packages_are_laid_out_for_where_they_will_be_in_an_image() {
+    let fixture = Fixture::new();
+    fixture.tiny_channel(&["1.0"]);
+    let packages = fixture.packages("channels: [./channel]\ndependencies: [tinytool, pip: [idna]]");
+    let directory = fixture.path("layout");
+    let mut watch = Watch {
+        log: &mut |_: &[u8]| {},
+        marker: ("TRAINYARD_TEST_MARKER", "layout"),
+        cancel: &AtomicBool::new(false),
+    };
+    let place = ForImage {
+        directory: &directory,
+        target_prefix: "/opt/trainyard/env",
+        platform: "linux/amd64",
+    };
+
+    let laid_out = fixture
+        .workshop(&fixture.path("env"), |workshop| {
+            lay_out_for_image(workshop, &packages, &place, &[], &mut watch)
+        })
+        .unwrap();
+
+    let script = fs::read_to_string(directory.join("bin/tinytool")).unwrap();
+    assert_eq!(script, "#!/bin/sh\ncat /opt/trainyard/env/share/tiny.txt\n");
+    assert_eq!(laid_out.packages.len(), 2);
+    assert_eq!(laid_out.python_version, None);
+    assert_eq!(laid_out.pip.unwrap()[0].text.trim(), "idna");
+    assert!(laid_out.lock.text.contains("/linux-64/tinydata-1.0-trainyard_0.tar.bz2#sha256:"));
+}
+
+#[test]
+fn a_python_with_packages_of_conda_and_pip_runs() {
+    let fixture = Fixture::new();
+    let channel = scripts().join("../target/conda-channel");
+    let made =
+        Command::new(python()).arg(scripts().join("channel.py")).arg(&channel).arg("six").status();
+    assert!(made.unwrap().success());
+    write_wheels(&fixture.path("wheels"), &[("trainyard-sample", "1.2")]);
+    let text = format!(
+        "channels: [{}]\ndependencies: [python, six, pip: [trainyard-sample]]",
+        channel.canonicalize().unwrap().display()
+    );
+
+    let made = fixture.build("env", &text, &[]);
+    let built = made.result.unwrap_or_else(|error| panic!("{error:?}\n{}", made.log));
+
+    let python = prefix(&fixture.path("env")).join("bin/python");
+    let code =
+        "import six, trainyard_sample, ssl, sys; print(trainyard_sample.version, sys.prefix)";
+    let said = output(&python, &["-c", code]);
+    assert_eq!(said, format!("1.2 {}\n", fixture.path("env/conda").display()));
+    let facts = built.python.unwrap();
+    assert_eq!(facts.prefix, fixture.path("env/conda"));
+    assert_eq!(built.python_version.as_deref(), Some(facts.version.as_str()));
+    assert_eq!(built.packages.last().unwrap(), "trainyard-sample==1.2");
+    assert_eq!(built.lock[1].text, "trainyard-sample==1.2\n");
+    assert!(built.built_by.starts_with("rattler (built in), pip "), "{}", built.built_by);
+
+    let again = fixture.build("again", &text, &built.lock).result.unwrap();
+    assert_eq!(again.lock, built.lock);
+}
+
+#[test]
+fn a_section_for_pip_needs_a_python() {
+    let fixture = Fixture::new();
+    fixture.tiny_channel(&["1.0"]);
+
+    let text = "channels: [./channel]\ndependencies: [tinytool, pip: [idna]]";
+    let failed = failed(fixture.build("env", text, &[]));
+
+    assert_eq!(failed.what, "conda.yml has a section for pip, but no Python to install into");
+}

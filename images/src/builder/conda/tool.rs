@@ -55,7 +55,7 @@ impl Tool {
         let list = workshop.directory.join(PACKAGES);
         fs::write(&list, packages(order)).context("write", &list)?;
         let mut steps = Steps::new(workshop.directory, "", self.environment(order), watch);
-        let version = steps.version(&self.path, &["--version"]);
+        let version = self.version(&mut steps);
         let mut arguments: Vec<&OsStr> =
             ["create", "--yes", "--prefix"].iter().map(OsStr::new).collect();
         arguments.push(order.prefix.as_os_str());
@@ -70,11 +70,16 @@ impl Tool {
         arguments.extend([OsStr::new("--file"), Path::new(PACKAGES).as_os_str()]);
         let made = steps.step(self.name, "make the conda environment", &self.path, &arguments);
         made.map_err(without_network_means_channels)?;
-        // micromamba says nothing but the number.
-        Ok(match version {
-            Some(version) if version.starts_with(self.name) => version,
-            _ => self.name.to_owned(),
-        })
+        Ok(version)
+    }
+
+    fn version(&self, steps: &mut Steps<'_, '_>) -> String {
+        let said = steps.said(&self.path, &["--version"]).unwrap_or_default();
+        // `conda 24.1.2`, `mamba 1.5.8` and what it is based on, or the number alone.
+        match said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit())) {
+            Some(number) => format!("{} {number}", self.name),
+            None => self.name.to_owned(),
+        }
     }
 
     fn environment(&self, order: &Order<'_>) -> BTreeMap<OsString, OsString> {

@@ -53,7 +53,7 @@ impl Query<'_> {
             specs.extend(pip);
         }
         let count: usize = found.iter().map(RepoData::len).sum();
-        self.teller.tell(format!("Choosing among {count} packages for {}", self.platform));
+        self.teller.tell(format!("Solving for {} (candidates: {count})", self.platform));
         let virtual_packages = self.virtual_packages()?;
         let wanted = specs.clone();
         let solved = tokio::task::spawn_blocking(move || {
