@@ -62,6 +62,8 @@ pub(crate) struct Agent {
     pub(crate) objects: LocalStore,
     /// The environments it has built.
     pub(crate) environments: EnvironmentCache,
+    /// How many bytes environments may take before some go.
+    pub(crate) most_environment_bytes: Option<u64>,
     /// What containers may have.
     pub(crate) container_policy: ContainerPolicy,
     /// Where runs are carried out.

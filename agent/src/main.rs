@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod client;
 mod config;
+mod containers;
 mod disk;
 mod metrics;
 mod queue;

@@ -16,6 +16,7 @@ use tracing::{error, info, info_span, warn};
 
 use super::{Agent, Options, Parts};
 use crate::api::server;
+use crate::containers::{self, Which};
 use crate::recovery;
 use crate::run::script_user::ScriptUser;
 use crate::scheduler::{self, Inbox, Scheduler};
@@ -75,7 +76,7 @@ impl Agent {
             CacheOptions {
                 host,
                 objects: Some(objects.clone()),
-                settings: policies.build,
+                settings: policies.build.clone(),
                 home: workspace.label(),
             },
         )?;
@@ -85,6 +86,7 @@ impl Agent {
             objects,
             environments,
             container_policy: policies.container,
+            most_environment_bytes: policies.build.max_bytes,
             target: Arc::new(LocalTarget::new(program)),
             live: Default::default(),
             packages: Default::default(),
@@ -121,8 +123,15 @@ impl Agent {
     }
 }
 
-/// Removes what crashed builds left, out of the way of what the agent is asked.
+/// Removes what crashed builds and runs left, out of the way of what the agent is asked.
 async fn sweep(agent: Arc<Agent>) {
+    match containers::sweep(&agent, Which::OfRuns, false).await {
+        Ok(0) => {}
+        Ok(count) => info!(count, "Removed containers of runs that are over."),
+        Err(error) => {
+            error!(%error, "Could not look for containers of runs that are over.");
+        }
+    }
     let environments = agent.environments.clone();
     match task::blocking(move || environments.sweep()).await {
         Ok(0) => {}

@@ -1,10 +1,12 @@
 //! `trainyard gc`: frees what nothing refers to.
 
+use jiff::Timestamp;
 use runner::run_configuration::duration::parse_seconds;
+use runner::run_configuration::size;
 
 use super::context::SCHEMA_VERSION;
 use super::{Context, Exit, Failure, Outcome};
-use crate::api::wire::agent::{GcReport, GcRequest};
+use crate::api::wire::agent::{GcReport, GcRequest, RemovedEnvironment};
 use crate::client::Start;
 use crate::terminal::measure;
 
@@ -21,6 +23,10 @@ pub(super) struct Args {
     /// Also removes runs that ended longer ago than this
     #[arg(long, value_name = "DURATION")]
     older: Option<String>,
+    /// Also removes environments, those not used for longest first, until the rest takes no more
+    /// than this; never one that a run uses [default: environments.max-bytes]
+    #[arg(long, value_name = "SIZE")]
+    environments: Option<String>,
     /// Prints one JSON document
     #[arg(long)]
     json: bool,
@@ -33,6 +39,12 @@ pub(super) fn gc(args: &Args, context: &Context) -> Outcome {
         dry_run: args.dry_run,
         grace_seconds: args.grace.as_deref().map(seconds).transpose()?,
         older_than_seconds: args.older.as_deref().map(seconds).transpose()?,
+        environment_max_bytes: args
+            .environments
+            .as_deref()
+            .map(size::parse_bytes)
+            .transpose()
+            .map_err(Failure::usage)?,
     };
     let (client, _) = context.agent(Start::IfNone)?;
     let report = context.wait_for(async { Ok(client.gc(&request).await?) })?;
@@ -42,7 +54,11 @@ pub(super) fn gc(args: &Args, context: &Context) -> Outcome {
         document["dryRun"] = args.dry_run.into();
         context.print_json(&document)?;
     } else {
-        let verb = if args.dry_run { "Would free" } else { "Freed" };
+        let (verb, each) =
+            if args.dry_run { ("Would free", "Would remove") } else { ("Freed", "Removed") };
+        for environment in &report.environments_removed {
+            context.terminal.status(each, environment_line(environment, Timestamp::now()));
+        }
         context.terminal.status(verb, line(&report));
     }
     Ok(Exit::OK)
@@ -53,19 +69,50 @@ fn line(report: &GcReport) -> String {
         (report.objects_removed, "object"),
         (report.snapshots_removed, "snapshot"),
         (report.runs_removed, "run"),
+        (report.environments_removed.len() as u64, "environment"),
         (report.environment_leftovers, "unfinished environment"),
+        (report.containers_removed, "container"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
     .map(|(number, thing)| measure::count(number, thing))
     .collect();
-    let bytes = measure::size(report.bytes_freed);
+    let bytes = measure::size(report.bytes_freed + report.environment_bytes_freed);
     if parts.is_empty() { bytes } else { format!("{bytes}: {}", parts.join(", ")) }
+}
+
+fn environment_line(environment: &RemovedEnvironment, now: Timestamp) -> String {
+    let RemovedEnvironment { key, definition, bytes, last_used_time_utc } = environment;
+    let (size, used) = (measure::size(*bytes), measure::ago(*last_used_time_utc, now));
+    format!("environment {} ({definition}, {size}, used {used})", key.get(..8).unwrap_or(key))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn environments_are_counted_and_told_one_by_one() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let environment = RemovedEnvironment {
+            key: "5e1f20ab".repeat(8),
+            definition: "requirements.txt".to_owned(),
+            bytes: 120_000_000,
+            last_used_time_utc: "2026-11-21T09:00:00Z".parse().unwrap(),
+        };
+        assert_eq!(
+            environment_line(&environment, now),
+            "environment 5e1f20ab (requirements.txt, 120 MB, used 3h ago)"
+        );
+        let report = GcReport {
+            bytes_freed: 1_000_000,
+            environments_removed: vec![environment],
+            environment_bytes_freed: 120_000_000,
+            containers_removed: 2,
+            ..GcReport::default()
+        };
+        assert_eq!(line(&report), "121 MB: 1 environment, 2 containers");
+    }
 
     #[test]
     fn only_what_was_freed_is_said() {

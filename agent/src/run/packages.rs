@@ -5,12 +5,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use images::cache::{EnvironmentCache, EnvironmentError};
+use images::environment::PreparedEnvironment;
 use images::interpreter::{self, InterpreterError};
 use runner::run_id::RunId;
 use tokio::sync::watch;
 
 /// To ask takes a third of a second as a rule.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Why it is not known what is installed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoPackages {
+    /// The Python does not say.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// The image does not, or what was built is gone.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+}
 
 /// Remembers what each Python said, for as long as nothing is installed or removed.
 #[derive(Debug, Default)]
@@ -49,16 +62,33 @@ impl Packages {
         }
     }
 
+    /// Returns what is installed in `environment`. Blocks, in an image for as long as a container
+    /// takes.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be asked.
+    pub(crate) fn in_environment(
+        &self,
+        cache: &EnvironmentCache,
+        environment: &PreparedEnvironment,
+    ) -> Result<Arc<[String]>, NoPackages> {
+        match (&environment.image, environment.key) {
+            (Some(_), Some(key)) => Ok(cache.show(&key.to_string())?.packages.into()),
+            (Some(image), None) => {
+                let interpreter = environment.interpreter.to_string_lossy();
+                Ok(cache.image_packages(image, &interpreter)?.into())
+            }
+            (None, _) => Ok(self.of(&environment.interpreter, &environment.prefix)?),
+        }
+    }
+
     /// Returns what `pip freeze` says of `interpreter`, whose `sys.prefix` is `prefix`. Blocks.
     ///
     /// # Errors
     ///
     /// It cannot be asked.
-    pub(crate) fn of(
-        &self,
-        interpreter: &Path,
-        prefix: &Path,
-    ) -> Result<Arc<[String]>, InterpreterError> {
+    fn of(&self, interpreter: &Path, prefix: &Path) -> Result<Arc<[String]>, InterpreterError> {
         let seen = Seen { interpreter: interpreter.to_owned(), changed: changed(prefix) };
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(packages) = known().get(&seen) {

@@ -142,8 +142,13 @@ pub(super) fn packages(
     if answer.status != Some(0) {
         return Err(answer.not_python(interpreter));
     }
-    let text = String::from_utf8_lossy(&answer.stdout);
-    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(without_credentials).collect())
+    Ok(listed(&answer.stdout))
+}
+
+/// Reads a list of packages, a line each. Passwords in their URLs are left out.
+pub(crate) fn listed(answer: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(answer);
+    text.lines().filter(|line| !line.trim().is_empty()).map(without_credentials).collect()
 }
 
 fn clean(interpreter: &Path) -> Command {

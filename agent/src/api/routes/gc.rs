@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use images::cache::EnvironmentError;
 use jiff::{SignedDuration, Timestamp};
 use runner::run_id::RunId;
 use snapshots::digest::Digest;
@@ -13,9 +14,10 @@ use tracing::{error, info};
 
 use super::super::body::Document;
 use super::super::error::ApiError;
-use super::super::wire::agent::{GcReport, GcRequest};
+use super::super::wire::agent::{GcReport, GcRequest, RemovedEnvironment};
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
+use crate::containers::{self, Which};
 use crate::run::removal::RemovalError;
 use crate::store::StoreError;
 use crate::task;
@@ -23,7 +25,8 @@ use crate::task;
 /// What is younger stays, unless the caller says otherwise: it may be on its way into a run.
 const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Frees what nothing refers to: objects, left-overs of environments and, if asked, old runs.
+/// Frees what nothing refers to: objects, containers, left-overs of environments, environments over
+/// the limit that were not used for longest and, if asked, old runs.
 #[utoipa::path(post, path = "/v1/gc", operation_id = "collectGarbage", tag = "agent",
     request_body = GcRequest,
     responses(
@@ -55,6 +58,8 @@ pub(in super::super) async fn gc(
         let environments = agent.environments.clone();
         report.environment_leftovers = task::blocking(move || environments.sweep()).await?;
     }
+    report.containers_removed = containers::sweep(&agent, Which::All, request.dry_run).await?;
+    environments(&agent, &request, &mut report).await?;
     let collected = objects(&agent, &request, old).await?;
     report.objects_removed = collected.objects;
     report.bytes_freed = collected.bytes;
@@ -66,6 +71,28 @@ pub(in super::super) async fn gc(
     }
     info!(?report, dry_run = request.dry_run, "Freed what nothing refers to.");
     Ok(Json(report))
+}
+
+/// Removes the environments that were not used for longest, where there is a limit.
+async fn environments(
+    agent: &Agent,
+    request: &GcRequest,
+    report: &mut GcReport,
+) -> Result<(), ApiError> {
+    let Some(most) = request.environment_max_bytes.or(agent.most_environment_bytes) else {
+        return Ok(());
+    };
+    let (cache, dry_run) = (agent.environments.clone(), request.dry_run);
+    let (plan, removed) = task::blocking(move || {
+        let plan = cache.plan_cleanup(most)?;
+        let removed = if dry_run { plan.remove.clone() } else { cache.clean_up(&plan)? };
+        Ok::<_, EnvironmentError>((plan, removed))
+    })
+    .await?;
+    report.environment_bytes_freed = removed.iter().map(|entry| entry.bytes).sum();
+    report.environment_bytes_left = plan.bytes.saturating_sub(report.environment_bytes_freed);
+    report.environments_removed = removed.iter().map(RemovedEnvironment::from).collect();
+    Ok(())
 }
 
 async fn objects(

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use images::cache::EnvironmentEntry;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -57,6 +58,10 @@ pub(crate) struct GcRequest {
     /// Ended runs older than this go too. Default: none goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) older_than_seconds: Option<u64>,
+    /// Environments that were not used for longest go until they take no more than so many bytes.
+    /// Default: what the agent was told, else none goes. One that a run uses never goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) environment_max_bytes: Option<u64>,
 }
 
 /// What was freed, or would be.
@@ -77,4 +82,42 @@ pub(crate) struct GcReport {
     pub(crate) snapshots_removed: u64,
     /// Left-overs of environments that were never finished.
     pub(crate) environment_leftovers: u64,
+    /// Environments that went, or would go, those that were not used for longest first.
+    #[serde(default)]
+    pub(crate) environments_removed: Vec<RemovedEnvironment>,
+    /// What they took.
+    #[serde(default)]
+    pub(crate) environment_bytes_freed: u64,
+    /// What all environments take afterwards, or would.
+    #[serde(default)]
+    pub(crate) environment_bytes_left: u64,
+    /// Containers that nothing needed.
+    #[serde(default)]
+    pub(crate) containers_removed: u64,
+}
+
+/// An environment that went, or would go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RemovedEnvironment {
+    /// Its key.
+    pub(crate) key: String,
+    /// What it was made from, as `requirements.txt`.
+    pub(crate) definition: String,
+    /// What it took.
+    pub(crate) bytes: u64,
+    /// When a run last asked for it.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) last_used_time_utc: Timestamp,
+}
+
+impl From<&EnvironmentEntry> for RemovedEnvironment {
+    fn from(entry: &EnvironmentEntry) -> Self {
+        Self {
+            key: entry.key.to_string(),
+            definition: entry.definition.clone(),
+            bytes: entry.bytes,
+            last_used_time_utc: entry.last_used_time_utc,
+        }
+    }
 }

@@ -158,7 +158,7 @@ fn wait(context: &Context) -> impl Future<Output = ExitRecord> + 'static {
     }
 }
 
-/// Asks what is installed beside the run's Python, off the way to the script's first line.
+/// Asks what is installed in the run's environment, off the way to the script's first line.
 fn packages(context: &Context) -> Task<()> {
     let agent = Arc::clone(&context.agent);
     let run = context.row.id.clone();
@@ -169,7 +169,7 @@ fn packages(context: &Context) -> Task<()> {
         let Some(environment) = environment else { return };
         let of = Arc::clone(&agent);
         let packages =
-            task::blocking(move || of.packages.of(&environment.interpreter, &environment.prefix));
+            task::blocking(move || of.packages.in_environment(&of.environments, &environment));
         let kept = match packages.await {
             Ok(packages) => agent.store.set_packages(&run, packages.to_vec()).await,
             Err(error) => return warn!(%error, "Could not list the packages of a run's Python."),
