@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::iter::successors;
 
+use images::cache::EnvironmentError;
 use images::engine::EngineError;
 
 /// Says whether `error`, or something it came from, is that a disk or a quota is full.
@@ -11,10 +12,18 @@ pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     let full = |error: &io::Error| {
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     };
-    let engine_full = |error: &EngineError| matches!(error, EngineError::DiskFull { .. });
-    successors(Some(error), |error| (*error).source()).any(|cause| {
-        cause.downcast_ref().is_some_and(full) || cause.downcast_ref().is_some_and(engine_full)
-    })
+    successors(Some(error), |error| (*error).source())
+        .any(|cause| cause.downcast_ref().is_some_and(full) || is_engine_full(cause))
+}
+
+/// Says whether the disk is full where a container engine keeps its things. What hands an error on
+/// as its own hides it from the chain of causes.
+fn is_engine_full(cause: &(dyn Error + 'static)) -> bool {
+    let behind = match cause.downcast_ref() {
+        Some(EnvironmentError::Engine(error)) => Some(error),
+        _ => cause.downcast_ref(),
+    };
+    matches!(behind, Some(EngineError::DiskFull { .. }))
 }
 
 #[cfg(test)]
@@ -33,6 +42,9 @@ mod tests {
         assert!(is_full(&because(rustix::io::Errno::NOSPC.into())));
         assert!(is_full(&because(rustix::io::Errno::DQUOT.into())));
         assert!(!is_full(&because(rustix::io::Errno::ACCESS.into())));
-        assert!(is_full(&EngineError::DiskFull { message: String::new() }));
+        let engine = || EngineError::DiskFull { message: String::new() };
+        assert!(is_full(&engine()));
+        assert!(is_full(&EnvironmentError::Engine(engine())));
+        assert!(!is_full(&EnvironmentError::Cancelled));
     }
 }

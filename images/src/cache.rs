@@ -12,6 +12,7 @@
 //! <key>.building.json    the build under way, for those who wait and for clearing up after a crash
 //! <key>.failed.json      the last build, if it failed
 //! interpreters/          what interpreters said of themselves
+//! packages/              what is installed in images that were not built here
 //! tools/                 where uv is looked for after PATH
 //! ```
 //!
@@ -25,6 +26,7 @@ mod cleanup;
 mod connection;
 mod entry;
 mod error;
+mod image_packages;
 mod lease;
 mod leftover_processes;
 mod lock;

@@ -1,6 +1,7 @@
 //! `trainyard doctor`: what works on this machine, and what to install.
 
 mod checks;
+mod engine;
 
 use anstyle::{AnsiColor, Style};
 
@@ -22,6 +23,7 @@ pub(super) struct Args {
 pub(super) fn doctor(args: &Args, context: &Context) -> Outcome {
     let workspace = context.workspace()?;
     let mut findings = checks::machine(&workspace);
+    findings.extend(engine::look());
     findings.push(agent(context));
     let is_fit = findings.iter().all(|finding| finding.state != State::Bad);
     if args.json {

@@ -102,7 +102,7 @@ mod tests {
         };
         assert_eq!(
             environment_line(&environment, now),
-            "environment 5e1f20ab (requirements.txt, 120 MB, used 3h ago)"
+            "environment 5e1f20ab (requirements.txt, 120.0 MB, used 3h ago)"
         );
         let report = GcReport {
             bytes_freed: 1_000_000,
@@ -111,7 +111,7 @@ mod tests {
             containers_removed: 2,
             ..GcReport::default()
         };
-        assert_eq!(line(&report), "121 MB: 1 environment, 2 containers");
+        assert_eq!(line(&report), "121.0 MB: 1 environment, 2 containers");
     }
 
     #[test]

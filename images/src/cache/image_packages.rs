@@ -52,9 +52,9 @@ impl EnvironmentCache {
         {
             return Ok(known.packages);
         }
-        let packages = self.connection.with(self.host(), |engine| {
-            Ok(ask(engine, image, interpreter, &self.options.home)?)
-        })?;
+        let packages = self
+            .connection
+            .with(self.host(), |engine| Ok(ask(engine, image, interpreter, &self.options.home)?))?;
         let parent = path.parent().unwrap_or(&self.directory);
         std::fs::create_dir_all(parent).context("create", parent)?;
         let listed = Listed {
@@ -81,7 +81,8 @@ fn ask(
     home: &str,
 ) -> Result<Vec<String>, EngineError> {
     let pip = ["-m", "pip", "--disable-pip-version-check", "freeze"];
-    let (mut code, mut out, mut err) = engine.run_container(&spec(image, interpreter, &pip, home), LIMIT)?;
+    let (mut code, mut out, mut err) =
+        engine.run_container(&spec(image, interpreter, &pip, home), LIMIT)?;
     if code != 0 {
         let own = spec(image, interpreter, &["-c", probe::PACKAGES], home);
         (code, out, err) = engine.run_container(&own, LIMIT)?;

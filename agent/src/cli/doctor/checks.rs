@@ -18,10 +18,10 @@ pub(super) fn machine(workspace: &Workspace) -> Vec<Finding> {
     findings.push(program(
         "uv",
         "builds environments several times faster",
-        "optional: `pip install uv`; python -m venv and pip do without",
+        "optional: it is fetched once where it can be; python -m venv and pip do without",
     ));
+    findings.push(conda());
     findings.push(program("git", "for you; trainyard reads repositories itself", "optional"));
-    findings.push(program("docker", "for later versions", "optional; nothing needs it yet"));
     findings.push(program(
         "bwrap",
         "for the sandbox of later versions",
@@ -116,7 +116,24 @@ fn program(name: &'static str, use_of: &str, advice: &str) -> Finding {
     }
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// Looks for what makes conda environments.
+fn conda() -> Finding {
+    const NAME: &str = "conda";
+    let found = ["micromamba", "mamba", "conda"].into_iter().find_map(on_path);
+    match found {
+        Some(path) => Finding::good(NAME, format!("{} makes conda environments", path.display())),
+        None if cfg!(feature = "conda") => {
+            Finding::good(NAME, "built in; conda environments need nothing installed")
+        }
+        None => Finding::missing(
+            NAME,
+            "neither micromamba, mamba nor conda is found, and this build has none of its own",
+            "install micromamba, or take same-named packages from pip with --conda-from-pip",
+        ),
+    }
+}
+
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| {
         file.metadata()

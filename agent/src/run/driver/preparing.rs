@@ -69,8 +69,13 @@ impl Admitted {
         match environment {
             Ok((environment, lease)) => Ok(Prepared::new(context, environment, lease, warnings)),
             Err(error) => {
-                let hint = error.hint();
-                Err(Stopped::advised(context, ExitReason::EnvironmentFailed, &error, hint))
+                let reason = ExitReason::EnvironmentFailed;
+                Err(match error {
+                    NoEnvironment::Build(error) => {
+                        Stopped::advised(context, reason, &error, error.hint())
+                    }
+                    NoEnvironment::Path(error) => Stopped::never(context, reason, &error),
+                })
             }
         }
     }
@@ -111,15 +116,6 @@ enum NoEnvironment {
     Build(#[from] EnvironmentError),
     #[error(transparent)]
     Path(#[from] PathError),
-}
-
-impl NoEnvironment {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Build(error) => error.hint(),
-            Self::Path(_) => None,
-        }
-    }
 }
 
 async fn environment(context: &mut Context) -> Result<Ready, NoEnvironment> {

@@ -1,0 +1,145 @@
+//! The container engine: whether it is there, ours to use, and what it can do.
+
+use images::engine::{EngineError, EngineFacts};
+
+use super::{Finding, checks};
+use crate::containers;
+
+const NAME: &str = "containers";
+
+/// Looks for the engine and asks it what it can do.
+pub(super) fn look() -> Vec<Finding> {
+    let has_driver = checks::on_path("nvidia-smi").is_some();
+    match containers::connect() {
+        Ok(engine) => capable(engine.facts(), has_driver),
+        Err(error) => vec![unusable(&error)],
+    }
+}
+
+fn unusable(error: &EngineError) -> Finding {
+    let advice = match error {
+        EngineError::NotFound { .. } => {
+            "optional: install and start Docker or Podman; only environments that are images need it".to_owned()
+        }
+        error => error.hint().unwrap_or_else(|| "look at the engine's own log".to_owned()),
+    };
+    Finding::missing(NAME, error.to_string(), advice)
+}
+
+/// Says what an engine can do; `has_driver` is whether this machine has NVIDIA's.
+fn capable(facts: &EngineFacts, has_driver: bool) -> Vec<Finding> {
+    let EngineFacts { name, version, api_version, address, platform, .. } = facts;
+    let root = if facts.rootless { "without root" } else { "as root" };
+    let mut findings = vec![Finding::good(
+        NAME,
+        format!("{name} {version} {root} at {address} (API {api_version}, {platform})"),
+    )];
+    findings.push(if facts.buildkit {
+        Finding::good("image builds", "by BuildKit")
+    } else {
+        Finding::missing(
+            "image builds",
+            "by the classic builder, which does without RUN --mount and parallel stages",
+            "optional: an engine of version 20.10 or newer has BuildKit",
+        )
+    });
+    findings.push(if facts.live_restore {
+        Finding::good("engine restarts", "containers go on (live-restore)")
+    } else {
+        Finding::missing(
+            "engine restarts",
+            "end the runs in containers: live-restore is off",
+            "optional: \"live-restore\": true in /etc/docker/daemon.json, then reload the engine",
+        )
+    });
+    if !facts.init {
+        findings.push(Finding::missing(
+            "init process",
+            "the engine has none to put before a container's own: processes that end are not reaped",
+            "install docker-init (package tini or docker.io)",
+        ));
+    }
+    findings.push(match (facts.gpus, has_driver) {
+        (true, _) => Finding::good("GPUs", "the engine gives them to containers"),
+        (false, true) => Finding::missing(
+            "GPUs",
+            "this machine has NVIDIA's driver, and the engine cannot give GPUs to containers",
+            "install nvidia-container-toolkit and restart the engine",
+        ),
+        (false, false) => Finding::good("GPUs", "none on this machine; --gpus is refused"),
+    });
+    findings.push(cgroups(facts.cgroup_version));
+    findings
+}
+
+fn cgroups(version: u8) -> Finding {
+    Finding::good("engine limits", format!("cgroups of version {version}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> EngineFacts {
+        EngineFacts {
+            address: "unix:///var/run/docker.sock".to_owned(),
+            name: "Docker".to_owned(),
+            version: "20.10.24".to_owned(),
+            api_version: "1.41".to_owned(),
+            platform: "linux/amd64".to_owned(),
+            rootless: false,
+            buildkit: true,
+            live_restore: false,
+            gpus: false,
+            init: true,
+            cgroup_version: 1,
+        }
+    }
+
+    fn told(findings: &[Finding]) -> String {
+        let line = |finding: &Finding| {
+            let advice = finding.advice.as_ref().map(|advice| format!("\n  → {advice}"));
+            format!("{}: {}{}", finding.name, finding.found, advice.unwrap_or_default())
+        };
+        findings.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn an_engine_is_told_with_what_it_lacks_and_what_to_do() {
+        insta::assert_snapshot!(told(&capable(&facts(), true)), @r#"
+        containers: Docker 20.10.24 as root at unix:///var/run/docker.sock (API 1.41, linux/amd64)
+        image builds: by BuildKit
+        engine restarts: end the runs in containers: live-restore is off
+          → optional: "live-restore": true in /etc/docker/daemon.json, then reload the engine
+        GPUs: this machine has NVIDIA's driver, and the engine cannot give GPUs to containers
+          → install nvidia-container-toolkit and restart the engine
+        engine limits: cgroups of version 1
+        "#);
+        let poor = EngineFacts { buildkit: false, init: false, rootless: true, ..facts() };
+        insta::assert_snapshot!(told(&capable(&poor, false)), @r#"
+        containers: Docker 20.10.24 without root at unix:///var/run/docker.sock (API 1.41, linux/amd64)
+        image builds: by the classic builder, which does without RUN --mount and parallel stages
+          → optional: an engine of version 20.10 or newer has BuildKit
+        engine restarts: end the runs in containers: live-restore is off
+          → optional: "live-restore": true in /etc/docker/daemon.json, then reload the engine
+        init process: the engine has none to put before a container's own: processes that end are not reaped
+          → install docker-init (package tini or docker.io)
+        GPUs: none on this machine; --gpus is refused
+        engine limits: cgroups of version 1
+        "#);
+    }
+
+    #[test]
+    fn an_engine_that_cannot_be_used_is_told_with_what_to_do() {
+        let address = || "unix:///var/run/docker.sock".to_owned();
+        let errors = [
+            EngineError::NotFound { address: address() },
+            EngineError::NotPermitted { address: address() },
+            EngineError::TooOld { address: address(), found: "1.30".to_owned(), needed: "1.40" },
+        ];
+        for error in errors {
+            let finding = unusable(&error);
+            assert!(finding.advice.is_some_and(|advice| !advice.is_empty()), "{error}");
+        }
+    }
+}
