@@ -3,10 +3,17 @@
 //! Calls block; each [`Engine`] has a single-threaded runtime of its own, so none may be made from
 //! asynchronous code.
 
+mod address;
+mod answer;
 mod build;
+mod connection;
 mod container;
 mod error;
+mod facts;
 mod image;
+
+use std::future::Future;
+use std::time::Duration;
 
 use crate::host::HostVariables;
 
@@ -15,6 +22,7 @@ pub use self::container::{
     Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer,
 };
 pub use self::error::EngineError;
+pub use self::facts::EngineFacts;
 pub use self::image::{ImageFacts, RegistryLogin};
 
 /// A label on everything that is ours, so that it is told from others'.
@@ -26,39 +34,19 @@ pub const HOME_LABEL: &str = "trainyard.home";
 /// The label that names an image's environment key.
 pub const KEY_LABEL: &str = "trainyard.environment";
 
+/// How long an engine may take to say what it is.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long an engine may take to begin an answer. Generous: a busy disk makes it slow.
+const CALL_LIMIT: Duration = Duration::from_secs(120);
+
 /// A connection to an engine.
 #[derive(Debug)]
 pub struct Engine {
     runtime: tokio::runtime::Runtime,
     docker: bollard::Docker,
     facts: EngineFacts,
-}
-
-/// What an engine says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineFacts {
-    /// Where it is spoken to, as `unix:///var/run/docker.sock`.
-    pub address: String,
-    /// `Docker` or `Podman`.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// The version of its API.
-    pub api_version: String,
-    /// As `linux/amd64`.
-    pub platform: String,
-    /// Whether it runs without root.
-    pub rootless: bool,
-    /// Whether it builds with BuildKit.
-    pub buildkit: bool,
-    /// Whether containers survive its restart.
-    pub live_restore: bool,
-    /// Whether it can give GPUs to containers.
-    pub gpus: bool,
-    /// Whether it has an init process to put before the container's own.
-    pub init: bool,
-    /// 1 or 2.
-    pub cgroup_version: u8,
+    variables: HostVariables,
 }
 
 impl Engine {
@@ -69,13 +57,43 @@ impl Engine {
     ///
     /// There is none, it is not ours to use, does not answer, or is too old.
     pub fn connect(variables: &HostVariables) -> Result<Self, EngineError> {
-        let _ = variables;
-        todo!()
+        let (first, others) = address::candidates(variables);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| EngineError::gone(&first.to_string(), source))?;
+        let (docker, facts) = runtime.block_on(connection::open(&first, &others, CONNECT_LIMIT))?;
+        Ok(Self { runtime, docker, facts, variables: variables.clone() })
     }
 
     /// Returns what it is.
     #[must_use]
     pub fn facts(&self) -> &EngineFacts {
         &self.facts
+    }
+
+    /// Waits for `answer`, for as long as any call may take.
+    fn call<T>(
+        &self,
+        answer: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, EngineError> {
+        self.runtime.block_on(self.within(CALL_LIMIT, answer))
+    }
+
+    /// The same for asynchronous code.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, EngineError> {
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer.map_err(|error| self.error(error)),
+            Err(elapsed) => Err(EngineError::gone(&self.facts.address, elapsed)),
+        }
+    }
+
+    /// Translates what bollard says.
+    fn error(&self, error: bollard::errors::Error) -> EngineError {
+        answer::error(&self.facts.address, error)
     }
 }

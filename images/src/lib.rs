@@ -16,6 +16,7 @@ pub mod interpreter;
 pub mod key;
 mod process_group;
 pub mod progress;
+mod registry_login;
 #[cfg(test)]
 mod testing;
 pub mod tls;

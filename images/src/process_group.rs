@@ -51,7 +51,17 @@ pub(crate) fn run(
     limits: &Limits<'_>,
     output: &mut dyn FnMut(Stream, &[u8]),
 ) -> io::Result<Ended> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    run_with(command, Stdio::null(), limits, output)
+}
+
+/// The same with input.
+pub(crate) fn run_with(
+    command: &mut Command,
+    input: Stdio,
+    limits: &Limits<'_>,
+    output: &mut dyn FnMut(Stream, &[u8]),
+) -> io::Result<Ended> {
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let child = command.spawn()?;
     let mut group = Group::new(child)?;
     let ended = group.follow(limits, output)?;

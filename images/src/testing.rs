@@ -1,5 +1,7 @@
 //! What the tests of this crate share: real interpreters, and wheels made on the spot.
 
+pub(crate) mod engine;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,9 +1,14 @@
 //! Containers: made, started, awaited, removed.
 
+mod attached;
+mod lifecycle;
+mod request;
+mod short_run;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Engine, EngineError};
+pub use self::attached::Attached;
 
 /// What a container is to be. Plain data: what may be asked for is decided elsewhere.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,6 +92,8 @@ pub struct CreatedContainer {
     pub id: String,
     /// Whether an earlier call had made it.
     pub found: bool,
+    /// What of the specification the engine will not do, in its words.
+    pub warnings: Vec<String>,
 }
 
 /// Where a container stands.
@@ -125,131 +132,4 @@ pub struct OurContainer {
     pub labels: BTreeMap<String, String>,
     /// Whether it is on.
     pub running: bool,
-}
-
-/// The output of a container that was attached to before it was started.
-#[derive(Debug)]
-pub struct Attached {
-    _private: (),
-}
-
-impl Engine {
-    /// Makes a container called `name`. One of that name with the same [`RUN_LABEL`] is ours from
-    /// an earlier try, and is returned.
-    ///
-    /// [`RUN_LABEL`]: super::RUN_LABEL
-    ///
-    /// # Errors
-    ///
-    /// The engine refuses.
-    pub fn create_container(
-        &self,
-        name: &str,
-        spec: &ContainerSpec,
-    ) -> Result<CreatedContainer, EngineError> {
-        let _ = (name, spec);
-        todo!()
-    }
-
-    /// Attaches to stdout and stderr of a container that is not started yet. See
-    /// [`Attached::follow`].
-    ///
-    /// # Errors
-    ///
-    /// The engine refuses.
-    pub fn attach(&self, id: &str) -> Result<Attached, EngineError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Starts it. One that is on is what was wanted.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::NoProgram`] where what is to be started is not in the image; others.
-    pub fn start_container(&self, id: &str) -> Result<(), EngineError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Sends it a signal, as `TERM`. One that is not on is what was wanted.
-    ///
-    /// # Errors
-    ///
-    /// The engine does not answer.
-    pub fn signal_container(&self, id: &str, signal: &str) -> Result<(), EngineError> {
-        let _ = (id, signal);
-        todo!()
-    }
-
-    /// Says where a container, by name or id, stands. `None`: there is none.
-    ///
-    /// # Errors
-    ///
-    /// The engine does not answer.
-    pub fn container(&self, name: &str) -> Result<Option<ContainerState>, EngineError> {
-        let _ = name;
-        todo!()
-    }
-
-    /// Waits until it is not on any more, or is gone. Blocks for as long as that takes.
-    ///
-    /// # Errors
-    ///
-    /// The engine went away; the container may be on.
-    pub fn wait_container(&self, id: &str) -> Result<(), EngineError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Kills and removes it with its anonymous volumes. One that is not there is what was wanted.
-    ///
-    /// # Errors
-    ///
-    /// The engine does not answer or refuses.
-    pub fn remove_container(&self, id: &str) -> Result<(), EngineError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Lists the containers with our labels, made by the agent of the state directory `home`.
-    ///
-    /// # Errors
-    ///
-    /// The engine does not answer.
-    pub fn our_containers(&self, home: &str) -> Result<Vec<OurContainer>, EngineError> {
-        let _ = home;
-        todo!()
-    }
-
-    /// Runs a command in a new container without network to its end, removes the container, and
-    /// returns its exit code and output (at most 4 MiB of each stream).
-    ///
-    /// # Errors
-    ///
-    /// The engine refuses, or `limit` has passed.
-    pub fn run_container(
-        &self,
-        spec: &ContainerSpec,
-        limit: std::time::Duration,
-    ) -> Result<(i64, Vec<u8>, Vec<u8>), EngineError> {
-        let _ = (spec, limit);
-        todo!()
-    }
-}
-
-impl Attached {
-    /// Passes output on as it comes (`true`: stderr) until it ends or the engine goes away.
-    ///
-    /// # Errors
-    ///
-    /// The engine went away: output may be missing.
-    pub fn follow(
-        self,
-        engine: &Engine,
-        output: &mut dyn FnMut(bool, &[u8]),
-    ) -> Result<(), EngineError> {
-        let _ = (engine, output);
-        todo!()
-    }
 }

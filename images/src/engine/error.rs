@@ -1,5 +1,10 @@
 //! Why an engine did not do what it was asked.
 
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
 /// What went wrong, each with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -27,13 +32,35 @@ pub enum EngineError {
         /// What is needed.
         needed: &'static str,
     },
+    /// `DOCKER_HOST` says something that is not spoken here.
+    #[error("the container engine at {address} cannot be spoken to: only unix:// and tcp:// can")]
+    UnknownAddress {
+        /// What it says.
+        address: String,
+    },
+    /// A file that TLS needs.
+    #[error("cannot read {path:?}, which DOCKER_TLS_VERIFY asks for")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// It stopped answering, or never did.
     #[error("the container engine at {address} does not answer")]
     Gone {
         /// Where it was.
         address: String,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It says what no engine says.
+    #[error("what answers at {address} is no container engine, or one that is not understood")]
+    Strange {
+        /// Where it is.
+        address: String,
+        /// What is strange.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// No such image here nor where it should be pulled from.
     #[error("there is no image {reference:?}: {message}")]
@@ -73,6 +100,12 @@ pub enum EngineError {
         /// What the engine said.
         message: String,
     },
+    /// A container that should have ended by itself did not.
+    #[error("the container did not end within {limit:?}")]
+    TimedOut {
+        /// How long it had.
+        limit: Duration,
+    },
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -93,9 +126,70 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    pub(super) fn gone(address: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Gone { address: address.to_owned(), source: source.into() }
+    }
+
+    pub(super) fn strange(address: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Strange { address: address.to_owned(), source: source.into() }
+    }
+
     /// Returns what to do next.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        None
+        let hint = match self {
+            Self::NotFound { .. } => {
+                "start Docker (`sudo systemctl start docker`), install it, or say where it is with DOCKER_HOST"
+            }
+            Self::NotPermitted { address } if address.starts_with("unix:") => {
+                "ask the administrator for membership of the group that owns the socket \
+                 (`sudo usermod -aG docker $USER`, then `newgrp docker` or log in again); its \
+                 members can do on this machine whatever root can. Or use rootless Docker"
+            }
+            Self::NotPermitted { .. } => {
+                "its administrator decides who may use it, by certificate or plugin"
+            }
+            Self::TooOld { .. } => "install Docker 19.03 or newer",
+            Self::UnknownAddress { address } if address.starts_with("ssh://") => {
+                "forward its socket, as in `ssh -L /tmp/docker.sock:/var/run/docker.sock HOST`, and \
+                 set DOCKER_HOST=unix:///tmp/docker.sock; containers see that machine's files, not \
+                 this one's"
+            }
+            Self::UnknownAddress { .. } => {
+                "set DOCKER_HOST as in unix:///var/run/docker.sock, or unset it"
+            }
+            Self::Certificates { .. } => {
+                "set DOCKER_CERT_PATH to the directory with key.pem, cert.pem and ca.pem"
+            }
+            Self::Gone { .. } => {
+                "see whether `docker version` answers, and what the engine's log says \
+                 (`journalctl -u docker`)"
+            }
+            Self::Strange { .. } => "see what listens there, and what `docker version` says",
+            Self::NoImage { .. } => {
+                "check name and tag; the engine's own images are listed by `docker images`"
+            }
+            Self::Denied { .. } => {
+                "check the name; if it is right, `docker login REGISTRY` as the user whose agent \
+                 this is, or put the login into the environment's definition"
+            }
+            Self::Unreachable { .. } => {
+                "see whether the engine reaches the registry; it pulls, with its own proxy and \
+                 certificate settings"
+            }
+            Self::DiskFull { .. } => {
+                "make room: `trainyard gc` for what is ours, `docker system df` to see the rest"
+            }
+            Self::NoProgram { .. } => {
+                "name a program that the image has, or an image that has the program"
+            }
+            Self::TimedOut { .. }
+            | Self::Cancelled
+            | Self::Unable { .. }
+            | Self::Refused { .. } => {
+                return None;
+            }
+        };
+        Some(hint.to_owned())
     }
 }

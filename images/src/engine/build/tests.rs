@@ -184,21 +184,5 @@ fn what_goes_into_a_request_is_escaped() {
 }
 
 fn test_engine() -> Engine {
-    Engine {
-        runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
-        docker: bollard::Docker::connect_with_unix_defaults().unwrap(),
-        facts: crate::engine::EngineFacts {
-            address: "unix:///var/run/docker.sock".into(),
-            name: "Docker".into(),
-            version: String::new(),
-            api_version: "1.41".into(),
-            platform: "linux/amd64".into(),
-            rootless: false,
-            buildkit: true,
-            live_restore: false,
-            gpus: false,
-            init: true,
-            cgroup_version: 1,
-        },
-    }
+    Engine::connect(&crate::host::HostVariables::new(std::env::vars_os())).unwrap()
 }

@@ -1,0 +1,143 @@
+//! Reaching an engine.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use tokio::net::UnixStream;
+
+use super::address::Address;
+use super::{CALL_LIMIT, EngineError, EngineFacts, answer};
+
+/// Connects to `first`, or to the first of `others` that answers where that is not there or not
+/// for us.
+pub(super) async fn open(
+    first: &Address,
+    others: &[Address],
+    limit: Duration,
+) -> Result<(Docker, EngineFacts), EngineError> {
+    let mut error = match open_one(first, limit).await {
+        Err(error) => error,
+        Ok(opened) => return Ok(opened),
+    };
+    for other in others {
+        if !matches!(error, EngineError::NotFound { .. } | EngineError::NotPermitted { .. }) {
+            break;
+        }
+        match open_one(other, limit).await {
+            Ok(opened) => return Ok(opened),
+            // One that is there and not for us says more than one that is not there.
+            Err(EngineError::NotFound { .. }) => {}
+            Err(better) => error = better,
+        }
+    }
+    Err(error)
+}
+
+async fn open_one(
+    address: &Address,
+    limit: Duration,
+) -> Result<(Docker, EngineFacts), EngineError> {
+    let text = address.to_string();
+    let facts = async {
+        let docker = client(address, &text).await?;
+        let (version, info) = tokio::join!(docker.version(), docker.info());
+        let refused = |error| connect_error(&text, error);
+        let facts = EngineFacts::read(&text, version.map_err(refused)?, &info.map_err(refused)?)?;
+        Ok((docker, facts))
+    };
+    match tokio::time::timeout(limit, facts).await {
+        Ok(opened) => opened,
+        Err(elapsed) => Err(EngineError::gone(&text, elapsed)),
+    }
+}
+
+async fn client(address: &Address, text: &str) -> Result<Docker, EngineError> {
+    let seconds = CALL_LIMIT.as_secs();
+    let docker = match address {
+        Address::Unix(path) => {
+            try_socket(path, text).await?;
+            Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
+        }
+        Address::Tcp { host, certificates: None } => {
+            Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION)
+        }
+        Address::Tcp { host, certificates: Some(directory) } => {
+            // One that is installed already is as good.
+            drop(rustls::crypto::ring::default_provider().install_default());
+            let [key, certificate, authority] =
+                ["key.pem", "cert.pem", "ca.pem"].map(|name| directory.join(name));
+            for file in [&key, &certificate, &authority] {
+                std::fs::File::open(file)
+                    .map_err(|source| EngineError::Certificates { path: file.clone(), source })?;
+            }
+            let version = API_DEFAULT_VERSION;
+            Docker::connect_with_ssl(host, &key, &certificate, &authority, seconds, version)
+        }
+        Address::Unknown(text) => {
+            return Err(EngineError::UnknownAddress { address: text.clone() });
+        }
+    };
+    let docker = docker.map_err(|error| connect_error(text, error))?;
+    Ok(docker.with_request_modifier(correct_logins))
+}
+
+/// Whether somebody listens, and to us: a client would say less of why not.
+async fn try_socket(path: &Path, text: &str) -> Result<(), EngineError> {
+    let Err(error) = UnixStream::connect(path).await else { return Ok(()) };
+    let address = text.to_owned();
+    Err(match error.kind() {
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::ConnectionRefused => EngineError::NotFound { address },
+        io::ErrorKind::PermissionDenied => EngineError::NotPermitted { address },
+        _ => EngineError::gone(text, error),
+    })
+}
+
+fn connect_error(address: &str, error: bollard::errors::Error) -> EngineError {
+    match answer::error(address, error) {
+        EngineError::Refused { status: 401 | 403, .. } => {
+            EngineError::NotPermitted { address: address.to_owned() }
+        }
+        EngineError::Refused { status, message } => {
+            EngineError::strange(address, format!("it answers {status}: {message}"))
+        }
+        EngineError::Gone { source, .. } if is_refused(source.as_ref()) => {
+            EngineError::NotFound { address: address.to_owned() }
+        }
+        other => other,
+    }
+}
+
+fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused)
+    })
+}
+
+/// Writes logins in the alphabet that engines read. bollard writes them in the other one, and an
+/// engine that cannot read a login goes on without it, so that some passwords would be refused.
+fn correct_logins(mut request: BollardRequest) -> BollardRequest {
+    for name in ["x-registry-auth", "x-registry-config"] {
+        if let Some(value) = request.headers_mut().get_mut(name) {
+            let url_safe: Vec<u8> = value.as_bytes().iter().map(|&byte| url_safe(byte)).collect();
+            if let Ok(corrected) = url_safe.try_into() {
+                *value = corrected;
+            }
+            value.set_sensitive(true);
+        }
+    }
+    request
+}
+
+fn url_safe(byte: u8) -> u8 {
+    match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => other,
+    }
+}

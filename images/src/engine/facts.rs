@@ -1,0 +1,199 @@
+//! What an engine is.
+
+use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
+
+use super::EngineError;
+
+/// The oldest API that has everything we ask for: that of Docker 19.03, the first with GPUs.
+const OLDEST: ApiVersion = ApiVersion(1, 40);
+const OLDEST_TEXT: &str = "1.40";
+
+/// Docker can build with BuildKit since this API, that of 18.09.
+const BUILDKIT: ApiVersion = ApiVersion(1, 39);
+
+/// What an engine says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// Where it is spoken to, as `unix:///var/run/docker.sock`.
+    pub address: String,
+    /// `Docker` or `Podman`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The version of its API.
+    pub api_version: String,
+    /// As `linux/amd64`.
+    pub platform: String,
+    /// Whether it runs without root.
+    pub rootless: bool,
+    /// Whether it builds with BuildKit.
+    pub buildkit: bool,
+    /// Whether containers survive its restart.
+    pub live_restore: bool,
+    /// Whether it can give GPUs to containers.
+    pub gpus: bool,
+    /// Whether it has an init process to put before the container's own.
+    pub init: bool,
+    /// 1 or 2.
+    pub cgroup_version: u8,
+}
+
+/// A version of the engine's API, in the order of versions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ApiVersion(u32, u32);
+
+impl ApiVersion {
+    fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self(major.parse().ok()?, minor.parse().ok()?))
+    }
+}
+
+impl EngineFacts {
+    /// Reads the answers of the engine at `address`.
+    ///
+    /// The header that names the builder cannot be had; what it says follows from the version.
+    pub(super) fn read(
+        address: &str,
+        version: SystemVersion,
+        info: &SystemInfo,
+    ) -> Result<Self, EngineError> {
+        let api_version = version.api_version.clone().unwrap_or_default();
+        let Some(api) = ApiVersion::parse(&api_version) else {
+            return Err(EngineError::strange(address, "it does not say which API it speaks"));
+        };
+        if api < OLDEST {
+            return Err(EngineError::TooOld {
+                address: address.to_owned(),
+                found: api_version,
+                needed: OLDEST_TEXT,
+            });
+        }
+        let os = version.os.clone().unwrap_or_default();
+        if os != "linux" {
+            return Err(EngineError::Unable {
+                what: format!("run Linux containers: it is on {os}"),
+            });
+        }
+        let podman = component(&version, "Podman Engine").is_some();
+        Ok(Self {
+            address: address.to_owned(),
+            name: if podman { "Podman" } else { "Docker" }.to_owned(),
+            version: version.version.unwrap_or_default(),
+            api_version,
+            platform: format!("{os}/{}", version.arch.unwrap_or_default()),
+            rootless: info
+                .security_options
+                .iter()
+                .flatten()
+                .any(|option| option.split(',').any(|part| part == "name=rootless")),
+            buildkit: !podman && api >= BUILDKIT,
+            live_restore: podman || info.live_restore_enabled == Some(true),
+            gpus: has_gpus(info),
+            init: podman || info.init_binary.as_ref().is_some_and(|binary| !binary.is_empty()),
+            cgroup_version: match info.cgroup_version {
+                Some(SystemInfoCgroupVersionEnum::_2) => 2,
+                _ => 1,
+            },
+        })
+    }
+}
+
+fn component<'a>(version: &'a SystemVersion, name: &str) -> Option<&'a str> {
+    let component = version.components.iter().flatten().find(|one| one.name == name)?;
+    Some(&component.version)
+}
+
+/// NVIDIA's runtime is how its toolkit shows; newer engines list devices.
+fn has_gpus(info: &SystemInfo) -> bool {
+    let runtime = info.runtimes.as_ref().is_some_and(|all| all.contains_key("nvidia"));
+    let device = |id: &String| id.starts_with("nvidia.com/gpu");
+    runtime
+        || info.discovered_devices.iter().flatten().any(|one| one.id.as_ref().is_some_and(device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(api: &str) -> SystemVersion {
+        let text = format!(
+            r#"{{"Version": "20.10.24", "ApiVersion": "{api}", "Os": "linux", "Arch": "amd64"}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn read(version: SystemVersion, info: &str) -> Result<EngineFacts, EngineError> {
+        EngineFacts::read("unix:///s", version, &serde_json::from_str(info).unwrap())
+    }
+
+    #[test]
+    fn a_docker_engine_with_everything() {
+        let info = r#"{
+            "SecurityOptions": ["name=seccomp,profile=default", "name=rootless"],
+            "LiveRestoreEnabled": true, "InitBinary": "docker-init", "CgroupVersion": "2",
+            "Runtimes": {"runc": {"path": "runc"}, "nvidia": {"path": "nvidia-container-runtime"}}
+        }"#;
+        let facts = read(version("1.41"), info).unwrap();
+        let expected = EngineFacts {
+            address: "unix:///s".to_owned(),
+            name: "Docker".to_owned(),
+            version: "20.10.24".to_owned(),
+            api_version: "1.41".to_owned(),
+            platform: "linux/amd64".to_owned(),
+            rootless: true,
+            buildkit: true,
+            live_restore: true,
+            gpus: true,
+            init: true,
+            cgroup_version: 2,
+        };
+        assert_eq!(facts, expected);
+    }
+
+    #[test]
+    fn a_plain_engine_has_nothing_special() {
+        let info = r#"{"Runtimes": {"runc": {"path": "runc"}}, "CgroupVersion": "1"}"#;
+        let facts = read(version("1.53"), info).unwrap();
+        let special = [facts.rootless, facts.live_restore, facts.gpus, facts.init];
+        assert_eq!((special, facts.cgroup_version), ([false; 4], 1));
+    }
+
+    #[test]
+    fn listed_devices_are_gpus_too() {
+        let info = r#"{"DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]}"#;
+        assert!(read(version("1.50"), info).unwrap().gpus);
+    }
+
+    #[test]
+    fn podman_is_told_by_its_components() {
+        let mut version = version("1.41");
+        version.components =
+            serde_json::from_str(r#"[{"Name": "Podman Engine", "Version": "4.3.1"}]"#).unwrap();
+        let facts = read(version, "{}").unwrap();
+        assert_eq!((facts.name.as_str(), facts.buildkit), ("Podman", false));
+    }
+
+    #[test]
+    fn old_engines_and_others_are_refused() {
+        let said = |version| read(version, "{}").unwrap_err().to_string();
+        assert_eq!(
+            said(version("1.39")),
+            "the container engine at unix:///s is too old: it speaks API 1.39, and 1.40 is needed"
+        );
+        let mut windows = version("1.41");
+        windows.os = Some("windows".to_owned());
+        assert_eq!(
+            said(windows),
+            "this container engine cannot run Linux containers: it is on windows"
+        );
+        assert!(
+            said(version("new")).starts_with("what answers at unix:///s is no container engine")
+        );
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(ApiVersion::parse("1.9") < ApiVersion::parse("1.40"));
+    }
+}
