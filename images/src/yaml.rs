@@ -8,6 +8,7 @@
 mod builder;
 mod node;
 mod problem;
+mod write;
 
 use builder::Builder;
 pub use node::{Kind, Node};

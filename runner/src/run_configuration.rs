@@ -10,9 +10,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::ContainerOptions;
+
 mod command_job_v2;
+mod docker_choice;
 pub mod duration;
 mod environment_choice;
+mod environment_file;
 mod error;
 mod load;
 mod not_yet;
@@ -24,11 +28,13 @@ mod runconfig_v1;
 pub mod size;
 mod validation;
 
-pub use environment_choice::{DockerChoice, EnvironmentChoice};
+pub use docker_choice::{DockerBaseChoice, DockerChoice, PackagesChoice, Password, RegistryChoice};
+pub use environment_choice::{CondaChoice, EnvironmentChoice};
+pub use environment_file::{LoadedEnvironment, SAVED_ENVIRONMENT, load_environment};
 pub use error::ConfigurationError;
 pub use images::yaml::{self, Problem};
 pub use load::{Loaded, load};
-pub use not_yet::{NotYet, NotYetItem, not_yet};
+pub use not_yet::{NotYet, NotYetItem, Process, not_yet};
 pub use note::Note;
 pub use overrides::Overrides;
 pub use resources::{Distribution, Network, Resources};
@@ -53,6 +59,8 @@ pub struct RunConfiguration {
     pub target: String,
     /// The environment that was asked for.
     pub environment: EnvironmentChoice,
+    /// What is asked of the container, where the environment is one.
+    pub container: ContainerOptions,
     /// Variables set for the script.
     pub environment_variables: BTreeMap<String, String>,
     /// The experiment; `None` means the source directory's name.
@@ -95,6 +103,7 @@ impl Default for RunConfiguration {
             arguments: Vec::new(),
             target: LOCAL_TARGET.to_owned(),
             environment: EnvironmentChoice::Default,
+            container: ContainerOptions::default(),
             environment_variables: BTreeMap::new(),
             experiment: None,
             display_name: None,

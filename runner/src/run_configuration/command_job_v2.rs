@@ -15,8 +15,10 @@ mod bindings;
 mod environment;
 mod schema;
 mod shell_line;
+mod words;
 
 use bindings::Bindings;
+pub(super) use environment::read_file as read_environment;
 
 /// Reads a parsed command job.
 ///
@@ -32,9 +34,11 @@ pub(super) fn read(document: &Document) -> Result<Loaded, ConfigurationError> {
     schema::check_keys(&limits, schema::LIMITS)?;
     let resources = job.section("resources")?;
     schema::check_keys(&resources, schema::RESOURCES)?;
+    let (environment, container) = environment::read(&job, &mut notes)?;
     let mut configuration = RunConfiguration {
         target: target(&job)?,
-        environment: environment::read(&job, &mut notes)?,
+        environment,
+        container,
         environment_variables: job.map("environment_variables")?,
         experiment: job.text("experiment_name")?,
         display_name: job.text("display_name")?,

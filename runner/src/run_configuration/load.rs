@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::reading::{Document, Spelling, plain_name};
+use super::reading::{Document, Spelling, plain_name, without_password};
 use super::runconfig_v1::SETTINGS_DIRECTORIES;
 use super::{ConfigurationError, Note, RunConfiguration, command_job_v2, runconfig_v1, yaml};
 
@@ -69,12 +69,13 @@ pub(super) fn read_document(path: &Path, named: &Path) -> Result<Document, Confi
     if bytes.len() > yaml::MAX_BYTES {
         return Err(ConfigurationError::TooLarge { path: named, limit_bytes });
     }
+    let text = String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned();
     match yaml::parse(&bytes) {
-        Ok(root) => {
-            let text = String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned();
-            Ok(Document { named, path, text, root })
+        Ok(root) => Ok(Document { named, path, text, root }),
+        Err(problem) => {
+            let source = Box::new(without_password(problem, &text));
+            Err(ConfigurationError::Content { path: named, source })
         }
-        Err(source) => Err(ConfigurationError::Content { path: named, source: Box::new(source) }),
     }
 }
 

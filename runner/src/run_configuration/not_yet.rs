@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Distribution, EnvironmentChoice, LOCAL_TARGET, Network, RunConfiguration};
+use super::{
+    Distribution, DockerBaseChoice, EnvironmentChoice, LOCAL_TARGET, Network, RunConfiguration,
+};
 
 /// One thing that was asked for and that this version does not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +43,30 @@ impl NotYet {
     }
 }
 
+/// Where a run's processes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// Among those of this machine.
+    OnHost,
+    /// In a container.
+    InContainer,
+}
+
 /// Refuses what this version does not execute.
 ///
-/// Call it after the flags have been laid over a file: `--python`, `--env` or `--target local`
-/// may have replaced what could not be done.
+/// Call it after the flags have been laid over a file, since `--env` or `--target local` may have
+/// replaced what could not be done, and once it is known what the environment makes of the run.
 ///
 /// # Errors
 ///
 /// Names every such thing at once, with what to do instead.
-pub fn not_yet(configuration: &RunConfiguration) -> Result<(), NotYet> {
+pub fn not_yet(configuration: &RunConfiguration, process: Process) -> Result<(), NotYet> {
     let mut items = Vec::new();
     target(configuration, &mut items);
     environment(&configuration.environment, &mut items);
     distribution(configuration, &mut items);
     data_and_services(configuration, &mut items);
-    limits(configuration, &mut items);
+    limits(configuration, process, &mut items);
     scheduling(configuration, &mut items);
     if items.is_empty() { Ok(()) } else { Err(NotYet { items }) }
 }
@@ -73,30 +84,14 @@ fn target(configuration: &RunConfiguration, items: &mut Vec<NotYetItem>) {
 }
 
 fn environment(choice: &EnvironmentChoice, items: &mut Vec<NotYetItem>) {
-    const PYTHON: &str = "Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed";
-    match choice {
-        EnvironmentChoice::Default
-        | EnvironmentChoice::CurrentPython
-        | EnvironmentChoice::Interpreter { .. }
-        | EnvironmentChoice::File { .. } => {}
-        EnvironmentChoice::Named { name, version } => {
-            let version = version.as_ref().map(|v| format!(":{v}")).unwrap_or_default();
-            refuse(
-                items,
-                format!("registered environments ({:?})", format!("{name}{version}")),
-                PYTHON,
-            );
-        }
-        EnvironmentChoice::Conda { file: Some(file) } => {
-            refuse(items, format!("conda environments ({})", file.display()), PYTHON);
-        }
-        EnvironmentChoice::Conda { file: None } => {
-            refuse(items, "conda environments (packages listed in the file itself)", PYTHON);
-        }
-        EnvironmentChoice::Docker(docker) => {
-            let image = docker.image.as_ref().map(|image| format!(" (image {image})"));
-            refuse(items, format!("Docker containers{}", image.unwrap_or_default()), PYTHON);
-        }
+    if let EnvironmentChoice::Docker(docker) = choice
+        && let DockerBaseChoice::Remote(location) = &docker.base
+    {
+        refuse(
+            items,
+            format!("build contexts that are not on this machine ({location})"),
+            "Copy it here and name its Dockerfile with --env DIR/Dockerfile",
+        );
     }
 }
 
@@ -130,36 +125,46 @@ fn data_and_services(configuration: &RunConfiguration, items: &mut Vec<NotYetIte
     }
 }
 
-fn limits(configuration: &RunConfiguration, items: &mut Vec<NotYetItem>) {
+fn limits(configuration: &RunConfiguration, process: Process, items: &mut Vec<NotYetItem>) {
     let wanted = &configuration.resources;
+    if wanted.disk_bytes.is_some() {
+        refuse(
+            items,
+            "limits on the disk (--disk)",
+            "Leave --disk out: the run has the room that the disk has",
+        );
+    }
+    if process == Process::InContainer {
+        return;
+    }
+    const CONTAINER: &str =
+        "Run it in a container, as with --docker IMAGE, or leave the limits out";
     let flags = [
         ("--cpus", wanted.cpus.is_some()),
         ("--memory", wanted.memory_bytes.is_some()),
         ("--pids", wanted.pids.is_some()),
-        ("--disk", wanted.disk_bytes.is_some()),
         ("--shm-size", wanted.shm_bytes.is_some()),
     ];
     for (flag, given) in flags {
         if given {
-            refuse(
-                items,
-                format!("limits on a run ({flag})"),
-                "Leave the limits out: the run has what the machine has",
-            );
+            refuse(items, format!("limits on a run outside of a container ({flag})"), CONTAINER);
         }
     }
     if wanted.gpus.is_some_and(|gpus| gpus > 0) {
         refuse(
             items,
-            "giving GPUs to a run (--gpus)",
+            "giving GPUs to a run outside of a container (--gpus)",
             "Leave --gpus out: the run sees every GPU; --env-var CUDA_VISIBLE_DEVICES=0 picks one",
         );
     }
     if configuration.network != Network::Full {
         refuse(
             items,
-            format!("a narrower network (--network {})", configuration.network),
-            "Leave --network out: the run has the whole network",
+            format!(
+                "a narrower network outside of a container (--network {})",
+                configuration.network
+            ),
+            "Run it in a container, as with --docker IMAGE, or leave --network out",
         );
     }
 }
@@ -185,10 +190,10 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::run_configuration::{DockerChoice, Resources};
+    use crate::run_configuration::{CondaChoice, DockerChoice, Resources};
 
     fn refusal(configuration: RunConfiguration) -> String {
-        let refused = not_yet(&configuration).unwrap_err();
+        let refused = not_yet(&configuration, Process::OnHost).unwrap_err();
         format!("{refused}\n  hint: {}\n", refused.hint())
     }
 
@@ -199,26 +204,24 @@ mod tests {
             EnvironmentChoice::CurrentPython,
             EnvironmentChoice::Interpreter { path: PathBuf::from("/usr/bin/python3") },
             EnvironmentChoice::File { path: PathBuf::from("requirements.txt") },
+            EnvironmentChoice::named("sklearn:1"),
+            EnvironmentChoice::Conda(CondaChoice::File(PathBuf::from("conda.yml"))),
+            EnvironmentChoice::Docker(Box::new(DockerChoice::of_image("python:3.11"))),
         ];
         for environment in choices {
             let configuration = RunConfiguration { environment, ..RunConfiguration::default() };
-            assert_eq!(not_yet(&configuration), Ok(()));
+            assert_eq!(not_yet(&configuration, Process::OnHost), Ok(()));
         }
     }
 
     type Change = fn(&mut RunConfiguration);
 
     /// Each asks for one thing that is not done yet, and the last two for more.
-    const CHANGES: [Change; 22] = [
+    const CHANGES: [Change; 18] = [
         |c| c.target = "vm".to_owned(),
-        |c| c.environment = EnvironmentChoice::Named { name: "n".to_owned(), version: None },
-        |c| c.environment = EnvironmentChoice::Conda { file: Some("c.yml".into()) },
-        |c| c.environment = EnvironmentChoice::Conda { file: None },
-        |c| c.environment = EnvironmentChoice::Docker(DockerChoice::default()),
         |c| {
-            let image = Some("python:3.11".to_owned());
-            let docker = DockerChoice { image, ..DockerChoice::default() };
-            c.environment = EnvironmentChoice::Docker(docker);
+            let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
+            c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
         },
         |c| {
             let launcher = "mpi".to_owned();
@@ -254,55 +257,66 @@ mod tests {
         insta::assert_snapshot!(messages.concat(), @r#"
         not yet in this version: a compute target other than local (target "vm")
           hint: Run it on this machine with --target local.
-        not yet in this version: registered environments ("n")
-          hint: Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
-        not yet in this version: conda environments (c.yml)
-          hint: Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
-        not yet in this version: conda environments (packages listed in the file itself)
-          hint: Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
-        not yet in this version: Docker containers
-          hint: Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
-        not yet in this version: Docker containers (image python:3.11)
-          hint: Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
+        not yet in this version: build contexts that are not on this machine (https://example.com/repo.git)
+          hint: Copy it here and name its Dockerfile with --env DIR/Dockerfile.
         not yet in this version: distributed runs (mpi, 4 processes on 1 node)
           hint: Ask for one process on one node, started by Python itself.
         not yet in this version: data from a datastore (data.x)
           hint: Put the data on this machine and give the script its path.
         not yet in this version: interactive services (services.x)
           hint: Take them out of the file.
-        not yet in this version: limits on a run (--cpus)
-          hint: Leave the limits out: the run has what the machine has.
-        not yet in this version: limits on a run (--memory)
-          hint: Leave the limits out: the run has what the machine has.
-        not yet in this version: limits on a run (--pids)
-          hint: Leave the limits out: the run has what the machine has.
-        not yet in this version: limits on a run (--disk)
-          hint: Leave the limits out: the run has what the machine has.
-        not yet in this version: limits on a run (--shm-size)
-          hint: Leave the limits out: the run has what the machine has.
-        not yet in this version: giving GPUs to a run (--gpus)
+        not yet in this version: limits on a run outside of a container (--cpus)
+          hint: Run it in a container, as with --docker IMAGE, or leave the limits out.
+        not yet in this version: limits on a run outside of a container (--memory)
+          hint: Run it in a container, as with --docker IMAGE, or leave the limits out.
+        not yet in this version: limits on a run outside of a container (--pids)
+          hint: Run it in a container, as with --docker IMAGE, or leave the limits out.
+        not yet in this version: limits on the disk (--disk)
+          hint: Leave --disk out: the run has the room that the disk has.
+        not yet in this version: limits on a run outside of a container (--shm-size)
+          hint: Run it in a container, as with --docker IMAGE, or leave the limits out.
+        not yet in this version: giving GPUs to a run outside of a container (--gpus)
           hint: Leave --gpus out: the run sees every GPU; --env-var CUDA_VISIBLE_DEVICES=0 picks one.
-        not yet in this version: a narrower network (--network none)
-          hint: Leave --network out: the run has the whole network.
-        not yet in this version: a narrower network (--network loopback)
-          hint: Leave --network out: the run has the whole network.
+        not yet in this version: a narrower network outside of a container (--network none)
+          hint: Run it in a container, as with --docker IMAGE, or leave --network out.
+        not yet in this version: a narrower network outside of a container (--network loopback)
+          hint: Run it in a container, as with --docker IMAGE, or leave --network out.
         not yet in this version: trying again (--retries)
           hint: Start a failed run again with trainyard rerun.
         not yet in this version: priorities (--priority)
           hint: Leave the priority out or say --priority 0: runs start in the order of their submission.
         not yet in this version: runs that wait for others (--after)
           hint: Submit it after trainyard wait.
-        not yet in this version: limits on a run (--pids); limits on a run (--disk)
-          hint: Leave the limits out: the run has what the machine has.
+        not yet in this version: limits on the disk (--disk); limits on a run outside of a container (--pids)
+          hint: Leave --disk out: the run has the room that the disk has. Run it in a container, as with --docker IMAGE, or leave the limits out.
         not yet in this version: a compute target other than local (target "vm"); trying again (--retries)
           hint: Run it on this machine with --target local. Start a failed run again with trainyard rerun.
         "#);
     }
 
     #[test]
+    fn a_container_has_its_limits_but_for_the_disk() {
+        let resources = Resources {
+            cpus: Some(0.5),
+            memory_bytes: Some(1),
+            pids: Some(1),
+            shm_bytes: Some(1),
+            gpus: Some(1),
+            ..Resources::default()
+        };
+        let network = Network::None;
+        let mut configuration = RunConfiguration { resources, network, ..Default::default() };
+        assert_eq!(not_yet(&configuration, Process::InContainer), Ok(()));
+
+        configuration.resources.disk_bytes = Some(1);
+        let refused = not_yet(&configuration, Process::InContainer).unwrap_err();
+        assert_eq!(refused.to_string(), "not yet in this version: limits on the disk (--disk)");
+    }
+
+    #[test]
     fn no_gpus_at_all_can_be_asked_for() {
         let resources = Resources { gpus: Some(0), ..Resources::default() };
         let configuration = RunConfiguration { resources, ..RunConfiguration::default() };
-        assert_eq!(not_yet(&configuration), Ok(()));
+        assert_eq!(not_yet(&configuration, Process::OnHost), Ok(()));
     }
 }

@@ -114,7 +114,7 @@ mod tests {
             script: Some("file.py".to_owned()),
             arguments: vec!["--from-file".to_owned()],
             target: "vm".to_owned(),
-            environment: EnvironmentChoice::Conda { file: None },
+            environment: EnvironmentChoice::CurrentPython,
             environment_variables: variables(&[("A", "file"), ("B", "file")]),
             tags: variables(&[("team", "file")]),
             timeout_seconds: Some(60),

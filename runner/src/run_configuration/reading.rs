@@ -20,8 +20,9 @@ pub(super) struct Document {
 
 impl Document {
     pub(super) fn problem(&self, at: &Node, text: impl Into<String>) -> ConfigurationError {
-        let source = Problem::at(&self.text, at.line, at.column, text);
-        ConfigurationError::Content { path: self.named.clone(), source: Box::new(source) }
+        let problem = Problem::at(&self.text, at.line, at.column, text);
+        let source = Box::new(without_password(problem, &self.text));
+        ConfigurationError::Content { path: self.named.clone(), source }
     }
 
     pub(super) fn note(&self, key: &str, at: &Node, text: impl Into<String>) -> Note {
@@ -33,6 +34,14 @@ impl Document {
     pub(super) fn folder(&self) -> PathBuf {
         self.path.parent().map(PathBuf::from).unwrap_or_default()
     }
+}
+
+/// Leaves the line out of a message about `document` if a password may be on it.
+pub(super) fn without_password(problem: Problem, document: &str) -> Problem {
+    let line = document.lines().nth(problem.line.saturating_sub(1)).unwrap_or_default();
+    let is_secret = line.to_ascii_lowercase().contains("password");
+    let snippet = if is_secret { String::new() } else { problem.snippet };
+    Problem { snippet, ..problem }
 }
 
 /// Which spellings of a key are the same key.
@@ -113,6 +122,16 @@ impl<'a> Section<'a> {
         Ok(Self { document, prefix, spelling, fields })
     }
 
+    /// Returns a mapping without keys.
+    pub(super) fn nothing(document: &'a Document) -> Self {
+        Self { document, prefix: String::new(), spelling: Spelling::Any, fields: Vec::new() }
+    }
+
+    /// Returns what the full names of its keys begin with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(super) fn fields(&self) -> &[Field<'a>] {
         &self.fields
     }
@@ -163,6 +182,18 @@ impl<'a> Section<'a> {
             Some(text) => Ok(Some(text.to_owned())),
             None => Err(self.wrong(field, "a text")),
         }
+    }
+
+    /// Returns a text that no message may show.
+    pub(super) fn secret(&self, name: &str) -> Result<Option<String>, ConfigurationError> {
+        let Some(field) = self.field(name) else { return Ok(None) };
+        if let Some(text) = field.value.text() {
+            return Ok(Some(text.to_owned()));
+        }
+        let (line, column) = (field.value.line, field.value.column);
+        let text = format!("{}: expected a text", field.name);
+        let source = Box::new(Problem { line, column, text, snippet: String::new() });
+        Err(ConfigurationError::Content { path: self.document.named.clone(), source })
     }
 
     pub(super) fn truth(&self, name: &str) -> Result<Option<bool>, ConfigurationError> {

@@ -6,14 +6,19 @@
 
 use std::path::{Path, PathBuf};
 
+use super::environment_file::{LoadedEnvironment, SAVED_ENVIRONMENT};
 use super::load::read_document;
 use super::reading::{Document, Section, Spelling};
-use super::{ConfigurationError, EnvironmentChoice, Loaded, Note, RunConfiguration};
+use super::{ConfigurationError, Loaded, Note, RunConfiguration};
 
 pub(super) mod distribution;
+mod docker;
 mod environment;
 mod legacy;
+mod packages;
 mod schema;
+
+use environment::Surroundings;
 
 /// Directories that hold run configurations; the project is the folder above.
 pub(super) const SETTINGS_DIRECTORIES: [&str; 2] = [".azureml", "aml_config"];
@@ -42,8 +47,18 @@ pub(super) fn read(document: &Document) -> Result<Loaded, ConfigurationError> {
         Some(file) => Section::root(file, "environment.", Spelling::Any)?,
         None => run.section("environment")?,
     };
-    let docker = environment::uses_docker(&run, &section, &mut notes)?;
-    configuration.environment = environment::read(&run, &section, &project, docker, &mut notes)?;
+    let around = Surroundings {
+        environment: section,
+        run_docker: run.section("docker")?,
+        saved_in: file.as_ref().and_then(saved_in),
+        project: file.as_ref().and_then(saved_in).unwrap_or_else(|| project.clone()),
+    };
+    let docker = environment::uses_docker(&around, &mut notes)?;
+    configuration.environment = environment::read(&around, docker, &mut notes)?;
+    if docker {
+        configuration.container = docker::options(&around, &mut notes)?;
+    }
+    let section = around.environment;
     configuration.environment_variables = environment::variables(&section)?;
     configuration.environment_variables.extend(run.map("environmentVariables")?);
     let launcher = distribution::launcher(&run)?;
@@ -59,6 +74,39 @@ pub(super) fn read(document: &Document) -> Result<Loaded, ConfigurationError> {
     note_watched_directories(&run, &mut notes)?;
     note_version(&section, &mut notes);
     Ok(Loaded { configuration, source_directory: Some(project), notes })
+}
+
+/// Reads a parsed environment file: `environment.yml` beside a run configuration, or the
+/// `azureml_environment.json` of a folder that the SDK saved an environment in.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(super) fn read_environment(
+    document: &Document,
+) -> Result<LoadedEnvironment, ConfigurationError> {
+    let saved_in = saved_in(document);
+    let around = Surroundings {
+        environment: Section::root(document, "", Spelling::Any)?,
+        run_docker: Section::nothing(document),
+        project: saved_in.clone().unwrap_or_else(|| project(document)),
+        saved_in,
+    };
+    let mut notes = Vec::new();
+    let docker = environment::uses_docker(&around, &mut notes)?;
+    let choice = environment::read(&around, docker, &mut notes)?;
+    let container = docker.then(|| docker::options(&around, &mut notes)).transpose()?;
+    let facts = schema::Facts { docker, launcher: None };
+    schema::note_keys(&around.environment, schema::ENVIRONMENT, &facts, &mut notes)?;
+    note_version(&around.environment, &mut notes);
+    let variables = environment::variables(&around.environment)?;
+    Ok(LoadedEnvironment { choice, container: container.unwrap_or_default(), variables, notes })
+}
+
+/// Returns the folder that the SDK saved an environment in, if the file is one of such a folder.
+fn saved_in(document: &Document) -> Option<PathBuf> {
+    let is_saved = document.path.file_name().is_some_and(|name| name == SAVED_ENVIRONMENT);
+    is_saved.then(|| document.folder())
 }
 
 /// Returns the folder above `.azureml` or `aml_config`, else the one the file is in.
@@ -165,7 +213,7 @@ fn note_version(environment: &Section<'_>, notes: &mut Vec<Note>) {
     if let Some(field) = environment.field("version")
         && !environment::is_reference(environment)
     {
-        let text = "has no effect here: there is no registry of environments";
+        let text = "has no effect here: it is the definition that counts";
         notes.push(environment.note(field, text));
     }
 }
@@ -190,9 +238,4 @@ fn note_watched_directories(
         notes.push(history.note(field, text));
     }
     Ok(())
-}
-
-/// Tells what an older file's environment comes to.
-fn conda_or_default(file: Option<PathBuf>) -> EnvironmentChoice {
-    file.map_or(EnvironmentChoice::Default, |file| EnvironmentChoice::Conda { file: Some(file) })
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use runner::run_configuration::{
-    ConfigurationError, EnvironmentChoice, Loaded, Overrides, load, not_yet,
+    ConfigurationError, EnvironmentChoice, Loaded, Overrides, Process, load, not_yet,
 };
 
 const SAMPLE: &str = include_str!("../samples/v2-command-job.yml");
@@ -40,7 +40,7 @@ fn problem(text: &str) -> String {
 }
 
 #[test]
-fn the_sample_is_read_and_its_image_refused() {
+fn the_sample_is_read_and_refused_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let loaded = load_in(directory.path(), SAMPLE).unwrap();
     let mut text = serde_json::to_string_pretty(&loaded.configuration).unwrap();
@@ -48,8 +48,7 @@ fn the_sample_is_read_and_its_image_refused() {
     for note in &loaded.notes {
         writeln!(text, "note: {note}").unwrap();
     }
-    let refused = not_yet(&loaded.configuration).unwrap_err();
-    writeln!(text, "refused: {refused}").unwrap();
+    assert_eq!(not_yet(&loaded.configuration, Process::InContainer), Ok(()));
     let text = text.replace(directory.path().to_str().unwrap(), "ROOT");
     insta::assert_snapshot!(text, @r#"
     {
@@ -59,8 +58,16 @@ fn the_sample_is_read_and_its_image_refused() {
       "target": "local",
       "environment": {
         "kind": "docker",
-        "image": "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:20251130.v1",
-        "condaFile": "ROOT/conda.yml",
+        "base": {
+          "image": "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:20251130.v1"
+        },
+        "packages": {
+          "conda": {
+            "file": "ROOT/conda.yml"
+          }
+        }
+      },
+      "container": {
         "arguments": [
           "--cpus=2"
         ],
@@ -96,7 +103,6 @@ fn the_sample_is_read_and_its_image_refused() {
     }
     source: ROOT/src
     note: distribution.type has no effect here: the one process is started directly, without MASTER_ADDR, RANK and the like in its environment (ROOT/job.yml:18)
-    refused: not yet in this version: Docker containers (image mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:20251130.v1)
     "#);
 }
 
@@ -108,7 +114,7 @@ fn the_sample_runs_with_another_environment() {
     };
     let both = loaded(SAMPLE).configuration.overlaid(&flags);
     assert_eq!(both.validate(), Ok(()));
-    assert_eq!(not_yet(&both), Ok(()));
+    assert_eq!(not_yet(&both, Process::OnHost), Ok(()));
 }
 
 #[test]
@@ -177,10 +183,10 @@ compute: azureml:gpu-cluster
 services: {board: {type: tensor_board}}
 resources: {instance_count: 2}
 ";
-    let refused = not_yet(&loaded(text).configuration).unwrap_err();
+    let refused = not_yet(&loaded(text).configuration, Process::OnHost).unwrap_err();
     insta::assert_snapshot!(format!("{refused}\n{}", refused.hint()), @r#"
-    not yet in this version: a compute target other than local (target "gpu-cluster"); registered environments ("azureml:sklearn@latest"); distributed runs (python on 2 nodes); data from a datastore (inputs.data azureml://datastores/x/paths/y, outputs.model.path); interactive services (services.board)
-    Run it on this machine with --target local. Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed. Ask for one process on one node, started by Python itself. Put the data on this machine and give the script its path. Take them out of the file.
+    not yet in this version: a compute target other than local (target "gpu-cluster"); distributed runs (python on 2 nodes); data from a datastore (inputs.data azureml://datastores/x/paths/y, outputs.model.path); interactive services (services.board)
+    Run it on this machine with --target local. Ask for one process on one node, started by Python itself. Put the data on this machine and give the script its path. Take them out of the file.
     "#);
 }
 
@@ -265,15 +271,59 @@ fn environments_are_told_apart() {
     }
     let table = table.replace(directory.path().to_str().unwrap(), "ROOT");
     insta::assert_snapshot!(table, @r#"
-    azureml:name:1: {"kind":"named","name":"azureml:name:1","version":null}
-    {image: python:3.11}: {"kind":"docker","image":"python:3.11","condaFile":null,"arguments":[],"shmBytes":null}
-    {image: python:3.11, conda_file: c.yml}: {"kind":"docker","image":"python:3.11","condaFile":"ROOT/c.yml","arguments":[],"shmBytes":null}
-    {build: {path: ./docker}}: {"kind":"docker","image":null,"condaFile":null,"arguments":[],"shmBytes":null}
+    azureml:name:1: {"kind":"named","name":"name","version":"1"}
+    {image: python:3.11}: {"kind":"docker","base":{"image":"python:3.11"}}
+    {image: python:3.11, conda_file: c.yml}: {"kind":"docker","base":{"image":"python:3.11"},"packages":{"conda":{"file":"ROOT/c.yml"}}}
+    {build: {path: ./docker}}: {"kind":"docker","base":{"dockerfile":{"file":"ROOT/docker/Dockerfile","context":"ROOT/docker"}}}
     {conda_file: conda.yml}: {"kind":"conda","file":"ROOT/conda.yml"}
-    {conda_file: {dependencies: [python]}}: {"kind":"conda","file":null}
+    {conda_file: {dependencies: [python]}}: {"kind":"conda","listed":{"text":"dependencies:\n  - python\n","place":"ROOT/job.yml"}}
     {name: x, version: 2}: {"kind":"named","name":"x","version":"2"}
     {}: {"kind":"default"}
     "#);
+}
+
+#[test]
+fn an_environment_may_be_in_a_file_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("envs/env.yml");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "name: x\nversion: 1\nimage: a\nconda_file: conda.yml\n").unwrap();
+    let mut table = String::new();
+    for written in ["file:./envs/env.yml", "./envs/env.yml", "envs/missing.yml", "azureml:x.yml"] {
+        let text = format!("command: a\nenvironment: {written}");
+        let outcome = match load_in(directory.path(), &text) {
+            Ok(loaded) => {
+                let choice = serde_json::to_string(&loaded.configuration.environment).unwrap();
+                let notes: Vec<_> = loaded.notes.iter().map(|note| note.key.as_str()).collect();
+                format!("{choice} {notes:?}")
+            }
+            Err(error) => {
+                use std::error::Error as _;
+                error.source().unwrap().to_string()
+            }
+        };
+        writeln!(table, "{written}: {outcome}").unwrap();
+    }
+    let table = table.replace(directory.path().to_str().unwrap(), "ROOT");
+    insta::assert_snapshot!(table, @r#"
+    file:./envs/env.yml: {"kind":"docker","base":{"image":"a"},"packages":{"conda":{"file":"ROOT/envs/conda.yml"}}} ["version", "code"]
+    ./envs/env.yml: {"kind":"docker","base":{"image":"a"},"packages":{"conda":{"file":"ROOT/envs/conda.yml"}}} ["version", "code"]
+    envs/missing.yml: line 2, column 14: environment: cannot read "envs/missing.yml": No such file or directory (os error 2)
+      2 | environment: envs/missing.yml
+        |              ^
+    azureml:x.yml: {"kind":"named","name":"x.yml","version":null} ["code"]
+    "#);
+}
+
+#[test]
+fn words_for_docker_are_split_as_a_shell_does() {
+    let arguments = |written: &str| {
+        let text =
+            format!("command: a\nenvironment: {{image: x}}\nresources: {{docker_args: {written}}}");
+        loaded(&text).configuration.container.arguments
+    };
+    assert_eq!(arguments("--cpus=2 --label 'a b'"), ["--cpus=2", "--label", "a b"]);
+    assert_eq!(arguments("[--cpus, '2']"), ["--cpus", "2"]);
 }
 
 #[test]
@@ -288,7 +338,10 @@ fn what_is_wrong_is_named_with_its_place() {
         "command: a\nlimits: {timeoutt: 5}",
         "command: a\nresources: {gpus: 1}",
         "command: a\nenvironment: {imagee: x}",
-        "command: a\nenvironment: {image: x, build: {dockerfile: y}}",
+        "command: a\nenvironment: {image: x, build: {dockerfile_path: y}}",
+        "command: a\nenvironment: {build: {dockerfile: y}}",
+        "command: a\nenvironment: {image: x}\nresources: {docker_args: --label 'a}",
+        "command: a\nenvironment: {image: x}\nresources: {shm_size: big}",
         "command: a\ndistribution: {type: smoke}",
         "command: a\ncode: https://example.com/x",
         "command: a ${{inputs.x}}",

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod docker;
+mod environment_files;
 mod meaning;
 mod program;
 mod project;

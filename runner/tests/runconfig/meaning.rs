@@ -43,12 +43,21 @@ fn what_an_environment_leaves_out_is_not_made_up() {
 #[test]
 fn docker_switches_decide_as_the_sdk_documents() {
     let cases = [
-        ("docker: {useDocker: true}\nenvironment: {docker: {enabled: false}}", true, 1),
+        (
+            "docker: {useDocker: true}\nenvironment: {docker: {enabled: false, baseImage: x}}",
+            true,
+            1,
+        ),
         ("docker: {useDocker: false}\nenvironment: {docker: {enabled: true}}", false, 1),
-        ("docker: {useDocker: true}\nenvironment: {docker: {enabled: true}}", true, 0),
-        ("docker: {useDocker: true}", true, 0),
-        ("environment: {docker: {enabled: true}}", true, 0),
-        ("docker: {useDocker: }\nenvironment: {docker: {enabled: true}}", true, 0),
+        (
+            "docker: {useDocker: true}\nenvironment: {docker: {enabled: true, baseImage: x}}",
+            true,
+            0,
+        ),
+        // The one note is on the image, which nobody named.
+        ("docker: {useDocker: true}", true, 1),
+        ("environment: {docker: {enabled: true, baseImage: x}}", true, 0),
+        ("docker: {useDocker: }\nenvironment: {docker: {enabled: true, baseImage: x}}", true, 0),
         ("script: a.py", false, 0),
     ];
     for (text, expected, notes) in cases {
@@ -131,7 +140,7 @@ fn a_legacy_file_without_a_compute_file_keeps_its_conda_file_and_target() {
     environment: {"kind":"conda","file":"ROOT/c.yml"}
     source: ROOT
     note: ArgumentVector is of a legacy run configuration, from before 2019 (ROOT/.azureml/test.runconfig:1)
-    refused: not yet in this version: a compute target other than local (target "docker"); conda environments (ROOT/c.yml)
-    hint: Run it on this machine with --target local. Use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed.
+    refused: not yet in this version: a compute target other than local (target "docker")
+    hint: Run it on this machine with --target local.
     "#);
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::super::load::read_document;
 use super::super::reading::{Document, Section, Spelling};
-use super::super::{ConfigurationError, EnvironmentChoice, LOCAL_TARGET, Note, RunConfiguration};
-use super::conda_or_default;
+use super::super::{
+    CondaChoice, ConfigurationError, EnvironmentChoice, LOCAL_TARGET, Note, RunConfiguration,
+};
 
 /// Keys that only such a file has.
 const OLD_KEYS: [&str; 6] = [
@@ -36,8 +37,9 @@ pub(super) fn read(
         configuration.script = Some(script);
         configuration.arguments = arguments.collect();
     }
-    let conda = run.text("condaDependenciesFile")?.map(|file| project.join(file));
-    configuration.environment = conda_or_default(conda);
+    if let Some(file) = run.text("condaDependenciesFile")? {
+        configuration.environment = EnvironmentChoice::Conda(CondaChoice::File(project.join(file)));
+    }
     let name = format!("{}.compute", configuration.target);
     let file = run.document.folder().join(&name);
     if !configuration.target.contains('/') && file.is_file() {

@@ -183,7 +183,7 @@ pub(super) const ENVIRONMENT: &[Key] = &[
             docker("arguments", "[]"),
             docker("baseImageRegistry", "{address: , username: , password: , registryIdentity: }"),
             docker("platform", "{os: Linux, architecture: amd64}"),
-            inert("gpuSupport", "false", "the run sees the GPUs that the machine has"),
+            inert("gpuSupport", "false", "--gpus gives GPUs to a run"),
             inert("preparation", "{}", PREPARES),
         ],
     ),
@@ -274,9 +274,20 @@ fn is_default(value: &Node, default: &str) -> bool {
     yaml::parse(default.as_bytes()).is_ok_and(|default| same(value, &default))
 }
 
+/// Tells whether a value of an environment's `docker` section is what the SDK writes by itself.
+pub(super) fn is_sdk_default(key: &str, value: &Node) -> bool {
+    let docker = ENVIRONMENT.iter().find_map(|section| match section.becomes {
+        Use::Keys(below) if section.name == "docker" => Some(below),
+        _ => None,
+    });
+    docker.into_iter().flatten().any(|known| {
+        matches!(known.becomes, Use::Docker { default } if known.name == key && is_default(value, default))
+    })
+}
+
 /// Compares values by what they mean to the SDK: places and quotes do not count, nor does a key
 /// without a value.
-fn same(a: &Node, b: &Node) -> bool {
+pub(super) fn same(a: &Node, b: &Node) -> bool {
     match (&a.kind, &b.kind) {
         (Kind::Scalar { .. }, Kind::Scalar { .. }) => match (a.truth(), b.truth()) {
             (Some(a), Some(b)) => a == b,
