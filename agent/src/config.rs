@@ -5,7 +5,9 @@
 //! the default. [`keys`] is the table of what can be set.
 
 mod file;
+mod image_map;
 mod keys;
+mod policies;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,7 +15,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use file::ConfigError;
-pub(crate) use keys::{KEYS, Key};
+pub(crate) use image_map::ImageMap;
+pub(crate) use keys::{KEYS, Key, Kind};
 
 /// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub(crate) struct Setting {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     made: BTreeMap<Key, Setting>,
+    /// The entries of tables, each with who made it.
+    entries: BTreeMap<Key, BTreeMap<String, Setting>>,
 }
 
 /// The files that settings are read from, most important first.
@@ -103,21 +108,22 @@ impl Settings {
             (Some(&files.project), true),
         ] {
             let Some(path) = path else { continue };
-            for (key, setting) in file::read(path, is_project)? {
-                settings.made.insert(key, setting);
+            for file::Made { key, entry, setting } in file::read(path, is_project)? {
+                match entry {
+                    Some(name) => drop(settings.entries.entry(key).or_default().insert(name, setting)),
+                    None => drop(settings.made.insert(key, setting)),
+                }
             }
         }
         for definition in KEYS {
-            let Some(value) = variable(definition.variable).filter(|value| !value.is_empty())
-            else {
-                continue;
-            };
+            let Some(name) = definition.variable else { continue };
+            let Some(value) = variable(name).filter(|value| !value.is_empty()) else { continue };
             definition.check(&value).map_err(|expected| ConfigError::Variable {
-                name: definition.variable,
+                name,
                 value: value.clone(),
                 expected,
             })?;
-            let origin = Origin::Variable(definition.variable);
+            let origin = Origin::Variable(name);
             settings.made.insert(definition.key, Setting { value, origin });
         }
         Ok(settings)
@@ -152,6 +158,17 @@ impl Settings {
             }
             _ => Some(path),
         }
+    }
+
+    /// Returns the entries of a table. Those of all layers are in it; where two have one of the
+    /// same name, the most important layer's.
+    pub(crate) fn entries(&self, key: Key) -> impl Iterator<Item = (&str, &Setting)> {
+        self.entries.get(&key).into_iter().flatten().map(|(name, setting)| (name.as_str(), setting))
+    }
+
+    /// Returns the value of `key` as a list; it was checked when it was read.
+    pub(crate) fn list(&self, key: Key) -> Vec<String> {
+        self.text(key).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
     /// Returns the value of `key` as a number; it was checked when it was read.

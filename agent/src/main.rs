@@ -11,6 +11,7 @@ mod disk;
 mod metrics;
 mod queue;
 mod recovery;
+mod registered;
 mod run;
 mod scheduler;
 mod service;

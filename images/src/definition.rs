@@ -1,6 +1,7 @@
 //! Environment definitions, as users have them on disk.
 
 pub mod conda_file;
+pub mod curated;
 pub mod dockerfile;
 pub mod requirements;
 pub mod uv_project;

@@ -111,7 +111,10 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
     }
     let set = context.settings.number(Key::MaxRuns).and_then(|number| usize::try_from(number).ok());
     let max_runs = max_runs.or_else(|| NonZeroUsize::new(set?));
-    let policies = Policies::default();
+    let policies = Policies {
+        build: context.settings.build_settings(),
+        container: context.settings.container_policy(),
+    };
     let options = Options { max_runs, announce: detached, verbose: !detached, policies };
     crate::agent::run(workspace, options).map_err(Failure::failed)?;
     Ok(Exit::OK)

@@ -2,7 +2,7 @@
 
 use super::{Context, Exit, Outcome};
 use crate::cli::context::SCHEMA_VERSION;
-use crate::config::KEYS;
+use crate::config::{KEYS, Key, Kind, Origin, Setting};
 
 /// Shows the settings
 #[derive(Debug, clap::Subcommand)]
@@ -28,32 +28,53 @@ pub(super) fn config(command: &Command, context: &Context) -> Outcome {
     }
     let mut text = String::new();
     for definition in KEYS {
-        let line = match context.settings.get(definition.key) {
-            Some(setting) => {
-                let value = crate::terminal::plain_bytes(setting.value.as_encoded_bytes());
-                let said_by =
-                    if *origin { format!("  # {}", setting.origin) } else { String::new() };
-                format!("{} = {value:?}{said_by}\n", definition.name)
-            }
-            None => format!("# {}: {}\n", definition.name, definition.about),
-        };
-        text.push_str(&line);
+        let (name, kind) = (definition.name, definition.kind);
+        let settings = settings(context, definition.key, name, kind);
+        if settings.is_empty() {
+            text.push_str(&format!("# {name}: {}\n", definition.about));
+        }
+        for (name, setting) in settings {
+            let value = crate::terminal::plain_bytes(setting.value.as_encoded_bytes());
+            let value = if kind == Kind::List { value } else { format!("{value:?}") };
+            let said_by = said_by(&setting.origin, *origin);
+            text.push_str(&format!("{name} = {value}{said_by}\n"));
+        }
     }
     context.print(text)?;
     Ok(Exit::OK)
 }
 
+fn said_by(origin: &Origin, asked: bool) -> String {
+    if asked { format!("  # {origin}") } else { String::new() }
+}
+
+/// Returns what was set for a key: at most one setting, or the entries of a table by their names.
+fn settings(context: &Context, key: Key, name: &str, kind: Kind) -> Vec<(String, Setting)> {
+    if kind == Kind::Table {
+        let entries = context.settings.entries(key);
+        return entries.map(|(entry, made)| (format!("{name}.{entry:?}"), made.clone())).collect();
+    }
+    context.settings.get(key).map(|setting| (name.to_owned(), setting)).into_iter().collect()
+}
+
 fn document(context: &Context) -> serde_json::Value {
+    let one = |setting: &Setting| {
+        serde_json::json!({
+            "value": setting.value.to_string_lossy(),
+            "origin": setting.origin.to_string(),
+        })
+    };
     let settings: serde_json::Map<_, _> = KEYS
         .iter()
         .map(|definition| {
-            let setting = context.settings.get(definition.key).map(|setting| {
-                serde_json::json!({
-                    "value": setting.value.to_string_lossy(),
-                    "origin": setting.origin.to_string(),
-                })
-            });
-            (definition.name.to_owned(), setting.unwrap_or_default())
+            let value = match definition.kind {
+                Kind::Table => {
+                    let entries = context.settings.entries(definition.key);
+                    entries.map(|(name, setting)| (name.to_owned(), one(setting))).collect()
+                }
+                _ => context.settings.get(definition.key).map(|made| one(&made)).unwrap_or_default(),
+            };
+            (definition.name.to_owned(), value)
         })
         .collect();
     serde_json::json!({ "schemaVersion": SCHEMA_VERSION, "settings": settings })

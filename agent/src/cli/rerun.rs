@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// Sets a secret variable from FILE, or from your own value
     #[arg(long = "secret", value_name = "K[=FILE]")]
     secrets: Vec<String>,
+    /// Resolves the environment again, and pulls its image again, whatever was built before
+    #[arg(long)]
+    fresh: bool,
     /// Returns as soon as the run is accepted, and prints its id
     #[arg(short, long)]
     detach: bool,
@@ -48,6 +51,7 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
     }
     request.secrets = Variables(secrets);
     request.display_name.clone_from(&args.name);
+    request.fresh_environment = args.fresh;
     request.rerun_of = Some(original.summary.run_id);
     let submitted = context.wait_for(async { Ok(client.submit(&request).await?) })?;
     let Submitted { run_id, display_name } = &submitted;

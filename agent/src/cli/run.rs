@@ -1,5 +1,6 @@
 //! `trainyard run`: from a source directory to the script's exit code.
 
+pub(super) mod build_context;
 pub(super) mod configuration;
 mod dry;
 pub(super) mod environment;
@@ -7,6 +8,7 @@ pub(super) mod place;
 pub(super) mod sending;
 mod transfer;
 
+use self::environment::Chooser;
 use super::following::follow_to_exit;
 use super::rerun::say_submitted;
 use super::{Context, Failure, Outcome, variables};
@@ -24,6 +26,7 @@ use crate::client::Start;
   trainyard run train.py --epochs 3
   trainyard run --source examples/diabetes --env requirements.txt train.py
   trainyard run -e SEED=1 --secret WANDB_API_KEY --timeout 2h train.py
+  trainyard run --docker python:3.11-slim --env requirements.txt --memory 4g train.py
   trainyard run --command 'make data && python train.py'")]
 pub(super) struct Args {
     /// The script, looked for in the source directory, then in the current one; then its arguments
@@ -53,15 +56,26 @@ pub(super) struct What {
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
     /// Environment: a registered name, or a file looked for in the source directory, then here
+    ///
+    /// A file is a requirements .txt, a conda .yml, a pyproject.toml, a uv.lock, a Dockerfile with
+    /// its directory, or an environment of Azure ML: a v2 YAML, or the folder of a saved one.
+    /// docker:IMAGE is an image as it is. With --docker, the packages that the file lists are put
+    /// on top of that image.
     #[arg(long, value_name = "NAME|FILE")]
     env: Option<String>,
+    /// Resolves the environment again, and pulls its image again, whatever was built before
+    #[arg(long)]
+    fresh: bool,
+    /// Takes the packages that a conda file lists from pip, by the same names
+    #[arg(long)]
+    conda_from_pip: bool,
     /// Reads a .runconfig or a v2 command-job YAML; options on the command line beat it
     #[arg(short = 'c', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     runconfig: Option<std::path::PathBuf>,
     /// Python to use, or to base the environment on
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::ExecutablePath)]
     python: Option<std::path::PathBuf>,
-    /// Runs in a container of this image (not yet)
+    /// Runs in a container of this image
     #[arg(long, value_name = "IMAGE")]
     docker: Option<String>,
     /// Sets a variable for the script; without =V it gets your own value
@@ -85,25 +99,25 @@ pub(super) struct Machine {
     /// Ends the run after this time, as in 90, 15m or 1h30m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
-    /// Number of GPUs (not yet)
+    /// Number of GPUs; in containers only
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
-    /// Number of CPUs (not yet)
+    /// Number of CPUs; in containers only
     #[arg(long, value_name = "N")]
     cpus: Option<f64>,
-    /// Memory limit (not yet)
+    /// Memory limit; in containers only
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Limit of processes and threads (not yet)
+    /// Limit of processes and threads; in containers only
     #[arg(long, value_name = "N")]
     pids: Option<u64>,
     /// Limit of bytes written (not yet)
     #[arg(long, value_name = "SIZE")]
     disk: Option<String>,
-    /// Size of /dev/shm (not yet)
+    /// Size of /dev/shm; in containers only
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
-    /// What of the network the run may reach: full, loopback (not yet) or none (not yet)
+    /// What of the network the run may reach: full, or in containers loopback or none
     #[arg(long, value_name = "MODE")]
     network: Option<String>,
     /// Tries a failed run again (not yet)
@@ -152,15 +166,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let mut settings = context.settings.clone();
     let secrets = variables::secrets(&args.what.secrets, &variables::of_this_process)?;
     let wanted = configuration::wanted(args, &mut settings)?;
-    let current = std::env::current_dir().map_err(Failure::failed)?;
-    let asked = &wanted.configuration.environment;
-    let chosen = environment::choose(asked, &settings, &wanted.source, &current)
-        .map_err(|failure| failure.noting(&wanted.notes))?;
+    let chooser = Chooser {
+        settings: &settings,
+        conda_from_pip: args.what.conda_from_pip,
+        ..Chooser::new(context, &wanted.source)?
+    };
+    let chosen = configuration::choose(&wanted, &chooser)?;
+    let fresh = args.what.fresh;
     if args.how.dry_run {
-        return dry::show(context, &wanted, &chosen, args.how.json);
+        return dry::show(context, &wanted, &chosen, fresh, args.how.json);
     }
     let (client, agent) = context.agent(Start::IfNone)?;
-    let submitted = sending::send(context, &client, &agent, &wanted, &chosen, secrets)?;
+    let with = sending::With { secrets, fresh };
+    let submitted = sending::send(context, &client, &agent, &wanted, &chosen, with)?;
     if args.how.detach {
         return say_submitted(context, &client, &submitted, args.how.json);
     }

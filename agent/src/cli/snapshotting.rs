@@ -36,16 +36,37 @@ pub(super) fn options(
         follow_links,
         limits,
         state_directories: vec![workspace.home().to_owned()],
-        index: Some(index_of(workspace, source)),
+        index: Some(index_of(workspace, source, "")),
         threads: 0,
         kept: false,
     }
 }
 
-/// Returns the index file of a source directory.
-fn index_of(workspace: &Workspace, source: &Path) -> PathBuf {
+/// Returns how snapshots of the build context `directory` of `dockerfile`, a path in it, are taken
+/// here. Other files are ignored than in a source directory, so its index is another.
+pub(super) fn context_options(
+    context: &Context,
+    workspace: &Workspace,
+    directory: &Path,
+    dockerfile: &Path,
+) -> SnapshotOptions {
+    SnapshotOptions {
+        dockerfile: Some(dockerfile.to_owned()),
+        index: Some(index_of(workspace, directory, "build context")),
+        ..options(context, workspace, directory, false)
+    }
+}
+
+/// Returns the index file of a source directory, by what it is read for.
+fn index_of(workspace: &Workspace, source: &Path, purpose: &str) -> PathBuf {
     let source = source.canonicalize().unwrap_or_else(|_| source.to_owned());
-    let name = Digest::of(source.as_os_str().as_bytes());
+    let mut bytes = source.as_os_str().as_bytes().to_vec();
+    if !purpose.is_empty() {
+        // No path has a NUL in it.
+        bytes.push(0);
+        bytes.extend_from_slice(purpose.as_bytes());
+    }
+    let name = Digest::of(&bytes);
     workspace.indexes().join(name.short(32))
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::rerun::{say_submitted, submitted_document};
-use super::run::{configuration, environment, sending};
+use super::run::environment::Chooser;
+use super::run::{configuration, sending};
 use super::{Context, Exit, Failure, Outcome};
 use crate::client::Start;
 
@@ -18,6 +19,12 @@ pub(super) struct Args {
     /// Job files
     #[arg(required = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     files: Vec<PathBuf>,
+    /// Resolves environments again, and pulls their images again, whatever was built before
+    #[arg(long)]
+    fresh: bool,
+    /// Takes the packages that conda files list from pip, by the same names
+    #[arg(long)]
+    conda_from_pip: bool,
     /// Prints a JSON array of what was submitted
     #[arg(long)]
     json: bool,
@@ -25,7 +32,6 @@ pub(super) struct Args {
 
 /// Submits job files.
 pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
-    let current = std::env::current_dir().map_err(Failure::failed)?;
     let mut jobs = Vec::new();
     for file in &args.files {
         if file.extension().is_some_and(|extension| extension == "toml") {
@@ -33,16 +39,18 @@ pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
                 .hint("submit takes .runconfig files and v2 command jobs"));
         }
         let wanted = configuration::of_job_file(file, &context.settings)?;
-        let asked = &wanted.configuration.environment;
-        let chosen = environment::choose(asked, &context.settings, &wanted.source, &current)
-            .map_err(|failure| failure.noting(&wanted.notes))?;
+        let chooser = Chooser {
+            conda_from_pip: args.conda_from_pip,
+            ..Chooser::new(context, &wanted.source)?
+        };
+        let chosen = configuration::choose(&wanted, &chooser)?;
         jobs.push((wanted, chosen));
     }
     let (client, agent) = context.agent(Start::IfNone)?;
     let mut documents = Vec::new();
     for (wanted, chosen) in &jobs {
-        let none = BTreeMap::new();
-        let submitted = sending::send(context, &client, &agent, wanted, chosen, none)?;
+        let with = sending::With { secrets: BTreeMap::new(), fresh: args.fresh };
+        let submitted = sending::send(context, &client, &agent, wanted, chosen, with)?;
         if args.json {
             documents.push(submitted_document(&submitted));
         } else {

@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Definition, KEYS, Key};
+use super::keys::{Definition, KEYS, Key, Kind};
 use super::{Origin, Setting};
+
+/// A setting that a file makes.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) key: Key,
+    /// Its name, where the key is a table.
+    pub(super) entry: Option<String>,
+    pub(super) setting: Setting,
+}
 
 /// Why settings could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +98,7 @@ impl ConfigError {
 }
 
 /// Reads the settings of one file; a file that does not exist makes none.
-pub(super) fn read(path: &Path, is_project: bool) -> Result<Vec<(Key, Setting)>, ConfigError> {
+pub(super) fn read(path: &Path, is_project: bool) -> Result<Vec<Made>, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error)
@@ -109,7 +118,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn settings(&self) -> Result<Vec<(Key, Setting)>, ConfigError> {
+    fn settings(&self) -> Result<Vec<Made>, ConfigError> {
         let table = DeTable::parse(self.text).map_err(|error| ConfigError::Syntax {
             path: self.path.to_owned(),
             line: self.line(error.span().map_or(0, |span| span.start)),
@@ -124,7 +133,7 @@ impl Reader<'_> {
         &self,
         table: &DeTable<'_>,
         prefix: &str,
-        settings: &mut Vec<(Key, Setting)>,
+        settings: &mut Vec<Made>,
     ) -> Result<(), ConfigError> {
         for (key, value) in table.iter() {
             let name = format!("{prefix}{}", key.get_ref());
@@ -143,7 +152,37 @@ impl Reader<'_> {
                 let (path, key) = (self.path.to_owned(), definition.name);
                 return Err(ConfigError::NotHere { path, line, key });
             }
-            settings.push((definition.key, self.setting(definition, value, line)?));
+            if let (Kind::Table, DeValue::Table(entries)) = (definition.kind, value.get_ref()) {
+                self.entries(definition, entries, settings)?;
+                continue;
+            }
+            let setting = self.setting(definition, value, line)?;
+            settings.push(Made { key: definition.key, entry: None, setting });
+        }
+        Ok(())
+    }
+
+    fn entries(
+        &self,
+        definition: &'static Definition,
+        entries: &DeTable<'_>,
+        settings: &mut Vec<Made>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in entries.iter() {
+            let line = self.line(name.span().start);
+            let origin = Origin::File { path: self.path.to_owned(), line };
+            match value.get_ref() {
+                DeValue::String(text) if !text.is_empty() && !name.get_ref().is_empty() => {
+                    let setting = Setting { value: OsString::from(text.as_ref()), origin };
+                    let entry = Some(name.get_ref().to_string());
+                    settings.push(Made { key: definition.key, entry, setting });
+                }
+                _ => {
+                    let expected = "a table of texts that are not empty".to_owned();
+                    let (path, key) = (self.path.to_owned(), definition.name);
+                    return Err(ConfigError::Value { path, line, key, expected });
+                }
+            }
         }
         Ok(())
     }
@@ -158,6 +197,15 @@ impl Reader<'_> {
             DeValue::String(text) => Ok(text.to_string()),
             DeValue::Integer(number) => Ok(number.to_string()),
             DeValue::Float(number) => Ok(number.to_string()),
+            DeValue::Boolean(truth) => Ok(truth.to_string()),
+            DeValue::Array(items) if definition.kind == Kind::List => {
+                let texts: Option<Vec<&str>> = items.iter().map(|i| i.get_ref().as_str()).collect();
+                texts
+                    .and_then(|texts| serde_json::to_string(&texts).ok())
+                    .ok_or_else(|| "a list of texts that are not empty".to_owned())
+            }
+            _ if definition.kind == Kind::List => Err("a list of texts".to_owned()),
+            _ if definition.kind == Kind::Table => Err("a table".to_owned()),
             _ => Err("a text or a number".to_owned()),
         };
         let checked = text.and_then(|text| {
@@ -203,8 +251,8 @@ mod tests {
         for text in ["[snapshot]\nmax-files = 5\n", "snapshot.max-files = 5\n"] {
             std::fs::write(&path, text).unwrap();
             let settings = read(&path, true).unwrap();
-            assert_eq!(settings[0].0, Key::MaxFiles);
-            assert_eq!(settings[0].1.value, "5");
+            assert_eq!(settings[0].key, Key::MaxFiles);
+            assert_eq!(settings[0].setting.value, "5");
         }
     }
 
@@ -219,6 +267,16 @@ mod tests {
             ("timeout = \"soon\"\n", true),
             ("color = [\"red\"]\n", true),
             ("snapshot.max-bytes = \"many\"\n", true),
+            ("docker.allow = \"--privileged\"\n", false),
+            ("docker.allow = [1]\n", false),
+            ("docker.allow = [\"\"]\n", false),
+            ("docker.allow = [\"--privileged\"]\n", true),
+            ("build.index-settings = \"perhaps\"\n", false),
+            ("build.network = \"bridge\"\n", false),
+            ("[build]\nca-bundle = \"/x\"\n", true),
+            ("[images]\nmap = \"x\"\n", true),
+            ("[images.map]\nx = 1\n", true),
+            ("[images.map]\n\"\" = \"x\"\n", true),
             ("experiment = \n", true),
             ("experiment = \"a\"\nexperiment = \"b\"\n", true),
         ]

@@ -28,6 +28,18 @@ pub(crate) enum Key {
     MaxFiles,
     /// How many runs are on at once.
     MaxRuns,
+    /// Which images are used in place of others.
+    ImageMap,
+    /// What builds in containers trust.
+    BuildCaBundle,
+    /// Whether builds in containers use this machine's package indexes.
+    BuildIndexSettings,
+    /// The network of builds in containers.
+    BuildNetwork,
+    /// How much built environments may take.
+    EnvironmentsMaxBytes,
+    /// What containers may have of the machine.
+    DockerAllow,
     /// Colours.
     Color,
 }
@@ -45,6 +57,10 @@ pub(crate) enum Kind {
     Duration,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Texts, of which none is empty; its value is their JSON.
+    List,
+    /// Texts by name, each a setting of its own.
+    Table,
 }
 
 /// Everything known of a key.
@@ -54,8 +70,8 @@ pub(crate) struct Definition {
     pub key: Key,
     /// Its name in files; a dot separates table and key.
     pub name: &'static str,
-    /// Its environment variable.
-    pub variable: &'static str,
+    /// Its environment variable, where a single value says it.
+    pub variable: Option<&'static str>,
     /// What may be said.
     pub kind: Kind,
     /// What holds if nobody says anything; none means that the command decides.
@@ -72,7 +88,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::Home,
         name: "home",
-        variable: "TRAINYARD_HOME",
+        variable: Some("TRAINYARD_HOME"),
         kind: Kind::Path,
         default: None,
         in_project: false,
@@ -81,7 +97,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::Socket,
         name: "socket",
-        variable: "TRAINYARD_SOCKET",
+        variable: Some("TRAINYARD_SOCKET"),
         kind: Kind::Path,
         default: None,
         in_project: false,
@@ -90,7 +106,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::Experiment,
         name: "experiment",
-        variable: "TRAINYARD_EXPERIMENT",
+        variable: Some("TRAINYARD_EXPERIMENT"),
         kind: Kind::Text,
         default: None,
         in_project: true,
@@ -99,7 +115,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::Target,
         name: "target",
-        variable: "TRAINYARD_TARGET",
+        variable: Some("TRAINYARD_TARGET"),
         kind: Kind::Text,
         default: Some("local"),
         in_project: true,
@@ -108,7 +124,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::Env,
         name: "env",
-        variable: "TRAINYARD_ENV",
+        variable: Some("TRAINYARD_ENV"),
         kind: Kind::Text,
         default: None,
         in_project: true,
@@ -117,7 +133,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::Python,
         name: "python",
-        variable: "TRAINYARD_PYTHON",
+        variable: Some("TRAINYARD_PYTHON"),
         kind: Kind::Text,
         default: None,
         in_project: true,
@@ -126,7 +142,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::Timeout,
         name: "timeout",
-        variable: "TRAINYARD_TIMEOUT",
+        variable: Some("TRAINYARD_TIMEOUT"),
         kind: Kind::Duration,
         default: None,
         in_project: true,
@@ -135,7 +151,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::MaxBytes,
         name: "snapshot.max-bytes",
-        variable: "TRAINYARD_SNAPSHOT_MAX_BYTES",
+        variable: Some("TRAINYARD_SNAPSHOT_MAX_BYTES"),
         kind: Kind::Number,
         default: Some("20 GiB"),
         in_project: true,
@@ -144,7 +160,7 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::MaxFiles,
         name: "snapshot.max-files",
-        variable: "TRAINYARD_SNAPSHOT_MAX_FILES",
+        variable: Some("TRAINYARD_SNAPSHOT_MAX_FILES"),
         kind: Kind::Number,
         default: Some("1000000"),
         in_project: true,
@@ -153,16 +169,70 @@ pub(crate) const KEYS: &[Definition] = &[
     Definition {
         key: Key::MaxRuns,
         name: "agent.max-runs",
-        variable: "TRAINYARD_MAX_RUNS",
+        variable: Some("TRAINYARD_MAX_RUNS"),
         kind: Kind::Number,
         default: None,
         in_project: false,
         about: "runs that may be on at once; default two per core",
     },
     Definition {
+        key: Key::ImageMap,
+        name: "images.map",
+        variable: None,
+        kind: Kind::Table,
+        default: None,
+        in_project: true,
+        about: "images in place of others: \"mcr.microsoft.com/azureml/*\" = \"my-base:1\"",
+    },
+    Definition {
+        key: Key::BuildCaBundle,
+        name: "build.ca-bundle",
+        variable: Some("TRAINYARD_BUILD_CA_BUNDLE"),
+        kind: Kind::Path,
+        default: None,
+        in_project: false,
+        about: "certificates that builds in containers trust besides the image's; not in the image",
+    },
+    Definition {
+        key: Key::BuildIndexSettings,
+        name: "build.index-settings",
+        variable: Some("TRAINYARD_BUILD_INDEX_SETTINGS"),
+        kind: Kind::Choice(&["true", "false"]),
+        default: Some("true"),
+        in_project: false,
+        about: "whether builds in containers use this machine's package indexes and proxies",
+    },
+    Definition {
+        key: Key::BuildNetwork,
+        name: "build.network",
+        variable: Some("TRAINYARD_BUILD_NETWORK"),
+        kind: Kind::Choice(&["default", "host", "none"]),
+        default: Some("default"),
+        in_project: false,
+        about: "network of builds in containers",
+    },
+    Definition {
+        key: Key::EnvironmentsMaxBytes,
+        name: "environments.max-bytes",
+        variable: Some("TRAINYARD_ENVIRONMENTS_MAX_BYTES"),
+        kind: Kind::Number,
+        default: None,
+        in_project: false,
+        about: "what built environments may take before gc removes those unused longest",
+    },
+    Definition {
+        key: Key::DockerAllow,
+        name: "docker.allow",
+        variable: None,
+        kind: Kind::List,
+        default: None,
+        in_project: false,
+        about: "what containers may have of the machine: [\"--volume=/data\", \"--privileged\"]",
+    },
+    Definition {
         key: Key::Color,
         name: "color",
-        variable: "TRAINYARD_COLOR",
+        variable: Some("TRAINYARD_COLOR"),
         kind: Kind::Choice(&["auto", "always", "never"]),
         default: Some("auto"),
         in_project: true,
@@ -202,6 +272,11 @@ impl Definition {
             Kind::Duration => Ok(()),
             Kind::Choice(words) if words.contains(&text) => Ok(()),
             Kind::Choice(words) => Err(format!("one of {}", words.join(", "))),
+            Kind::List => match serde_json::from_str::<Vec<String>>(text) {
+                Ok(items) if items.iter().all(|item| !item.is_empty()) => Ok(()),
+                _ => Err("a list of texts that are not empty".to_owned()),
+            },
+            Kind::Table => Err("a table".to_owned()),
         }
     }
 }

@@ -7,8 +7,9 @@ use runner::run_configuration::{
     duration, size,
 };
 
+use super::environment::{self, Chooser, Chosen, packages_on_top};
 use super::place::Source;
-use super::{Args, environment};
+use super::{Args, What};
 use crate::cli::{Failure, variables};
 use crate::config::{Key, Settings};
 
@@ -37,7 +38,7 @@ pub(in crate::cli) fn wanted(args: &Args, settings: &mut Settings) -> Result<Wan
     wanted.configuration = wanted.configuration.overlaid(&flags);
     if let Some(python) = &args.what.python {
         settings.set_flag(Key::Python, python.as_os_str());
-        if args.what.env.is_none() {
+        if args.what.env.is_none() && args.what.docker.is_none() {
             wanted.configuration.environment =
                 EnvironmentChoice::Interpreter { path: python.clone() };
         }
@@ -122,10 +123,26 @@ fn fill_in(
         let hint = error.hint();
         Failure::usage(error).maybe_hint(hint)
     })?;
-    run_configuration::not_yet(configuration).map_err(|error| {
-        let hint = error.hint();
-        Failure::usage(error).hint(hint)
-    })
+    Ok(())
+}
+
+/// Chooses the environment; then all is known that could be refused here, and is. A refusal comes
+/// with the notes on the file.
+///
+/// # Errors
+///
+/// The environment cannot be read or found, or something is asked for that is not done yet.
+pub(in crate::cli) fn choose(wanted: &Wanted, chooser: &Chooser<'_>) -> Result<Chosen, Failure> {
+    let configuration = &wanted.configuration;
+    let chosen = chooser.choose(&configuration.environment).and_then(|mut chosen| {
+        run_configuration::not_yet(configuration, chosen.process()).map_err(|error| {
+            let hint = error.hint();
+            Failure::usage(error).hint(hint)
+        })?;
+        chosen.take_options(configuration);
+        Ok(chosen)
+    });
+    chosen.map_err(|failure| failure.noting(&wanted.notes))
 }
 
 /// Checks a display name here: the agent would refuse it too, but after the snapshot.
@@ -155,14 +172,7 @@ fn overrides(args: &Args, source: &Source, current: &Path) -> Result<Overrides, 
         let parsed = text.as_deref().map(size::parse_bytes).transpose();
         parsed.map_err(Failure::usage)
     };
-    let environment = match (&what.docker, &what.env) {
-        (Some(image), _) => Some(EnvironmentChoice::Docker(DockerChoice {
-            image: Some(image.clone()),
-            ..DockerChoice::default()
-        })),
-        (None, Some(text)) => Some(environment::asked(text, source, current)?),
-        (None, None) => None,
-    };
+    let environment = environment(what, source, current)?;
     let mut typed = args.script.iter().cloned();
     let script = typed.next();
     let arguments: Vec<_> = typed.collect();
@@ -201,6 +211,25 @@ fn overrides(args: &Args, source: &Source, current: &Path) -> Result<Overrides, 
         priority: machine.priority,
         after: machine.after.clone(),
     })
+}
+
+/// Returns the environment that `--docker` and `--env` ask for. Without `--env`, a Python named by
+/// `--python` is one in the image.
+fn environment(
+    what: &What,
+    source: &Source,
+    current: &Path,
+) -> Result<Option<EnvironmentChoice>, Failure> {
+    let Some(image) = &what.docker else {
+        let asked = what.env.as_deref().map(|text| environment::asked(text, source, current));
+        return asked.transpose();
+    };
+    let packages = what.env.as_deref().map(|text| packages_on_top(text, source, current));
+    Ok(Some(EnvironmentChoice::Docker(Box::new(DockerChoice {
+        packages: packages.transpose()?,
+        interpreter: what.python.as_ref().map(|python| python.display().to_string()),
+        ..DockerChoice::of_image(image)
+    }))))
 }
 
 #[cfg(test)]

@@ -2,29 +2,50 @@
 
 use std::fmt::Write;
 
+use images::environment::{DockerBase, DockerPackages, Environment};
+use runner::run_configuration::{Network, size};
+
+use super::build_context;
 use super::configuration::Wanted;
-use super::environment::Chosen;
+use super::environment::{BuildContext, Chosen};
 use crate::cli::context::SCHEMA_VERSION;
 use crate::cli::{Context, Exit, Outcome, snapshotting};
 use crate::terminal::{Plain, measure};
 
 /// Says what would happen; nothing does.
-pub(super) fn show(context: &Context, wanted: &Wanted, chosen: &Chosen, json: bool) -> Outcome {
+pub(super) fn show(
+    context: &Context,
+    wanted: &Wanted,
+    chosen: &Chosen,
+    fresh: bool,
+    json: bool,
+) -> Outcome {
     let workspace = context.workspace()?;
     let source = wanted.source.directory();
     let options = snapshotting::options(context, &workspace, source, false);
     let listing = snapshots::walk::list(source, &options)?;
     let mut warnings = wanted.notes.clone();
+    warnings.extend(chosen.notes.iter().cloned());
     warnings.extend(listing.warnings.iter().map(ToString::to_string));
-    let facts = facts(wanted, chosen);
+    let mut facts = facts(wanted, chosen);
+    facts.extend(container_facts(wanted, chosen));
+    if let Some(BuildContext::Directory(directory, dockerfile)) = &chosen.build_context {
+        let (files, bytes) = build_context::list(context, &workspace, directory, dockerfile)?;
+        let (files, bytes) = (measure::count(files, "file"), measure::size(bytes));
+        facts.push(("context", format!("{files}, {bytes} in {}", directory.display())));
+    }
+    if fresh {
+        facts.push(("fresh", "the environment is resolved again".to_owned()));
+    }
+    let mut variables = chosen.variables.clone();
+    variables.extend(wanted.configuration.environment_variables.clone());
     if json {
         let facts: serde_json::Map<_, _> =
             facts.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         context.print_json(&serde_json::json!({
             "schemaVersion": SCHEMA_VERSION,
             "dryRun": facts,
-            "environmentVariables":
-                wanted.configuration.environment_variables.keys().collect::<Vec<_>>(),
+            "environmentVariables": variables.keys().collect::<Vec<_>>(),
             "tags": wanted.configuration.tags,
             "fileCount": listing.files.len(),
             "totalBytes": listing.total_bytes,
@@ -44,6 +65,42 @@ pub(super) fn show(context: &Context, wanted: &Wanted, chosen: &Chosen, json: bo
     Ok(Exit::OK)
 }
 
+/// Says what the run's container is to be; never a password.
+fn container_facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, String)> {
+    let Environment::Docker { docker } = &chosen.environment else { return Vec::new() };
+    let mut facts = Vec::new();
+    match &docker.base {
+        DockerBase::Image { reference } => facts.push(("image", reference.clone())),
+        DockerBase::Dockerfile { name, .. } => facts.push(("dockerfile", name.clone())),
+    }
+    let packages = docker.packages.as_ref().map(|packages| match packages {
+        DockerPackages::Requirements { files } => {
+            files.first().map(|file| file.name.clone()).unwrap_or_default()
+        }
+        DockerPackages::UvProject { .. } => "pyproject.toml".to_owned(),
+        DockerPackages::Conda { packages } => packages.name.clone(),
+    });
+    let registry = docker.registry.as_ref();
+    let resources = &wanted.configuration.resources;
+    let bytes = |bytes: Option<u64>| bytes.map(size::print_bytes);
+    let arguments = &chosen.container.arguments;
+    let network = wanted.configuration.network;
+    let known = [
+        ("packages", packages),
+        ("platform", docker.platform.clone()),
+        ("registry", registry.map(|user| format!("{} as {}", user.address, user.username))),
+        ("arguments", (!arguments.is_empty()).then(|| format!("{arguments:?}"))),
+        ("shm-size", bytes(chosen.container.shm_bytes)),
+        ("cpus", resources.cpus.map(|cpus| cpus.to_string())),
+        ("memory", bytes(resources.memory_bytes)),
+        ("pids", resources.pids.map(|pids| pids.to_string())),
+        ("gpus", resources.gpus.map(|gpus| gpus.to_string())),
+        ("network", (network != Network::Full).then(|| network.to_string())),
+    ];
+    facts.extend(known.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    facts
+}
+
 fn facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, String)> {
     let configuration = &wanted.configuration;
     let mut facts = vec![
@@ -51,15 +108,13 @@ fn facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, String)> {
         ("experiment", configuration.experiment.clone().unwrap_or_default()),
         ("target", configuration.target.clone()),
         ("environment", format!("{} ({})", chosen.name, chosen.because)),
-        (
-            "python",
-            chosen
-                .environment
-                .interpreter()
-                .map(|path| path.display().to_string())
-                .unwrap_or_default(),
-        ),
     ];
+    let of_image = match &chosen.environment {
+        Environment::Docker { docker } => docker.interpreter.clone(),
+        _ => None,
+    };
+    let python = chosen.environment.interpreter().map(|path| path.display().to_string());
+    facts.extend(python.or(of_image).map(|python| ("python", python)));
     match (&configuration.script, &configuration.command) {
         (Some(script), _) => {
             let words: Vec<_> = std::iter::once(script).chain(&configuration.arguments).collect();

@@ -1,246 +1,236 @@
 //! Which environment a run gets, in the documented order, and saying so.
 
+mod asked;
+mod definition;
+mod docker;
+mod named;
+mod on_top;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use images::environment::Environment;
-use runner::run_configuration::EnvironmentChoice;
+use runner::container::ContainerOptions;
+use runner::run_configuration::{
+    CondaChoice, EnvironmentChoice, Process, RunConfiguration, load_environment,
+};
+use snapshots::digest::Digest;
 
+use self::definition::Kind;
 use super::place::Source;
-use crate::cli::Failure;
+use crate::api::wire::submission::Hidden;
+use crate::cli::{Context, Failure};
 use crate::config::{Key, Origin, Settings};
+use crate::registered::Register;
+
+pub(in crate::cli) use self::asked::{asked, packages_on_top};
 
 /// The environment of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Chosen {
-    /// What is sent to the agent.
+    /// What is sent to the agent, once its build context is known.
     pub(in crate::cli) environment: Environment,
     /// What people call it.
     pub(in crate::cli) name: String,
     /// Why it is this one.
     pub(in crate::cli) because: String,
+    /// What its Dockerfile sees.
+    pub(in crate::cli) build_context: Option<BuildContext>,
+    /// What is asked of its container, if it is one.
+    pub(in crate::cli) container: ContainerOptions,
+    /// Variables that its scripts get, unless the run says otherwise.
+    pub(in crate::cli) variables: BTreeMap<String, String>,
+    /// The password for the registry of its image.
+    pub(in crate::cli) registry_password: Option<Hidden>,
+    /// What the user should know.
+    pub(in crate::cli) notes: Vec<String>,
 }
 
-/// What is to be made of what was found.
+/// What the `COPY` lines of a Dockerfile see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Found {
-    /// The interpreter as it is.
-    Interpreter(String),
-    /// A requirements file.
-    Requirements(PathBuf, String),
+pub(in crate::cli) enum BuildContext {
+    /// A directory of which a snapshot is still to be taken, and the Dockerfile's path in it.
+    Directory(PathBuf, PathBuf),
+    /// A snapshot that was taken when the environment was registered.
+    Snapshot(Digest),
 }
 
-/// Files that say what a project needs, most telling first.
-const FILES: &[&str] = &["uv.lock", "conda.yml", "environment.yml", "requirements.txt"];
-
-/// Returns what `--env TEXT` asks for.
-///
-/// # Errors
-///
-/// It looks like a file and there is none.
-pub(in crate::cli) fn asked(
-    text: &str,
-    source: &Source,
-    current: &Path,
-) -> Result<EnvironmentChoice, Failure> {
-    if let Some(path) = source.file(Path::new(text), current) {
-        return Ok(choice_of_file(path));
-    }
-    if text.contains(['/', '.']) {
-        return Err(Failure::usage(format!("there is no environment file {text:?}")).hint(
-            format!(
-                "it was looked for in {} and in the current directory",
-                source.directory().display()
-            ),
-        ));
-    }
-    Ok(EnvironmentChoice::Named { name: text.to_owned(), version: None })
+/// Where environments are looked for, and how they are changed.
+pub(in crate::cli) struct Chooser<'a> {
+    /// The settings.
+    pub(in crate::cli) settings: &'a Settings,
+    /// The source directory.
+    pub(in crate::cli) source: &'a Source,
+    /// The current directory.
+    pub(in crate::cli) current: PathBuf,
+    /// The environments that have names.
+    pub(in crate::cli) register: Register,
+    /// Whether packages that conda files list are taken from pip.
+    pub(in crate::cli) conda_from_pip: bool,
 }
 
-fn choice_of_file(path: PathBuf) -> EnvironmentChoice {
-    let is_yaml =
-        path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml");
-    if is_yaml {
-        EnvironmentChoice::Conda { file: Some(path) }
-    } else {
-        EnvironmentChoice::File { path }
-    }
-}
-
-/// Decides the environment. `configured` is what the flags and the run configuration ask for.
-///
-/// # Errors
-///
-/// What was asked for or found is not supported yet, or cannot be read, or there is no Python.
-pub(in crate::cli) fn choose(
-    configured: &EnvironmentChoice,
-    settings: &Settings,
-    source: &Source,
-    current: &Path,
-) -> Result<Chosen, Failure> {
-    let mut python = settings.path(Key::Python);
-    let found = match configured {
-        EnvironmentChoice::Interpreter { path } => {
-            python = Some(path.clone());
-            Found::Interpreter("as asked for".to_owned())
-        }
-        EnvironmentChoice::CurrentPython => {
-            Found::Interpreter("the current Python, as asked for".to_owned())
-        }
-        EnvironmentChoice::File { path } => of_file(path, source, "as asked for")?,
-        EnvironmentChoice::Default => of_settings(settings, source, current)?,
-        // The run configuration's own check has refused these already.
-        EnvironmentChoice::Named { .. }
-        | EnvironmentChoice::Conda { .. }
-        | EnvironmentChoice::Docker(_) => return Err(Failure::not_yet("this environment")),
-    };
-    let variable = |name: &str| std::env::var_os(name);
-    let interpreter = images::interpreter::find(python.as_deref(), &variable).map_err(|error| {
-        let hint = error.hint();
-        Failure::usage(error).maybe_hint(hint)
-    })?;
-    match found {
-        Found::Interpreter(because) => Ok(Chosen {
-            name: interpreter.display().to_string(),
-            environment: Environment::UserManaged { interpreter },
-            because,
-        }),
-        Found::Requirements(path, because) => {
-            let files = images::definition::requirements::load(&path).map_err(|error| {
-                let hint = error.hint();
-                Failure::usage(error).maybe_hint(hint)
-            })?;
-            let name = path.strip_prefix(source.directory()).unwrap_or(&path);
-            Ok(Chosen {
-                name: name.display().to_string(),
-                environment: Environment::Requirements { interpreter, files },
-                because,
-            })
+impl Chosen {
+    fn new(environment: Environment, name: impl Into<String>, because: impl Into<String>) -> Self {
+        Self {
+            environment,
+            name: name.into(),
+            because: because.into(),
+            build_context: None,
+            container: ContainerOptions::default(),
+            variables: BTreeMap::new(),
+            registry_password: None,
+            notes: Vec::new(),
         }
     }
-}
 
-/// Decides where neither flags nor a run configuration say anything.
-fn of_settings(settings: &Settings, source: &Source, current: &Path) -> Result<Found, Failure> {
-    if let Some(setting) = settings.get(Key::Env) {
-        let text = setting.value.to_string_lossy();
-        let because = format!("from {}", setting.origin);
-        return match asked(&text, source, current)? {
-            EnvironmentChoice::File { path } => of_file(&path, source, &because),
-            EnvironmentChoice::Conda { file } => {
-                Err(unsupported(file.as_deref().unwrap_or_else(|| Path::new("conda")), &because))
+    /// Adds what the run asks of its container; where it has none, says what is lost.
+    pub(in crate::cli) fn take_options(&mut self, configuration: &RunConfiguration) {
+        let asked = &configuration.container;
+        if self.process() == Process::OnHost {
+            if !asked.arguments.is_empty() {
+                self.notes.push(format!(
+                    "arguments for docker have no effect here: {} is not a container",
+                    self.name
+                ));
             }
-            _ => Err(Failure::not_yet(format!("the registered environment {text:?} ({because})"))),
-        };
+            return;
+        }
+        self.container.arguments.extend(asked.arguments.iter().cloned());
+        let size = configuration.resources.shm_bytes.or(asked.shm_bytes);
+        self.container.shm_bytes = size.or(self.container.shm_bytes);
     }
-    match settings.get(Key::Python).map(|setting| setting.origin) {
-        Some(Origin::Flag) => return Ok(Found::Interpreter("as asked for".to_owned())),
-        Some(origin) => return Ok(Found::Interpreter(format!("from {origin}"))),
-        None => {}
-    }
-    for name in FILES {
-        let path = source.directory().join(name);
-        if path.is_file() {
-            return of_file(&path, source, "found in the source directory");
+
+    /// Says where its processes are.
+    pub(in crate::cli) fn process(&self) -> Process {
+        match self.environment {
+            Environment::Docker { .. } => Process::InContainer,
+            _ => Process::OnHost,
         }
     }
-    Ok(Found::Interpreter("the current Python".to_owned()))
 }
 
-fn of_file(path: &Path, source: &Source, because: &str) -> Result<Found, Failure> {
-    let Some(path) = source.file(path, Path::new("")) else {
-        return Err(Failure::usage(format!("there is no environment file {}", path.display())));
-    };
-    let is_text = path.extension().is_some_and(|extension| extension == "txt" || extension == "in");
-    if !is_text {
-        return Err(unsupported(&path, because));
+impl<'a> Chooser<'a> {
+    /// Takes the settings and names of this user.
+    ///
+    /// # Errors
+    ///
+    /// Nothing says where state is kept, or there is no current directory.
+    pub(in crate::cli) fn new(context: &'a Context, source: &'a Source) -> Result<Self, Failure> {
+        Ok(Self {
+            settings: &context.settings,
+            source,
+            current: std::env::current_dir().map_err(Failure::failed)?,
+            register: Register::new(&context.workspace()?),
+            conda_from_pip: false,
+        })
     }
-    Ok(Found::Requirements(path, because.to_owned()))
-}
 
-fn unsupported(path: &Path, because: &str) -> Failure {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let kind = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("yml" | "yaml") => "conda environments",
-        Some("lock" | "toml") => "environments of uv projects",
-        _ if name.contains("ockerfile") => "Docker environments",
-        _ => "environment files of this kind",
-    };
-    Failure::not_yet(format!("{kind} ({name}, {because})")).hint(
-        "name another with --env requirements.txt, or use a Python that has the packages with --python PATH",
-    )
+    /// Decides the environment. `configured` is what the flags and the run configuration ask for.
+    ///
+    /// # Errors
+    ///
+    /// What was asked for or found cannot be read or makes no sense, or there is no Python.
+    pub(in crate::cli) fn choose(&self, configured: &EnvironmentChoice) -> Result<Chosen, Failure> {
+        let (choice, because) = match configured {
+            EnvironmentChoice::Default => self.of_settings()?,
+            asked => (asked.clone(), "as asked for".to_owned()),
+        };
+        let mut chosen = self.of_choice(&choice, &because)?;
+        if self.conda_from_pip {
+            definition::take_from_pip(&mut chosen, self)?;
+        }
+        docker::map_image(&mut chosen, &self.settings.image_map());
+        Ok(chosen)
+    }
+
+    fn of_choice(&self, choice: &EnvironmentChoice, because: &str) -> Result<Chosen, Failure> {
+        match choice {
+            EnvironmentChoice::Default => self.of_python(None, because),
+            EnvironmentChoice::CurrentPython => {
+                self.of_python(None, &format!("the current Python, {because}"))
+            }
+            EnvironmentChoice::Interpreter { path } => self.of_python(Some(path), because),
+            EnvironmentChoice::File { path } => self.of_file(path, because),
+            EnvironmentChoice::Conda(conda) => definition::conda(conda, self, because),
+            EnvironmentChoice::Named { name, version } => {
+                self.of_name(name, version.as_deref(), because)
+            }
+            EnvironmentChoice::Docker(docker) => docker::of_choice(docker, self, because),
+        }
+    }
+
+    /// Decides where neither flags nor a run configuration say anything.
+    fn of_settings(&self) -> Result<(EnvironmentChoice, String), Failure> {
+        if let Some(setting) = self.settings.get(Key::Env) {
+            let text = setting.value.to_string_lossy();
+            let because = format!("from {}", setting.origin);
+            return Ok((asked(&text, self.source, &self.current)?, because));
+        }
+        match self.settings.get(Key::Python).map(|setting| setting.origin) {
+            Some(Origin::Flag) => {
+                return Ok((EnvironmentChoice::Default, "as asked for".to_owned()));
+            }
+            Some(origin) => return Ok((EnvironmentChoice::Default, format!("from {origin}"))),
+            None => {}
+        }
+        let files = asked::FILES.iter().map(|name| self.source.directory().join(name));
+        Ok(match files.into_iter().find(|path| path.is_file()) {
+            Some(path) => {
+                (EnvironmentChoice::File { path }, "found in the source directory".to_owned())
+            }
+            None => (EnvironmentChoice::Default, "the current Python".to_owned()),
+        })
+    }
+
+    fn of_python(&self, path: Option<&Path>, because: &str) -> Result<Chosen, Failure> {
+        let interpreter = self.interpreter(path)?;
+        let name = interpreter.display().to_string();
+        Ok(Chosen::new(Environment::UserManaged { interpreter }, name, because))
+    }
+
+    /// Finds the Python that was asked for, else the one of the settings, else the current one.
+    fn interpreter(&self, path: Option<&Path>) -> Result<PathBuf, Failure> {
+        let variable = |name: &str| std::env::var_os(name);
+        let python = path.map(Path::to_owned).or_else(|| self.settings.path(Key::Python));
+        images::interpreter::find(python.as_deref(), &variable).map_err(|error| {
+            let hint = error.hint();
+            Failure::usage(error).maybe_hint(hint)
+        })
+    }
+
+    fn of_file(&self, path: &Path, because: &str) -> Result<Chosen, Failure> {
+        let path = self.source.definition(path, &self.current).ok_or_else(|| {
+            Failure::usage(format!("there is no environment file {}", path.display()))
+        })?;
+        match definition::kind(&path)? {
+            Kind::Requirements => definition::requirements(&path, self, because),
+            Kind::UvProject => definition::uv_project(&path, self, because),
+            Kind::Dockerfile => docker::of_dockerfile(&path, self, because),
+            Kind::Description => self.of_description(&path, because),
+        }
+    }
+
+    /// Reads a file that says what it is by what is in it.
+    fn of_description(&self, path: &Path, because: &str) -> Result<Chosen, Failure> {
+        let loaded = load_environment(path).map_err(|error| {
+            let hint = error.hint();
+            Failure::usage(error).maybe_hint(hint)
+        })?;
+        let mut chosen = self.of_choice(&loaded.choice, because)?;
+        if loaded.choice != EnvironmentChoice::Conda(CondaChoice::File(path.to_owned())) {
+            chosen.because = format!("{} says so, {because}", self.named(path));
+        }
+        chosen.container = loaded.container;
+        chosen.variables.extend(loaded.variables);
+        chosen.notes.splice(0..0, loaded.notes.iter().map(ToString::to_string));
+        Ok(chosen)
+    }
+
+    /// Returns what people call a file: its path in the source directory, if it is there.
+    fn named(&self, path: &Path) -> String {
+        path.strip_prefix(self.source.directory()).unwrap_or(path).display().to_string()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Project {
-        dir: tempfile::TempDir,
-        source: Source,
-    }
-
-    fn project(files: &[&str]) -> Project {
-        let dir = tempfile::tempdir().unwrap();
-        for file in files {
-            std::fs::write(dir.path().join(file), "").unwrap();
-        }
-        let source = Source::open(dir.path()).unwrap();
-        Project { dir, source }
-    }
-
-    /// Says in a line what is chosen in a project with `files` and settings made by flags.
-    fn chosen(files: &[&str], made: &[(Key, &str)]) -> String {
-        let project = project(files);
-        let mut settings = Settings::default();
-        for (key, value) in made {
-            settings.set_flag(*key, value);
-        }
-        match of_settings(&settings, &project.source, project.dir.path()) {
-            Ok(Found::Interpreter(because)) => format!("Python, {because}"),
-            Ok(Found::Requirements(path, because)) => {
-                format!("{}, {because}", path.file_name().unwrap().display())
-            }
-            Err(failure) => failure.message().unwrap(),
-        }
-    }
-
-    #[test]
-    fn the_first_of_the_documented_order_is_used() {
-        let all = FILES;
-        let table: Vec<_> = [
-            (&[][..], &[][..]),
-            (&["requirements.txt"], &[]),
-            (&["requirements.txt", "environment.yml"], &[]),
-            (&["conda.yml", "environment.yml"], &[]),
-            (all, &[]),
-            (all, &[(Key::Env, "requirements.txt")]),
-            (all, &[(Key::Python, "/usr/bin/python3")]),
-            (all, &[(Key::Python, "/usr/bin/python3"), (Key::Env, "requirements.txt")]),
-            (all, &[(Key::Env, "conda.yml")]),
-            (&[], &[(Key::Env, "missing.txt")]),
-            (&[], &[(Key::Env, "sklearn")]),
-            (&["Dockerfile"], &[(Key::Env, "Dockerfile")]),
-        ]
-        .iter()
-        .map(|(files, made)| {
-            let made_by: Vec<_> = made.iter().map(|(_, value)| *value).collect();
-            format!("{} [{}] → {}", files.join(" "), made_by.join(" "), chosen(files, made))
-        })
-        .collect();
-
-        insta::assert_snapshot!(table.join("\n"), @r#"
-         [] → Python, the current Python
-        requirements.txt [] → requirements.txt, found in the source directory
-        requirements.txt environment.yml [] → not yet in this version: conda environments (environment.yml, found in the source directory)
-        conda.yml environment.yml [] → not yet in this version: conda environments (conda.yml, found in the source directory)
-        uv.lock conda.yml environment.yml requirements.txt [] → not yet in this version: environments of uv projects (uv.lock, found in the source directory)
-        uv.lock conda.yml environment.yml requirements.txt [requirements.txt] → requirements.txt, from option
-        uv.lock conda.yml environment.yml requirements.txt [/usr/bin/python3] → Python, as asked for
-        uv.lock conda.yml environment.yml requirements.txt [/usr/bin/python3 requirements.txt] → requirements.txt, from option
-        uv.lock conda.yml environment.yml requirements.txt [conda.yml] → not yet in this version: conda environments (conda.yml, from option)
-         [missing.txt] → there is no environment file "missing.txt"
-         [sklearn] → not yet in this version: the registered environment "sklearn" (from option)
-        Dockerfile [Dockerfile] → not yet in this version: Docker environments (Dockerfile, from option)
-        "#);
-    }
-}
+mod tests;

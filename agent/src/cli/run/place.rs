@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use runner::run_configuration::SAVED_ENVIRONMENT;
 use snapshots::path_error::IoContext;
 
 use crate::cli::Failure;
@@ -76,9 +77,14 @@ impl Source {
         Ok(if inside.starts_with('-') { format!("./{inside}") } else { inside })
     }
 
-    /// Finds a file: below the source directory, then below the current one.
-    pub(in crate::cli) fn file(&self, typed: &Path, current: &Path) -> Option<PathBuf> {
-        [self.directory.join(typed), current.join(typed)].into_iter().find(|path| path.is_file())
+    /// Finds what defines an environment: a file, or a folder that Azure ML's SDK saved one in.
+    /// Another folder is found where its name is a path, to be refused by name.
+    pub(in crate::cli) fn definition(&self, typed: &Path, current: &Path) -> Option<PathBuf> {
+        let is_path = typed.components().count() > 1 || typed.is_absolute();
+        let fits = |path: &PathBuf| {
+            path.is_file() || (path.is_dir() && (is_path || path.join(SAVED_ENVIRONMENT).is_file()))
+        };
+        [self.directory.join(typed), current.join(typed)].into_iter().find(fits)
     }
 
     /// Returns a file's path in the source directory. The file itself may be a link; it is kept as

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use runner::run_configuration::Process;
 use snapshots::digest::Digest;
 use snapshots::git::GitFacts;
 use snapshots::snapshot::{SnapshotOptions, SnapshotRecord, Taken};
@@ -14,12 +15,20 @@ use snapshots::tree::EntryKind;
 
 use super::configuration::Wanted;
 use super::environment::Chosen;
-use super::transfer;
+use super::{build_context, transfer};
 use crate::api::wire::agent::AgentStatus;
 use crate::api::wire::submission::{SubmitRequest, Submitted, Variables};
 use crate::cli::{Context, Failure, snapshotting};
 use crate::client::Client;
 use crate::terminal::measure;
+
+/// What goes with a run besides what is recorded of it.
+pub(in crate::cli) struct With {
+    /// Secret variables.
+    pub(in crate::cli) secrets: BTreeMap<String, String>,
+    /// Whether the environment is resolved again.
+    pub(in crate::cli) fresh: bool,
+}
 
 /// Takes the snapshot, brings it to the agent and submits the run.
 ///
@@ -32,7 +41,7 @@ pub(in crate::cli) fn send(
     agent: &AgentStatus,
     wanted: &Wanted,
     chosen: &Chosen,
-    secrets: BTreeMap<String, String>,
+    with: With,
 ) -> Result<Submitted, Failure> {
     let workspace = context.workspace()?;
     let source = wanted.source.directory();
@@ -50,15 +59,26 @@ pub(in crate::cli) fn send(
         check_script(&store, &taken.record.id, script, &imports)?;
     }
     let mut warnings = wanted.notes.clone();
+    warnings.extend(chosen.notes.iter().cloned());
     warnings.extend(taken.warnings.iter().map(ToString::to_string));
     warnings.extend(imports);
     warnings.extend(git.notes.iter().cloned());
     say(context, &taken, &git, chosen);
+    let build_context = build_context::take(context, &workspace, &store, chosen)?;
+    if let Some(build_context) = &build_context {
+        warnings.extend(build_context.warnings.iter().cloned());
+    }
     snapshotting::warn(context, &warnings);
     if !is_same_store(&store, agent) {
         transfer::transfer(context, client, &store, &taken.record)?;
+        if let Some(build_context) = &build_context {
+            transfer::transfer(context, client, &store, &build_context.record)?;
+        }
     }
-    let request = request(wanted, chosen, secrets, &taken.record, git, warnings);
+    let mut request = request(wanted, chosen, with, &taken.record, git, warnings);
+    if let Some(build_context) = &build_context {
+        build_context::note_in(&mut request.environment, build_context.record.id);
+    }
     context.wait_for(async { Ok(client.submit(&request).await?) })
 }
 
@@ -143,7 +163,7 @@ fn store_id(directory: &Path) -> Option<String> {
 fn request(
     wanted: &Wanted,
     chosen: &Chosen,
-    secrets: BTreeMap<String, String>,
+    with: With,
     record: &SnapshotRecord,
     git: GitFacts,
     warnings: Vec<String>,
@@ -151,13 +171,15 @@ fn request(
     let configuration = &wanted.configuration;
     let mut properties = configuration.properties.clone();
     properties.extend(git.properties);
+    let mut variables = chosen.variables.clone();
+    variables.extend(configuration.environment_variables.clone());
     let seconds = |seconds: u64| std::time::Duration::from_secs(seconds).as_secs_f64();
     SubmitRequest {
-        container: None,
+        container: (chosen.process() == Process::InContainer).then(|| chosen.container.clone()),
         resources: configuration.resources.clone(),
         network: configuration.network,
-        fresh_environment: false,
-        registry_password: None,
+        fresh_environment: with.fresh,
+        registry_password: chosen.registry_password.clone(),
         experiment: configuration.experiment.clone().unwrap_or_default(),
         display_name: configuration.display_name.clone(),
         script: configuration.script.clone(),
@@ -166,8 +188,8 @@ fn request(
         target: configuration.target.clone(),
         environment: chosen.environment.clone(),
         environment_name: chosen.name.clone(),
-        environment_variables: Variables(configuration.environment_variables.clone()),
-        secrets: Variables(secrets),
+        environment_variables: Variables(variables),
+        secrets: Variables(with.secrets),
         tags: configuration.tags.clone(),
         properties,
         timeout_seconds: configuration.timeout_seconds.map(seconds),
