@@ -110,7 +110,9 @@ impl Settings {
             let Some(path) = path else { continue };
             for file::Made { key, entry, setting } in file::read(path, is_project)? {
                 match entry {
-                    Some(name) => drop(settings.entries.entry(key).or_default().insert(name, setting)),
+                    Some(name) => {
+                        drop(settings.entries.entry(key).or_default().insert(name, setting))
+                    }
                     None => drop(settings.made.insert(key, setting)),
                 }
             }

@@ -167,11 +167,7 @@ impl Register {
     /// # Errors
     ///
     /// The file cannot be read or changed.
-    pub(crate) fn remove(
-        &self,
-        name: &str,
-        version: Option<&str>,
-    ) -> Result<usize, RegisterError> {
+    pub(crate) fn remove(&self, name: &str, version: Option<&str>) -> Result<usize, RegisterError> {
         if check_characters(name).is_err() || !self.directory.exists() {
             return Ok(0);
         }
@@ -229,8 +225,7 @@ impl Register {
             .create(&self.directory)
             .context("create", &self.directory)?;
         let path = self.directory.join(".lock");
-        let file =
-            File::options().create(true).append(true).open(&path).context("open", &path)?;
+        let file = File::options().create(true).append(true).open(&path).context("open", &path)?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
             .map_err(io::Error::from)
             .context("lock", &path)?;

@@ -72,7 +72,9 @@ fn document(context: &Context) -> serde_json::Value {
                     let entries = context.settings.entries(definition.key);
                     entries.map(|(name, setting)| (name.to_owned(), one(setting))).collect()
                 }
-                _ => context.settings.get(definition.key).map(|made| one(&made)).unwrap_or_default(),
+                _ => {
+                    context.settings.get(definition.key).map(|made| one(&made)).unwrap_or_default()
+                }
             };
             (definition.name.to_owned(), value)
         })

@@ -13,7 +13,7 @@ use runner::run_configuration::EnvironmentChoice;
 
 use super::context::SCHEMA_VERSION;
 use super::following::Printer;
-use super::run::environment;
+use super::run::environment::Chooser;
 use super::run::place::Source;
 use super::{Context, Exit, Failure, Outcome};
 use crate::client::Start;
@@ -204,7 +204,7 @@ fn build(file: &Path, context: &Context) -> Outcome {
     let workspace = context.workspace()?;
     let source = Source::open(Path::new("."))?;
     let choice = EnvironmentChoice::File { path: file.to_owned() };
-    let chosen = environment::choose(&choice, &context.settings, &source, source.directory())?;
+    let chosen = Chooser::new(context, &source)?.choose(&choice)?;
     let host = HostVariables::new(std::env::vars_os());
     let cache = EnvironmentCache::open(
         &workspace.environments(),

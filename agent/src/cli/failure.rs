@@ -166,7 +166,8 @@ impl From<crate::registered::RegisterError> for Failure {
     fn from(error: crate::registered::RegisterError) -> Self {
         use crate::registered::RegisterError as Error;
         let hint = error.hint();
-        let is_input = matches!(error, Error::Name { .. } | Error::Reserved { .. } | Error::Exists { .. });
+        let is_input =
+            matches!(error, Error::Name { .. } | Error::Reserved { .. } | Error::Exists { .. });
         let failure = if is_input { Self::usage(error) } else { Self::failed(error) };
         failure.maybe_hint(hint)
     }

@@ -293,6 +293,16 @@ mod tests {
         /config.toml:1: "timeout" must be a duration, as in 90, "15m" or "1h30m"
         /config.toml:1: "color" must be a text or a number
         /config.toml:1: "snapshot.max-bytes" must be a number, as in 1000 or "20 GiB"
+        /config.toml:1: "docker.allow" must be a list of texts that are not empty
+        /config.toml:1: "docker.allow" must be a list of texts that are not empty
+        /config.toml:1: "docker.allow" must be a list of texts that are not empty
+        /config.toml:1: "docker.allow" cannot be set by a project
+        /config.toml:1: "build.index-settings" must be one of true, false
+        /config.toml:1: "build.network" must be one of default, host, none
+        /config.toml:2: "build.ca-bundle" cannot be set by a project
+        /config.toml:2: "images.map" must be a table
+        /config.toml:2: "images.map" must be a table of texts that are not empty
+        /config.toml:2: "images.map" must be a table of texts that are not empty
         /config.toml:1: string values must be quoted, expected literal string
         /config.toml:2: duplicate key
         "#);

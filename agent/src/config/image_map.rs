@@ -108,6 +108,12 @@ mod tests {
                 None => format!("{image} as it is"),
             })
             .collect();
-        insta::assert_snapshot!(mapped.join("\n"), @"");
+        insta::assert_snapshot!(mapped.join("\n"), @r"
+        m/b → user (/user.toml:1)
+        m/ab → a (/system.toml:3)
+        m/exact:1 → exact (/trainyard.toml:2)
+        exact as it is
+        n as it is
+        ");
     }
 }

@@ -18,9 +18,8 @@ fn definition(interpreter: &str) -> Definition {
 #[test]
 fn versions_count_up_and_what_is_the_same_keeps_its_own() {
     let (_dir, register) = register();
-    let save = |version, path: &str| {
-        register.save("sklearn", version, definition(path)).unwrap().version
-    };
+    let save =
+        |version, path: &str| register.save("sklearn", version, definition(path)).unwrap().version;
     let saved = [
         save(None, "/a"),
         save(None, "/a"),
@@ -87,7 +86,30 @@ fn what_cannot_be_registered_is_said_with_what_to_do() {
     std::fs::create_dir(&file).unwrap();
     said.push(wrong("broken", None));
     let said = said.join("\n").replace(dir.path().to_str().unwrap(), "");
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    "" cannot be the name or version of an environment
+      it has letters, digits, '-', '_' and '.', of which the first is a letter or digit
+    "a/b" cannot be the name or version of an environment
+      it has letters, digits, '-', '_' and '.', of which the first is a letter or digit
+    ".hidden" cannot be the name or version of an environment
+      it has letters, digits, '-', '_' and '.', of which the first is a letter or digit
+    "xxx…" cannot be the name or version of an environment
+      it has letters, digits, '-', '_' and '.', of which the first is a letter or digit
+    "latest" cannot be the name or version of an environment
+      it has letters, digits, '-', '_' and '.', of which the first is a letter or digit
+    names that begin like "AzureML-Minimal" are Azure's own
+      choose one that begins neither with Microsoft nor AzureML
+    names that begin like "microsoft-x" are Azure's own
+      choose one that begins neither with Microsoft nor AzureML
+    "mine" is registered in version 1 already, and is another environment
+      choose another with --version, or leave it out for the next
+    "/registered/broken.json" is damaged
+      remove the file and register the environment again
+    "/registered/broken.json" was written by a newer version of trainyard (format 2)
+      use that version of trainyard
+    cannot read "/registered/broken.json"
+      -
+    "#);
 }
 
 #[test]

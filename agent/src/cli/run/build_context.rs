@@ -37,14 +37,16 @@ pub(in crate::cli) fn take(
         None => Ok(None),
         Some(BuildContext::Snapshot(id)) => {
             let record = store.record(id)?.ok_or_else(|| {
-                Failure::failed(format!("the build context of {} is not kept any more", chosen.name))
-                    .hint("register it again: `trainyard env register NAME DOCKERFILE`")
+                Failure::failed(format!(
+                    "the build context of {} is not kept any more",
+                    chosen.name
+                ))
+                .hint("register it again: `trainyard env register NAME DOCKERFILE`")
             })?;
             Ok(Some(Taken { record, warnings: Vec::new() }))
         }
         Some(BuildContext::Directory(directory, dockerfile)) => {
-            let options =
-                snapshotting::context_options(context, workspace, directory, dockerfile);
+            let options = snapshotting::context_options(context, workspace, directory, dockerfile);
             let taken = snapshotting::take(context, store, directory, &options)?;
             let record = taken.record;
             let files = measure::count(record.file_count, "file");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use images::environment::{DockerEnvironment, Environment};
 use runner::container::ContainerPolicy;
-use runner::run_configuration::{self, RunConfiguration};
+use runner::run_configuration::{self, Process, RunConfiguration};
 use runner::run_id::sanitise_experiment;
 
 use super::Refused;
@@ -104,7 +104,7 @@ fn check_process(request: &SubmitRequest) -> Result<(), Refused> {
         network: request.network,
         ..RunConfiguration::default()
     };
-    run_configuration::not_yet(&asked)
+    run_configuration::not_yet(&asked, Process::OnHost)
         .map_err(|items| Refused::NotYet { message: items.to_string(), hint: items.hint() })
 }
 
@@ -152,8 +152,8 @@ mod tests {
         accepted
         container goes with an environment of kind "docker"
         registryPassword goes with an environment of kind "docker"
-        not yet in this version: limits on a run (--memory)
-        not yet in this version: a narrower network (--network none)
+        not yet in this version: limits on a run outside of a container (--memory)
+        not yet in this version: a narrower network outside of a container (--network none)
         "#);
     }
 

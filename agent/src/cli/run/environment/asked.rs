@@ -48,8 +48,7 @@ pub(in crate::cli) fn packages_on_top(
     source: &Source,
     current: &Path,
 ) -> Result<PackagesChoice, Failure> {
-    let path =
-        source.definition(Path::new(text), current).ok_or_else(|| missing(text, source))?;
+    let path = source.definition(Path::new(text), current).ok_or_else(|| missing(text, source))?;
     match definition::kind(&path)? {
         Kind::Dockerfile => Err(Failure::usage(format!(
             "{text} makes an image of its own, so it cannot be put on top of one"

@@ -36,7 +36,7 @@ pub(super) fn kind(path: &Path) -> Result<Kind, Failure> {
             return Ok(Kind::Description);
         }
         return Err(Failure::usage(format!("{} is a directory", path.display())).hint(format!(
-            "name a file in it; a directory does where it has a {SAVED_ENVIRONMENT}"
+            "name a file in it; a directory does where it has an {SAVED_ENVIRONMENT}"
         )));
     }
     match extension.as_str() {
@@ -100,9 +100,7 @@ pub(super) fn conda_packages(
     chooser: &Chooser<'_>,
 ) -> Result<(CondaPackages, String, Vec<String>), Failure> {
     let (packages, name) = match conda {
-        CondaChoice::File(path) => {
-            (conda_file::load(path).map_err(wrong)?, chooser.named(path))
-        }
+        CondaChoice::File(path) => (conda_file::load(path).map_err(wrong)?, chooser.named(path)),
         CondaChoice::Listed { text, place } => {
             let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let directory = place.parent().map(PathBuf::from).unwrap_or_default();
@@ -137,7 +135,8 @@ pub(super) fn take_from_pip(chosen: &mut Chosen, chooser: &Chooser<'_>) -> Resul
             }
         }
         environment => {
-            let interpreter = python_for(from_pip.python.as_deref(), chooser, &packages.name, &mut chosen.notes)?;
+            let interpreter =
+                python_for(from_pip.python.as_deref(), chooser, &packages.name, &mut chosen.notes)?;
             *environment = Environment::Requirements { interpreter, files };
         }
     }

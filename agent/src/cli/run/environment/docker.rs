@@ -93,17 +93,19 @@ fn base(
             Ok((base, chooser.named(file), build_context))
         }
         // The check of what is not done yet comes too late for this: it has nothing to be built.
-        DockerBaseChoice::Remote(location) => {
-            Err(Failure::not_yet(format!("build contexts that are not on this machine ({location})"))
-                .hint("copy it here and name its Dockerfile with --env DIR/Dockerfile"))
-        }
+        DockerBaseChoice::Remote(location) => Err(Failure::not_yet(format!(
+            "build contexts that are not on this machine ({location})"
+        ))
+        .hint("copy it here and name its Dockerfile with --env DIR/Dockerfile")),
     }
 }
 
 /// Returns the context, which has to be a directory, and the Dockerfile's path in it.
 fn located(file: &Path, directory: &Path) -> Result<(PathBuf, PathBuf), Failure> {
-    let directory =
-        directory.canonicalize().context("open the build context", directory).map_err(Failure::usage)?;
+    let directory = directory
+        .canonicalize()
+        .context("open the build context", directory)
+        .map_err(Failure::usage)?;
     if !directory.is_dir() {
         return Err(Failure::usage(format!(
             "the build context {} is not a directory",
@@ -163,8 +165,7 @@ pub(super) fn map_image(chosen: &mut Chosen, map: &ImageMap) {
     let Some(mapped) = map.get(reference) else { return };
     let asked = std::mem::replace(reference, mapped.image.to_owned());
     chosen.name = chosen.name.replacen(&asked, mapped.image, 1);
-    chosen.because =
-        format!("{}; for {asked}, by images.map in {}", chosen.because, mapped.origin);
+    chosen.because = format!("{}; for {asked}, by images.map in {}", chosen.because, mapped.origin);
     // They are for where the other image is.
     let registry = docker.registry.take();
     docker.registry = registry.filter(|registry| {

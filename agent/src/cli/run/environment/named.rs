@@ -24,8 +24,7 @@ impl Chooser<'_> {
         if let Some(curated) = curated::find(name) {
             let environment = Environment::Conda { packages: curated.packages() };
             let note = format!(
-                "{name} is trainyard's own list of packages for that name, not Microsoft's image; \
-                 `trainyard env show {name}` prints it"
+                "{name} is trainyard's own list of packages for that name, not Microsoft's image"
             );
             let chosen = Chosen::new(environment, name, because);
             return Ok(Chosen { notes: vec![note], ..chosen });
