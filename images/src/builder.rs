@@ -8,8 +8,8 @@ mod install;
 mod requirements_files;
 mod settings;
 mod steps;
-pub(crate) mod uv_project;
 mod uv_export;
+pub(crate) mod uv_project;
 mod variables;
 pub mod venv;
 
