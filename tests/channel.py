@@ -12,11 +12,11 @@ Needs the standard library and pip. The Python in it needs the glibc of this mac
 one, and the libraries of Debian's Python (libssl, libffi, libsqlite3, …); it runs from any
 directory. Debian's own Python is put back to site-packages, which is where conda has packages.
 """
-import bz2, email.parser, fcntl, hashlib, io, json, os, re, subprocess, sys, sysconfig, tarfile
+import email.parser, fcntl, hashlib, io, json, os, re, struct, subprocess, sys, sysconfig, tarfile
 import tempfile, urllib.parse, zipfile
 from pathlib import Path
 
-FORMAT = 1  # To be raised when packages are made differently.
+FORMAT = 3  # To be raised when packages are made differently.
 SHORT = "%d.%d" % sys.version_info[:2]
 VERSION = sys.version.split()[0].rstrip("+")
 PLACEHOLDER = "/opt/placeholder/of/the/prefix"
@@ -93,20 +93,43 @@ class Package:
         if self.noarch:
             noarch = {"type": "python", "entry_points": self.entry_points}
             info["link.json"] = {"noarch": noarch, "package_metadata_version": 1}
-        raw = io.BytesIO()
-        with tarfile.open(fileobj=raw, mode="w") as tar:
-            for name, value in info.items():
-                put(tar, "info/" + name, json.dumps(value).encode(), 0o644)
-            put(tar, "info/files", "".join(p["_path"] + "\n" for p in self.paths).encode(), 0o644)
-            for path, content, mode in self.members:
-                put(tar, path, content, mode)
-        packed = bz2.compress(raw.getvalue(), 1)
-        name = "%(name)s-%(version)s-%(build)s.tar.bz2" % self.index
+        info["files"] = "".join(entry["_path"] + "\n" for entry in self.paths)
+        about = [("info/" + name, value if name == "files" else json.dumps(value))
+                 for name, value in info.items()]
+        stem = "%(name)s-%(version)s-%(build)s" % self.index
         subdir = directory / self.index["subdir"]
         subdir.mkdir(exist_ok=True)
-        replace(subdir / name, packed)
-        return name, {**self.index, "size": len(packed), "md5": hashlib.md5(packed).hexdigest(),
-                      "sha256": hashlib.sha256(packed).hexdigest()}
+        raw = io.BytesIO()
+        with zipfile.ZipFile(raw, "w") as archive:
+            archive.writestr("metadata.json", json.dumps({"conda_pkg_format_version": 2}))
+            archive.writestr("info-%s.tar.zst" % stem,
+                             zstd(tarred((path, text.encode(), 0o644) for path, text in about)))
+            archive.writestr("pkg-%s.tar.zst" % stem, zstd(tarred(self.members)))
+        packed = raw.getvalue()
+        replace(subdir / (stem + ".conda"), packed)
+        return stem + ".conda", {**self.index, "size": len(packed),
+                                 "md5": hashlib.md5(packed).hexdigest(),
+                                 "sha256": hashlib.sha256(packed).hexdigest()}
+
+
+def tarred(members):
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for path, content, mode in members:
+            put(tar, path, content, mode)
+    return raw.getvalue()
+
+
+def zstd(content):
+    """Zstandard without compressing: nothing to install for it, and quick to read and to write."""
+    block = 128 << 10
+    starts = range(0, len(content), block)
+    # The magic number, no options, a window of 128 KiB; then blocks as they are, the last marked.
+    frame = [struct.pack("<IBB", 0xFD2FB528, 0, 7 << 3)]
+    for start in starts:
+        part = content[start:start + block]
+        frame.append(struct.pack("<I", len(part) << 3 | (start == starts[-1]))[:3] + part)
+    return b"".join(frame)
 
 
 def put(tar, path, content, mode):
@@ -142,6 +165,8 @@ def python_package():
                 continue
             inside = "lib/python%s/%s" % (SHORT, path.relative_to(stdlib))
             package.file(inside, conda_paths(name, path.read_bytes()))
+    if "deb_system" in sysconfig.get_scheme_names():
+        package.file("lib/python%s/sitecustomize.py" % SHORT, SITE.encode())
     return package
 
 
@@ -154,11 +179,16 @@ def relocatable(binary):
     return binary
 
 
+# Debian's `site` is part of the program, and knows other directories only.
+SITE = """import site, sys
+if sys.prefix == sys.base_prefix:
+    site.addsitedir("%s/lib/python%d.%d/site-packages" % (sys.prefix, *sys.version_info[:2]))
+"""
+
+
 def conda_paths(name, content):
-    """Takes Debian's own places for packages out of the standard library."""
-    if name == "site.py":
-        content = content.replace(b'"dist-packages"', b'"site-packages"')
-    elif name == "sysconfig.py":
+    """Takes Debian's own place for packages out of the standard library."""
+    if name == "sysconfig.py":
         content = content.replace(b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'")
     return content
 
@@ -227,7 +257,7 @@ def write_repodata(directory, records):
     for subdir in ("linux-64", "noarch"):
         (directory / subdir).mkdir(exist_ok=True)
         packages = {name: r for name, r in sorted(records.items()) if r["subdir"] == subdir}
-        repodata = {"info": {"subdir": subdir}, "packages": packages, "packages.conda": {},
+        repodata = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": packages,
                     "removed": [], "repodata_version": 1}
         replace(directory / subdir / "repodata.json", json.dumps(repodata, indent=1))
 

@@ -253,7 +253,7 @@ fn packages_are_laid_out_for_where_they_will_be_in_an_image() {
     assert_eq!(laid_out.packages.len(), 2);
     assert_eq!(laid_out.python_version, None);
     assert_eq!(laid_out.pip.unwrap()[0].text.trim(), "idna");
-    assert!(laid_out.lock.text.contains("/linux-64/tinydata-1.0-trainyard_0.tar.bz2#sha256:"));
+    assert!(laid_out.lock.text.contains("/linux-64/tinydata-1.0-trainyard_0.conda#sha256:"));
 }
 
 #[test]
