@@ -12,7 +12,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use images::engine::{ContainerSpec, Engine};
@@ -65,8 +65,8 @@ pub(crate) struct RunningContainer {
     news: Arc<News>,
     watch: mpsc::Sender<String>,
     signals: Signals,
-    /// What passes output on, where no shell does.
-    output: Option<JoinHandle<()>>,
+    /// Whether its output is passed on by the engine.
+    attached: bool,
     pipes: Pipes,
     secrets: Option<SecretFiles>,
     /// Whether it was asked to end.
@@ -149,7 +149,7 @@ impl Workload for RunningContainer {
     }
 
     fn output_may_come(&self) -> bool {
-        self.output.as_ref().is_some_and(|output| !output.is_finished())
+        self.attached && !self.news.output_is_over()
     }
 
     fn findings(&self) -> Findings {

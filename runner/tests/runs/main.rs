@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "the lint knows test functions, not what helps them")]
 
+mod container;
+mod container_ends;
+mod container_insides;
+mod container_kills;
 mod contract;
 mod ends;
+mod engine_restarts;
 mod inheritance;
 mod kills;
 mod output;
+mod own_engine;
 mod process_tree;
 mod support;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use images::engine::{Attached, Engine};
 
@@ -16,7 +16,7 @@ pub(super) fn pump(
     engine: Engine,
     news: Arc<News>,
     mut pipes: [File; 2],
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<()> {
     thread::Builder::new().name("output".to_owned()).spawn(move || {
         let mut failed = None;
         let ended = attached.follow(&engine, &mut |is_stderr, bytes| {
@@ -24,10 +24,10 @@ pub(super) fn pump(
                 failed.get_or_insert(error.to_string());
             }
         });
-        // Last, so that whoever is told of it finds all there is.
-        match failed.or_else(|| ended.err().map(|error| error.to_string())) {
-            Some(error) => news.tell(Event::LogBytesDropped { error }),
-            None => news.wake(),
+        if let Some(error) = failed.or_else(|| ended.err().map(|error| error.to_string())) {
+            news.tell(Event::LogBytesDropped { error });
         }
-    })
+        news.end_output();
+    })?;
+    Ok(())
 }

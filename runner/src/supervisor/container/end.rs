@@ -30,7 +30,9 @@ pub(super) fn status(over: &Over) -> ScriptStatus {
 
 /// Says what else is known. `word` is what the prelude said, where there was one.
 pub(super) fn findings(over: &Over, word: Option<Word>, program: &str, image: &str) -> Findings {
-    let Some(state) = &over.state else {
+    // We remove it later.
+    let state = over.state.as_ref().filter(|state| !is_being_removed(state));
+    let Some(state) = state else {
         let why = "the script's container was removed by somebody else".to_owned();
         return Findings { engine_stopped: Some(why), ..Findings::default() };
     };
@@ -43,6 +45,10 @@ pub(super) fn findings(over: &Over, word: Option<Word>, program: &str, image: &s
             .filter(|error| !error.is_empty())
             .map(|error| format!("the container engine says: {error}")),
     }
+}
+
+fn is_being_removed(state: &ContainerState) -> bool {
+    matches!(state.status.as_str(), "removing" | "dead")
 }
 
 fn never_ran(status: ScriptStatus, word: Word, program: &str, image: &str) -> Option<String> {
@@ -154,6 +160,12 @@ mod tests {
         assert_eq!(status(&gone), ScriptStatus::Signal(9));
         let why = findings(&gone, Some(Word::Ready), "p", "i").engine_stopped.unwrap();
         assert_eq!(why, "the script's container was removed by somebody else");
+
+        let mut going = over(137, 9, None, true);
+        if let Some(state) = &mut going.state {
+            state.status = "removing".to_owned();
+        }
+        assert_eq!(findings(&going, None, "p", "i").engine_stopped, Some(why));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl ContainerStart<'_> {
             engine,
             news,
             watch,
-            output: None,
+            attached: false,
             pipes,
             secrets,
             asked: false,
@@ -200,7 +200,8 @@ impl RunningContainer {
         };
         let writers = self.pipes.writers()?;
         let news = Arc::clone(&self.news);
-        self.output = Some(attached::pump(attached, engine, news, writers).map_err(follow)?);
+        attached::pump(attached, engine, news, writers).map_err(follow)?;
+        self.attached = true;
         self.follow(id);
         Ok(())
     }

@@ -28,6 +28,7 @@ pub(super) struct News {
 struct Told {
     events: Vec<Event>,
     over: Option<Over>,
+    output_is_over: bool,
 }
 
 impl News {
@@ -58,8 +59,13 @@ impl News {
         let _already_awake = self.wake.write(1);
     }
 
-    /// Wakes the event loop for something that it sees for itself.
-    pub(super) fn wake(&self) {
+    /// Says whether whoever passes output on has passed all of it on.
+    pub(super) fn output_is_over(&self) -> bool {
+        self.told().output_is_over
+    }
+
+    pub(super) fn end_output(&self) {
+        self.told().output_is_over = true;
         let _already_awake = self.wake.write(1);
     }
 
