@@ -8,6 +8,7 @@ mod install;
 mod requirements_files;
 mod settings;
 mod steps;
+mod uv;
 mod uv_export;
 pub(crate) mod uv_project;
 mod variables;

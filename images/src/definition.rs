@@ -152,6 +152,24 @@ pub enum DefinitionError {
         /// What is wrong with it.
         message: String,
     },
+    /// A file of a Python project cannot be read.
+    #[error("project file {path:?} {why}")]
+    ProjectFile {
+        /// The file.
+        path: PathBuf,
+        /// As "does not exist".
+        why: &'static str,
+    },
+    /// A Python project cannot be built as it is.
+    #[error("{file}: {message}")]
+    Project {
+        /// `pyproject.toml` or `uv.lock`.
+        file: &'static str,
+        /// What is wrong with it.
+        message: String,
+        /// What to do, or nothing.
+        hint: &'static str,
+    },
     /// There is no file at all.
     #[error("an environment of requirements needs at least one file")]
     Empty,
@@ -173,6 +191,8 @@ impl DefinitionError {
             Self::CondaFile { .. } => {
                 "It is a text as conda env export writes it: conda.yml or environment.yml."
             }
+            Self::Project { hint, .. } if !hint.is_empty() => hint,
+            Self::ProjectFile { .. } => "A project is a pyproject.toml, with uv.lock beside it.",
             Self::RelativeChannel { .. } => "Write the channel as an absolute path.",
             Self::NotUtf8 { .. } => "Save the file as UTF-8.",
             Self::MissingInclude { .. } => {

@@ -56,6 +56,29 @@ for name, version in packages:
     assert!(command.status().unwrap().success());
 }
 
+/// Makes a wheel of a package whose program, of the same name, is the script `text`.
+pub(crate) fn write_wheel_with_program(directory: &Path, package: (&str, &str), text: &str) {
+    const SCRIPT: &str = r#"
+import sys, zipfile
+directory, name, version, text = sys.argv[1:]
+info = "%s-%s.dist-info" % (name, version)
+files = {
+    "%s-%s.data/scripts/%s" % (name, version, name): text,
+    info + "/METADATA": "Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version),
+    info + "/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+}
+record = "".join("%s,,\n" % path for path in [*files, info + "/RECORD"])
+with zipfile.ZipFile("%s/%s-%s-py3-none-any.whl" % (directory, name, version), "w") as wheel:
+    for file, text in [*files.items(), (info + "/RECORD", record)]:
+        entry = zipfile.ZipInfo(file)
+        entry.external_attr = 0o100755 << 16
+        wheel.writestr(entry, text)
+"#;
+    let mut command = Command::new(python());
+    command.args(["-I", "-c", SCRIPT]).arg(directory).args([package.0, package.1, text]);
+    assert!(command.status().unwrap().success());
+}
+
 /// A virtual environment without pip that holds `packages`.
 pub(crate) fn venv_with_wheels(packages: &[(&str, &str)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();

@@ -78,6 +78,9 @@ pub enum BuildError {
         /// The first line that names it.
         place: Place,
     },
+    /// Only uv can build it.
+    #[error("uv is needed for this project, and is neither on PATH nor could be fetched")]
+    NoUv,
     /// A tool could not be started or followed.
     #[error("cannot run {program:?}")]
     Run {

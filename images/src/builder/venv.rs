@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::failure::BuildError;
 use super::requirements_files::{self, DIRECTORY, file_path};
 use super::steps::Steps;
-use super::{Built, Watch, Workshop, install, variables};
+use super::{Built, Watch, Workshop, install, uv, variables};
 use crate::definition::requirements::{LineKind, Requirements};
 use crate::environment::RequirementsFile;
 use crate::host::HostVariables;
@@ -36,9 +36,9 @@ pub(crate) fn build(
     requirements_files::write(&checked, &workshop.directory.join(DIRECTORY))?;
     // Relative to the directory of the build, where the tools run: their messages are for people.
     let requirements = Path::new(DIRECTORY).join(file_path(&checked, 0));
-    let mut steps = Steps::new(workshop.directory, &base.version, environment, watch);
     let need_pip = workshop.index.need_pip() || checked.have_variables_outside_urls();
-    let uv = if need_pip { None } else { find_uv(workshop.host, workshop.tools) };
+    let uv = if need_pip { None } else { uv::find_or_fetch(workshop, base, watch)? };
+    let mut steps = Steps::new(workshop.directory, &base.version, environment, watch);
     let built_by = match uv {
         Some(uv) => with_uv(workshop, base, &mut steps, &uv, &requirements)?,
         None => with_pip(workshop, base, &mut steps, &requirements)?,
@@ -77,11 +77,6 @@ fn frozen(requirements: &Requirements<'_>, packages: &[String]) -> RequirementsF
         text.push('\n');
     }
     RequirementsFile { name: "requirements.lock".to_owned(), text }
-}
-
-/// Finds uv on the host's `PATH`, else in `tools`.
-pub(super) fn find_uv(host: &HostVariables, tools: &Path) -> Option<PathBuf> {
-    find_tool("uv", host, tools)
 }
 
 /// Finds the program `name` on the host's `PATH`, else in `tools`.

@@ -103,6 +103,9 @@ impl EnvironmentError {
             Self::Build { source: BuildError::Variable { .. } } => {
                 Some("Set the variable where the agent runs, and start the agent again.".to_owned())
             }
+            Self::Build { source: BuildError::NoUv } => {
+                Some("Install uv where the agent runs, and start the agent again.".to_owned())
+            }
             Self::InUse { .. } => Some("Wait for the runs that use it, or cancel them.".to_owned()),
             Self::Ambiguous { .. } => Some("Give more of the key.".to_owned()),
             _ => None,

@@ -1,5 +1,8 @@
 mod crash;
+mod fresh;
+mod projects;
 mod sharing;
+mod versions;
 
 use std::fs;
 use std::path::{Path, PathBuf};

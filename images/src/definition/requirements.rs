@@ -15,7 +15,7 @@ use snapshots::path_error::IoContext;
 
 pub(crate) use self::canonical::{CanonicalLine, canonical_lines, requirement};
 pub(crate) use self::line::{Line, LineKind, parse};
-pub(crate) use self::url::without_credentials;
+pub(crate) use self::url::{has_credentials, without_credentials};
 use super::{DefinitionError, Place};
 use crate::environment::RequirementsFile;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{CONDA, PIP_LOCK, lock_named};
 use crate::builder::requirements_files::{self, DIRECTORY, file_path};
 use crate::builder::steps::Steps;
-use crate::builder::{BuildError, Watch, Workshop, install, variables, venv};
+use crate::builder::{BuildError, Watch, Workshop, install, uv, variables};
 use crate::definition::requirements::{LineKind, Requirements};
 use crate::environment::RequirementsFile;
 use crate::interpreter::InterpreterFacts;
@@ -38,9 +38,9 @@ impl Plan<'_> {
         environment.insert("PATH".into(), self.search_path());
         requirements_files::write(&requirements, &workshop.directory.join(DIRECTORY))?;
         let first = Path::new(DIRECTORY).join(file_path(&requirements, 0));
-        let mut steps = Steps::new(workshop.directory, &self.python.version, environment, watch);
         let need_pip = workshop.index.need_pip() || requirements.have_variables_outside_urls();
-        let uv = if need_pip { None } else { venv::find_uv(workshop.host, workshop.tools) };
+        let uv = if need_pip { None } else { uv::find_or_fetch(workshop, self.python, watch)? };
+        let mut steps = Steps::new(workshop.directory, &self.python.version, environment, watch);
         match uv {
             Some(uv) => {
                 install::tell_uv(&mut steps, workshop.index, workshop.host);

@@ -4,7 +4,7 @@
 ///
 /// A password does, and so does a lone user name of a web address, where tokens are put. What is
 /// made up of `${NAME}` alone does not, nor does the user of an SSH address.
-pub(super) fn has_credentials(text: &str) -> bool {
+pub(crate) fn has_credentials(text: &str) -> bool {
     users(text).any(|user| match user.text.split_once(':') {
         Some((_, password)) => !is_variable(password),
         None => user.is_web && !is_variable(user.text),
