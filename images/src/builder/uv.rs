@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::venv::find_tool;
 use super::{BuildError, Watch, Workshop, variables};
-use crate::interpreter::InterpreterFacts;
 use crate::process_group::{self, Ended, Limits};
 
 /// What is fetched, as a requirement.
@@ -22,11 +21,11 @@ const PAUSE: Duration = Duration::from_secs(3600);
 /// The file that notes when it did not work.
 const FAILED: &str = "uv.failed";
 
-/// Returns the uv of this machine or of the cache's tools; fetches it if there is none. `None`
-/// where it cannot be had: pip is used then, and the log says so.
+/// Returns the uv of this machine or of the cache's tools; fetches it with the pip of `python` if
+/// there is none. `None` where it cannot be had: pip is used then, and the log says so.
 pub(super) fn find_or_fetch(
     workshop: &Workshop<'_>,
-    base: &InterpreterFacts,
+    python: Option<&Path>,
     watch: &mut Watch<'_>,
 ) -> Result<Option<PathBuf>, BuildError> {
     if let Some(found) = find_tool("uv", workshop.host, workshop.tools) {
@@ -36,7 +35,8 @@ pub(super) fn find_or_fetch(
     if is_recent(&failed) {
         return Ok(None);
     }
-    if fetch(workshop, base, watch)?
+    if let Some(python) = python
+        && fetch(workshop, python, watch)?
         && let Some(found) = find_tool("uv", workshop.host, workshop.tools)
     {
         return Ok(Some(found));
@@ -57,13 +57,12 @@ fn is_recent(path: &Path) -> bool {
 /// nothing. Whether that worked.
 fn fetch(
     workshop: &Workshop<'_>,
-    base: &InterpreterFacts,
+    python: &Path,
     watch: &mut Watch<'_>,
 ) -> Result<bool, BuildError> {
     let ready = fs::create_dir_all(workshop.tools)
         .and_then(|()| tempfile::Builder::new().prefix(".uv-").tempdir_in(workshop.tools));
     let Ok(directory) = ready else { return Ok(false) };
-    let python = base.base_executable.as_path();
     let target = directory.path().join("wheel");
     (watch.log)(format!("Fetching {WANTED} for this and later builds.\n").as_bytes());
     let mut pip = python.to_owned();

@@ -2,13 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 
 use snapshots::path_error::IoContext;
 
 use super::steps::Steps;
-use super::{BuildError, Watch, Workshop, install, variables, venv};
-use crate::definition::{DefinitionError, Place};
+use super::{BuildError, Watch, Workshop, install, uv, variables};
+use crate::definition::uv_project::Project;
 use crate::environment::{RequirementsFile, UvProject};
+use crate::interpreter;
 
 /// What the result is called.
 const NAME: &str = "requirements.txt";
@@ -20,34 +22,36 @@ pub(super) fn requirements(
     project: &UvProject,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<RequirementsFile>, BuildError> {
-    let text = match (&project.lock, venv::find_uv(workshop.host, workshop.tools)) {
-        (Some(lock), Some(uv)) => exported(workshop, project, lock, &uv, watch)?,
-        (Some(_), None) => {
-            (watch.log)(
-                b"uv is not on PATH: uv.lock is not read, pyproject.toml is resolved again\n",
-            );
-            listed(&project.pyproject)?
-        }
-        (None, _) => listed(&project.pyproject)?,
-    };
+    let parsed = Project::parse(project)?;
+    if !parsed.needs_uv() {
+        return Ok(vec![RequirementsFile { name: NAME.to_owned(), ..parsed.requirements() }]);
+    }
+    // What uv is fetched with has nothing to do with what is built.
+    let search_path = workshop.host.get("PATH").unwrap_or_default();
+    let python = interpreter::on_path("python3".as_ref(), search_path);
+    let uv = uv::find_or_fetch(workshop, python.as_deref(), watch)?.ok_or(BuildError::NoUv)?;
+    let text = exported(workshop, project, &uv, watch)?;
     Ok(vec![RequirementsFile { name: NAME.to_owned(), text }])
 }
 
 fn exported(
     workshop: &Workshop<'_>,
     project: &UvProject,
-    lock: &str,
-    uv: &std::path::Path,
+    uv: &Path,
     watch: &mut Watch<'_>,
 ) -> Result<String, BuildError> {
     let directory = workshop.directory.join("project");
     fs::create_dir(&directory).context("create", &directory)?;
-    for (name, text) in [("pyproject.toml", project.pyproject.as_str()), ("uv.lock", lock)] {
+    let files = [("pyproject.toml", Some(&project.pyproject)), ("uv.lock", project.lock.as_ref())];
+    for (name, text) in files {
         let path = directory.join(name);
-        fs::write(&path, text).context("write", &path)?;
+        text.map_or(Ok(()), |text| fs::write(&path, text)).context("write", &path)?;
     }
     let mut steps = Steps::new(&directory, "", variables::of_host(workshop.host), watch);
     install::tell_uv(&mut steps, workshop.index, workshop.host);
+    if project.lock.is_none() {
+        steps.step("uv", "resolve the dependencies", uv, &["lock".as_ref()])?;
+    }
     let arguments = [
         "export",
         "--frozen",
@@ -61,34 +65,4 @@ fn exported(
     steps.step("uv", "export the lock", uv, &arguments.map(OsStr::new))?;
     let path = directory.join(NAME);
     Ok(fs::read_to_string(&path).context("read", &path)?)
-}
-
-/// Returns the dependencies as `pyproject.toml` has them.
-fn listed(pyproject: &str) -> Result<String, DefinitionError> {
-    let wrong = |message: &str| DefinitionError::Dockerfile {
-        place: Place { file: "pyproject.toml".to_owned(), line: 1 },
-        message: message.to_owned(),
-    };
-    let table: toml::Table =
-        pyproject.parse().map_err(|error: toml::de::Error| wrong(error.message()))?;
-    let listed = table.get("project").and_then(|project| project.get("dependencies"));
-    let Some(listed) = listed else { return Ok(String::new()) };
-    let listed = listed.as_array().ok_or_else(|| wrong("project.dependencies is not a list"))?;
-    let lines = listed.iter().filter_map(|one| one.as_str()).map(|line| format!("{line}\n"));
-    Ok(lines.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dependencies_are_those_of_the_project() {
-        let text = "[project]\nname='x'\ndependencies = ['six>=1', \"a; python_version<'3.9'\"]";
-
-        assert_eq!(listed(text).unwrap(), "six>=1\na; python_version<'3.9'\n");
-        assert_eq!(listed("[tool.x]").unwrap(), "");
-        assert!(listed("[project").is_err());
-        assert!(listed("[project]\ndependencies = 1").is_err());
-    }
 }

@@ -25,7 +25,7 @@ pub(crate) fn build(
     watch: &mut Watch<'_>,
 ) -> Result<Built, BuildError> {
     let parsed = Project::parse(project)?;
-    match uv::find_or_fetch(workshop, base, watch)? {
+    match uv::find_or_fetch(workshop, Some(&base.base_executable), watch)? {
         Some(uv) => sync(workshop, base, project, &uv, watch),
         None if parsed.needs_uv() => Err(BuildError::NoUv),
         None => venv::build(workshop, base, &[parsed.requirements()], watch),

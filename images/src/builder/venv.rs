@@ -37,7 +37,11 @@ pub(crate) fn build(
     // Relative to the directory of the build, where the tools run: their messages are for people.
     let requirements = Path::new(DIRECTORY).join(file_path(&checked, 0));
     let need_pip = workshop.index.need_pip() || checked.have_variables_outside_urls();
-    let uv = if need_pip { None } else { uv::find_or_fetch(workshop, base, watch)? };
+    let uv = if need_pip {
+        None
+    } else {
+        uv::find_or_fetch(workshop, Some(&base.base_executable), watch)?
+    };
     let mut steps = Steps::new(workshop.directory, &base.version, environment, watch);
     let built_by = match uv {
         Some(uv) => with_uv(workshop, base, &mut steps, &uv, &requirements)?,

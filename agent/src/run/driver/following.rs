@@ -34,13 +34,13 @@ pub(super) struct Started {
     _lease: Option<EnvironmentLease>,
 }
 
-/// Keeps the environment of a run that an earlier agent started. Without it the run goes on; it
-/// is in use all the same.
+/// Keeps the environment of a run that an earlier agent started: the very build, whatever was built
+/// in its place meanwhile. Without it the run goes on; it is in use all the same.
 pub(super) async fn lease(context: &Context) -> Option<EnvironmentLease> {
-    let key = context.row.environment.as_ref()?.key?;
+    let environment = context.row.environment.clone()?;
     let cache = context.agent.environments.clone();
-    match task::blocking(move || cache.lease(&key)).await {
-        Ok(lease) => Some(lease),
+    match task::blocking(move || cache.lease_prepared(&environment)).await {
+        Ok(lease) => lease,
         Err(error) => {
             warn!(%error, "Could not keep the environment of a run.");
             None

@@ -39,7 +39,11 @@ impl Plan<'_> {
         requirements_files::write(&requirements, &workshop.directory.join(DIRECTORY))?;
         let first = Path::new(DIRECTORY).join(file_path(&requirements, 0));
         let need_pip = workshop.index.need_pip() || requirements.have_variables_outside_urls();
-        let uv = if need_pip { None } else { uv::find_or_fetch(workshop, self.python, watch)? };
+        let uv = if need_pip {
+            None
+        } else {
+            uv::find_or_fetch(workshop, Some(&self.python.executable), watch)?
+        };
         let mut steps = Steps::new(workshop.directory, &self.python.version, environment, watch);
         match uv {
             Some(uv) => {
