@@ -170,12 +170,7 @@ pub(crate) fn lay_out_for_image(
         }
         None => pip_files(packages)?,
     };
-    Ok(LaidOut {
-        lock: listed.lock(order.platform),
-        packages: listed.lines(),
-        python_version: listed.python_version(),
-        pip,
-    })
+    Ok(LaidOut { lock: listed.lock(order.platform), packages: listed.lines(), pip })
 }
 
 /// Conda packages that were laid out.
@@ -185,8 +180,6 @@ pub(crate) struct LaidOut {
     pub(crate) lock: RequirementsFile,
     /// As `conda list` says it: `name=version=build`.
     pub(crate) packages: Vec<String>,
-    /// The version of its Python, if it has one.
-    pub(crate) python_version: Option<String>,
     /// The pip section as requirements, if it has one.
     pub(crate) pip: Option<Vec<RequirementsFile>>,
 }
@@ -197,13 +190,20 @@ fn create(order: &Order<'_>, watch: &mut Watch<'_>) -> Result<String, BuildError
 }
 
 #[cfg(not(feature = "conda"))]
-fn create(_: &Order<'_>, _: &mut Watch<'_>) -> Result<String, BuildError> {
-    Err(BuildError::Failed(FailedBuild {
-        what: "there is no micromamba, mamba or conda on PATH, and this build does without its own"
-            .to_owned(),
-        cause: FailureCause::NoConda,
-        last_lines: Vec::new(),
-    }))
+fn create(order: &Order<'_>, _: &mut Watch<'_>) -> Result<String, BuildError> {
+    let (what, cause) = match order.target_prefix {
+        None => (
+            "there is no micromamba, mamba or conda on PATH, and this program was built without \
+             its own",
+            FailureCause::NoConda,
+        ),
+        Some(_) => (
+            "this program was built without what puts conda packages into images",
+            FailureCause::Other,
+        ),
+    };
+    let what = what.to_owned();
+    Err(BuildError::Failed(FailedBuild { what, cause, last_lines: Vec::new() }))
 }
 
 fn no_python(name: &str) -> BuildError {

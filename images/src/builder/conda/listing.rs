@@ -76,12 +76,6 @@ impl Listed {
         RequirementsFile { name: CONDA_LOCK.to_owned(), text }
     }
 
-    /// Returns the version of its Python.
-    pub(super) fn python_version(&self) -> Option<String> {
-        let python = self.0.iter().find(|package| package.name == "python");
-        python.map(|package| package.version.clone())
-    }
-
     /// Leaves out the lines of `installed`, which are pip's, that conda's packages account for.
     pub(super) fn without_own(&self, installed: Vec<String>) -> Vec<String> {
         let own: BTreeSet<String> =
@@ -132,7 +126,6 @@ mod tests {
         let listed = read(prefix.path()).unwrap();
 
         assert_eq!(listed.lines(), ["python=3.11.7=h_0", "six=1.16.0=pyh_0"]);
-        assert_eq!(listed.python_version().as_deref(), Some("3.11.7"));
         let installed = ["Six==1.16.0", "idna==3.7"].map(str::to_owned).to_vec();
         assert_eq!(listed.without_own(installed), ["idna==3.7"]);
         insta::assert_snapshot!(listed.lock("linux-64").text, @r#"

@@ -105,13 +105,18 @@ pub(super) fn create(order: &Order<'_>, watch: &mut Watch<'_>) -> Result<String,
         Err(Trouble::Other(text)) => ("rattler failed", FailureCause::Other, text),
     };
     say(text.clone());
-    let cause = match FailureCause::guess(&text, "") {
-        FailureCause::DiskFull => FailureCause::DiskFull,
-        _ => cause,
-    };
+    let cause = unless_disk_is_full(cause, &text);
     let what = format!("cannot make the conda environment of {}: {what}", order.name);
     let last_lines = last_lines(&said);
     Err(BuildError::Failed(FailedBuild { what, cause, last_lines }))
+}
+
+/// The crates have no code for it, only the system's words.
+fn unless_disk_is_full(cause: FailureCause, text: &str) -> FailureCause {
+    match FailureCause::guess(text, "") {
+        FailureCause::DiskFull => FailureCause::DiskFull,
+        _ => cause,
+    }
 }
 
 async fn work(order: &Order<'_>, teller: Teller, stop: CancellationToken) -> Result<(), Trouble> {
@@ -176,4 +181,21 @@ fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_channel_that_cannot_be_read() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let text = chain(&BuildError::Run { program: "x".into(), source: full });
+
+        assert_eq!(unless_disk_is_full(FailureCause::NoChannel, &text), FailureCause::DiskFull);
+        assert_eq!(
+            unless_disk_is_full(FailureCause::NoChannel, "error: tcp connect error"),
+            FailureCause::NoChannel
+        );
+    }
 }
