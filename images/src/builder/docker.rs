@@ -84,48 +84,6 @@ fn short(key: &EnvironmentKey) -> String {
     text
 }
 
-/// Removes the image of the environment `key`. One that is not there is what was wanted.
-///
-/// # Errors
-///
-/// A container uses it, or the engine does not answer.
-pub(crate) fn remove_image(engine: &Engine, key: &EnvironmentKey) -> Result<(), EngineError> {
-    engine.remove_image(&image_name(key))
-}
-
-/// Removes the images of builds that did not come to their end, and those whose environment
-/// `is_known` says is not there any more. Returns how many. Not while a build is under way.
-///
-/// # Errors
-///
-/// The engine does not answer.
-pub(crate) fn sweep(
-    engine: &Engine,
-    home: &str,
-    is_known: &dyn Fn(&EnvironmentKey) -> bool,
-) -> Result<u64, EngineError> {
-    let mut removed = 0;
-    for image in engine.our_images(home)? {
-        let key = image.labels.get(KEY_LABEL).and_then(|key| key.parse().ok());
-        let name = key.as_ref().map(image_name);
-        let is_result = name.is_some_and(|name| image.tags.contains(&name));
-        if is_result && key.as_ref().is_some_and(is_known) {
-            continue;
-        }
-        // By its names: what has one that is not ours is somebody's.
-        let own = |tag: &&String| tag.starts_with(BUILT) || tag.starts_with(BASE);
-        let names: Vec<&str> = match image.tags.as_slice() {
-            [] => vec![&image.id],
-            tags => tags.iter().filter(own).map(String::as_str).collect(),
-        };
-        for name in names {
-            // What something else is based on, or a container uses, stays until that is gone.
-            removed += u64::from(engine.remove_image(name).is_ok());
-        }
-    }
-    Ok(removed)
-}
-
 /// What the parts of a build share.
 struct Builder<'a> {
     workshop: &'a Workshop<'a>,
@@ -204,9 +162,8 @@ impl Builder<'_> {
                 Ok(self.engine.image(&id)?.ok_or_else(gone)?)
             }
             Ok(BuildEnd::Failed(message)) => {
-                tail.extend_from_slice(message.as_bytes());
                 let cause = FailureCause::guess(&String::from_utf8_lossy(&tail), "");
-                let what = format!("the image could not be built: {}", plain(&message));
+                let what = format!("the image could not be built: {}", message);
                 Err(BuildError::Failed(FailedBuild { what, cause, last_lines: last_lines(&tail) }))
             }
             Err(BuildError::Engine(EngineError::Cancelled)) => Err(BuildError::Cancelled),
@@ -284,16 +241,6 @@ impl Builder<'_> {
 /// Returns the name of a package as all that mean it write it.
 fn plain_name(name: &str) -> String {
     name.trim().to_ascii_lowercase().replace(['_', '.'], "-")
-}
-
-/// Says in short why a build failed: engines repeat whole commands.
-fn plain(message: &str) -> String {
-    let after = |words: &str| Some(message.rsplit_once(words)?.1.trim());
-    let code = after("exit code: ").or_else(|| after("returned a non-zero code: "));
-    match code.filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()) && !code.is_empty()) {
-        Some(code) => format!("a step ended with exit code {code}"),
-        None => message.lines().next().unwrap_or_default().chars().take(300).collect(),
-    }
 }
 
 #[cfg(test)]

@@ -110,6 +110,8 @@ impl FailureCause {
     /// Guesses the cause from `log`. The tools have no codes for it, only words.
     pub(crate) fn guess(log: &str, python_version: &str) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| log.contains(word));
+        // Not within the text of a step, which engines repeat.
+        let says = |words: &str| log.lines().any(|line| line.starts_with(words));
         if has(&[
             "No space left on device",
             "no space left on device",
@@ -117,11 +119,11 @@ impl FailureCause {
             "Disk quota exceeded",
         ]) {
             Self::DiskFull
-        } else if log.contains(dockerfile::NO_VENV) {
+        } else if says(dockerfile::NO_VENV) {
             Self::NoVenv
-        } else if log.contains(dockerfile::NO_PYTHON) {
+        } else if says(dockerfile::NO_PYTHON) {
             Self::NoPython
-        } else if log.contains(dockerfile::NO_PIP) {
+        } else if says(dockerfile::NO_PIP) {
             Self::NoPip
         } else if has(&["ensurepip is not available", "No module named ensurepip"]) {
             let minor: Vec<&str> = python_version.split('.').take(2).collect();

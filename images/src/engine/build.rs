@@ -112,6 +112,7 @@ impl Engine {
                     for stage in stages {
                         // Ones that are used elsewhere stay.
                         let options = None::<bollard::query_parameters::RemoveImageOptions>;
+                        // By the short id that the builder told, which is no name of ours.
                         let removed = self.docker.remove_image(&stage, options, None);
                         let _removed = self.runtime.block_on(removed);
                     }
@@ -122,6 +123,13 @@ impl Engine {
                 (Err(error), _) => Err(error.into()),
             }
         })
+    }
+
+    /// The same engine as one that has only the classic builder.
+    #[cfg(test)]
+    pub(crate) fn without_buildkit(mut self) -> Self {
+        self.facts.buildkit = false;
+        self
     }
 
     /// Gives the image `id` one more name.
@@ -227,7 +235,11 @@ impl Connection<'_> {
         let mut answer = answer.into_body();
         if !status.is_success() {
             let body = answer.collect().await.map_err(|source| self.gone(source))?.to_bytes();
-            return refused(status.as_u16(), &body).map(|end| (end, Vec::new()));
+            let end = refused(status.as_u16(), &body)?;
+            if let BuildEnd::Failed(message) = &end {
+                log(format!("{message}\n").as_bytes());
+            }
+            return Ok((end, Vec::new()));
         }
         let mut messages = Messages::default();
         while let Some(frame) = answer.frame().await {

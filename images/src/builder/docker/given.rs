@@ -185,9 +185,26 @@ mod tests {
         host.set("TOKEN", "secret");
         let variables = given.variables(&requirements, &host.variables()).unwrap().unwrap();
 
-        insta::assert_snapshot!(variables, @"");
-        insta::assert_snapshot!(given.pip_conf(), @"");
-        insta::assert_snapshot!(log, @"");
+        insta::assert_snapshot!(variables, @r"
+        export PIP_FIND_LINKS='https://host/links'
+        export PIP_INDEX_URL='https://me:it'\''s@host/simple'
+        export https_proxy='http://proxy:1'
+        export PIP_CERT='/tmp/trainyard/settings/ca-bundle'
+        export SSL_CERT_FILE='/tmp/trainyard/settings/ca-bundle'
+        export REQUESTS_CA_BUNDLE='/tmp/trainyard/settings/ca-bundle'
+        export CURL_CA_BUNDLE='/tmp/trainyard/settings/ca-bundle'
+        export TOKEN='secret'
+        ");
+        insta::assert_snapshot!(given.pip_conf(), @"
+        [global]
+        find-links = https://host/links
+        index-url = https://me:it's@host/simple
+        cert = /run/secrets/ca-bundle
+        ");
+        insta::assert_snapshot!(log, @"
+        pip's constraint /c.txt is not in the container
+        pip's find-links /srv/wheels is not in the container
+        ");
         let secrets = given.secrets([PIP_CONF, CA_BUNDLE]);
         assert_eq!(secrets.keys().collect::<Vec<_>>(), [CA_BUNDLE, PIP_CONF]);
     }

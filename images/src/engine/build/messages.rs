@@ -80,6 +80,7 @@ impl Messages {
         }
         let error = [message.error_detail.message, message.error];
         if let Some(error) = error.into_iter().find(|error| !error.is_empty()) {
+            let error = plain(&error);
             log(format!("{error}\n").as_bytes());
             self.error = Some(error);
         }
@@ -114,9 +115,28 @@ fn step(stream: &str) -> Option<(u64, u64, &str)> {
     Some((at.parse().ok().filter(|at| *at > 0)?, total.parse().ok()?, what))
 }
 
+/// Says in short why a build failed: engines repeat whole commands.
+fn plain(message: &str) -> String {
+    let after = |words: &str| Some(message.rsplit_once(words)?.1.trim());
+    let code = after("exit code: ").or_else(|| after("returned a non-zero code: "));
+    match code.filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()) && !code.is_empty()) {
+        Some(code) => format!("a step ended with exit code {code}"),
+        None => message.lines().next().unwrap_or_default().chars().take(300).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_of_engines_are_short() {
+        let long = "executor failed running [/bin/sh -c set -e; exit 3]: exit code: 3";
+        assert_eq!(plain(long), "a step ended with exit code 3");
+        let classic = "The command '/bin/sh -c exit 3' returned a non-zero code: 3";
+        assert_eq!(plain(classic), "a step ended with exit code 3");
+        assert_eq!(plain("pull access denied\nmore"), "pull access denied");
+    }
 
     #[test]
     fn the_classic_builder_is_followed() {
@@ -169,12 +189,11 @@ not json
         let mut messages = Messages::default();
         let mut log = Vec::new();
 
-        let answer =
-            br#"{"errorDetail":{"code":1,"message":"exit code: 1"},"error":"exit code: 1"}"#;
+        let answer = br#"{"errorDetail":{"code":1,"message":"no space"},"error":"no space"}"#;
         messages.take(answer, &mut |bytes| log.extend_from_slice(bytes));
         messages.finish(&mut |bytes| log.extend_from_slice(bytes));
 
-        assert_eq!(messages.error.as_deref(), Some("exit code: 1"));
-        assert_eq!(log, b"exit code: 1\n");
+        assert_eq!(messages.error.as_deref(), Some("no space"));
+        assert_eq!(log, b"no space\n");
     }
 }

@@ -36,7 +36,7 @@ impl Try {
             buildkit,
             ..ImageBuild::default()
         };
-        Some(Self { engine: test_engine(), build, log: String::new() })
+        Some(Self { engine: crate::testing::engine::engine()?, build, log: String::new() })
     }
 
     fn run(&mut self, dockerfile: &str, cancel: &AtomicBool) -> Result<BuildEnd, Error> {
@@ -61,7 +61,7 @@ impl Try {
 
 impl Drop for Try {
     fn drop(&mut self) {
-        std::process::Command::new("docker").args(["rmi", &self.build.name]).output().unwrap();
+        let _removed = self.engine.remove_image(&self.build.name);
     }
 }
 
@@ -80,7 +80,9 @@ fn buildkit_and_the_classic_builder_build() {
         let BuildEnd::Image(id) = end else { panic!("{end:?}\n{}", build.log) };
         assert!(build.log.contains("first\nhere\ngiven\n"), "{}", build.log);
         assert!(build.log.contains("progress "), "{}", build.log);
-        let _ = id;
+        let image = build.engine.image(&build.build.name).unwrap().unwrap();
+        assert_eq!(image.id, id);
+        assert_eq!(image.labels["trainyard.test"], "1");
     }
 }
 
@@ -181,8 +183,4 @@ fn what_goes_into_a_request_is_escaped() {
     };
 
     insta::assert_snapshot!(query(&build, None), @"dockerfile=&t=a%3Ab&rm=1&forcerm=1&labels=%7B%7D&buildargs=%7B%22A%22%3A%22x%26y%3D%5C%22z%5C%22%22%7D&networkmode=&target=%C3%A9");
-}
-
-fn test_engine() -> Engine {
-    Engine::connect(&crate::host::HostVariables::new(std::env::vars_os())).unwrap()
 }

@@ -31,7 +31,6 @@ struct Vertex {
     cached: bool,
     started: bool,
     completed: bool,
-    error: String,
 }
 
 impl Vertex {
@@ -44,7 +43,6 @@ impl Vertex {
                 (4, Value::Number(cached)) => vertex.cached = cached != 0,
                 (5, _) => vertex.started = true,
                 (6, _) => vertex.completed = true,
-                (7, value) => vertex.error = value.text(),
                 _ => {}
             }
         }
@@ -58,7 +56,7 @@ impl Vertex {
 }
 
 fn is_visible(name: &str) -> bool {
-    !name.starts_with("[internal]") && !name.starts_with("docker-image://") && !name.is_empty()
+    name.starts_with('[') && !name.starts_with("[internal]")
 }
 
 impl Trace {
@@ -86,9 +84,6 @@ impl Trace {
                 self.shown.clone_from(&vertex.digest);
             }
             self.progress(&vertex.name, log);
-        }
-        if !vertex.error.is_empty() {
-            self.line(&format!("{}: {}", vertex.name, vertex.error), log);
         }
     }
 
@@ -164,7 +159,7 @@ mod tests {
             vertex("c", "[other 1/1] RUN z", STARTED),
             output("c", "three\n"),
             output("b", "four\n"),
-            vertex("b", "[2/2] RUN y", &[COMPLETED, &field(7, b"exit code: 1")].concat()),
+            vertex("b", "[2/2] RUN y", COMPLETED),
             b"\xff\xff".to_vec(),
         ];
 
@@ -187,7 +182,6 @@ mod tests {
         [2/2] RUN y
         four
         progress 2/3 steps: [2/2] RUN y
-        [2/2] RUN y: exit code: 1
         ");
     }
 }
