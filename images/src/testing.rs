@@ -1,6 +1,7 @@
 //! What the tests of this crate share: real interpreters, and wheels made on the spot.
 
 pub(crate) mod engine;
+pub(crate) mod registry;
 
 use std::collections::BTreeMap;
 use std::fs;

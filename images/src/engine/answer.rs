@@ -86,7 +86,9 @@ const NOT_FOUND: &[&str] = &[
 /// Why no container of `image` could be made.
 pub(super) fn create(image: &str, error: EngineError) -> EngineError {
     match error {
-        EngineError::Refused { status: 404, message } => {
+        EngineError::Refused { status: 404, message }
+            if message.to_lowercase().contains("no such image") =>
+        {
             EngineError::NoImage { reference: image.to_owned(), message }
         }
         other => other,
@@ -96,22 +98,26 @@ pub(super) fn create(image: &str, error: EngineError) -> EngineError {
 /// Why a container did not start: whether its image lacks the program.
 pub(super) fn start(error: EngineError) -> EngineError {
     let EngineError::Refused { status, message } = error else { return error };
-    let missing = ["executable file not found", "no such file or directory"]
-        .iter()
-        .any(|words| message.contains(words));
-    match (missing, program(&message)) {
-        (true, Some((program, said))) => EngineError::NoProgram { program, message: said },
-        _ => EngineError::Refused { status, message },
+    match missing_program(&message) {
+        Some((program, said)) => EngineError::NoProgram { program, message: said },
+        None => EngineError::Refused { status, message },
     }
 }
 
-/// The program in `… exec: "program": what is wrong: unknown`, and what is wrong with it. A mount
-/// that is not there is called by its path too, but not after `exec:`.
-fn program(message: &str) -> Option<(String, String)> {
-    let (_, rest) = message.split_once("exec: \"")?;
-    let (program, rest) = rest.split_once('"')?;
-    let said = rest.trim_start_matches(": ").trim_end_matches(": unknown");
-    Some((program.to_owned(), said.to_owned()))
+/// The program in runc's `… exec: "program": what is wrong: unknown`, or in crun's
+/// ``… executable file `program` not found``, and what is wrong with it. A mount that is not there
+/// is called by its path too, but not so.
+fn missing_program(message: &str) -> Option<(String, String)> {
+    let (program, said) = if let Some((_, rest)) = message.split_once("exec: \"") {
+        let (program, said) = rest.split_once('"')?;
+        (program, said.trim_start_matches(": ").trim_end_matches(": unknown"))
+    } else {
+        let (_, rest) = message.split_once("executable file `")?;
+        let (program, said) = rest.split_once('`')?;
+        (program, said.trim())
+    };
+    let is_missing = said.contains("not found") || said.contains("no such file or directory");
+    is_missing.then(|| (program.to_owned(), said.to_owned()))
 }
 
 #[cfg(test)]

@@ -85,15 +85,18 @@ async fn client(address: &Address, text: &str) -> Result<Docker, EngineError> {
 
 /// Whether somebody listens, and to us: a client would say less of why not.
 async fn try_socket(path: &Path, text: &str) -> Result<(), EngineError> {
-    let Err(error) = UnixStream::connect(path).await else { return Ok(()) };
+    UnixStream::connect(path).await.map(drop).map_err(|error| socket_error(text, error))
+}
+
+fn socket_error(text: &str, error: io::Error) -> EngineError {
     let address = text.to_owned();
-    Err(match error.kind() {
+    match error.kind() {
         io::ErrorKind::NotFound
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::ConnectionRefused => EngineError::NotFound { address },
         io::ErrorKind::PermissionDenied => EngineError::NotPermitted { address },
         _ => EngineError::gone(text, error),
-    })
+    }
 }
 
 fn connect_error(address: &str, error: bollard::errors::Error) -> EngineError {
@@ -141,3 +144,6 @@ fn url_safe(byte: u8) -> u8 {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

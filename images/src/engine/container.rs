@@ -133,3 +133,6 @@ pub struct OurContainer {
     /// Whether it is on.
     pub running: bool,
 }
+
+#[cfg(test)]
+mod tests;

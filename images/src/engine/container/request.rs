@@ -129,3 +129,48 @@ fn nano_cpus(cpus: f64) -> i64 {
 fn hash_map(map: &BTreeMap<String, String>) -> HashMap<String, String> {
     map.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpus_are_asked_for_by_uuid_and_only_where_there_are_some() {
+        let mut spec = ContainerSpec::default();
+        assert_eq!(host_config(&spec, true).device_requests, None);
+        spec.gpus = vec!["GPU-1".to_owned(), "GPU-2".to_owned()];
+        let request = host_config(&spec, true).device_requests.unwrap().remove(0);
+        assert_eq!(request.device_ids, Some(spec.gpus));
+        assert_eq!((request.driver.as_deref(), request.count), (Some("nvidia"), None));
+    }
+
+    #[test]
+    fn nothing_is_open_by_default() {
+        let host = host_config(&ContainerSpec { init: true, ..ContainerSpec::default() }, true);
+        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
+        assert_eq!(
+            (host.privileged, host.init, host.auto_remove),
+            (Some(false), Some(true), Some(false))
+        );
+        assert_eq!(host.log_config.unwrap().typ.as_deref(), Some("none"));
+        let without = ContainerSpec { init: true, ..ContainerSpec::default() };
+        assert_eq!(host_config(&without, false).init, Some(false));
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_api() {
+        let mut spec = ContainerSpec {
+            cpus: Some(1.5),
+            memory_bytes: Some(100),
+            pids: Some(u64::MAX),
+            ..ContainerSpec::default()
+        };
+        let host = host_config(&spec, true);
+        assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_500_000_000), Some(i64::MAX)));
+        assert_eq!((host.memory, host.memory_swap), (Some(100), Some(100)));
+        spec.memory_and_swap_bytes = Some(300);
+        assert_eq!(host_config(&spec, true).memory_swap, Some(300));
+        assert_eq!(host_config(&ContainerSpec::default(), true).memory_swap, None);
+    }
+}

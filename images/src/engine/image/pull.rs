@@ -17,6 +17,9 @@ use crate::registry_login;
 /// How often a flag is looked at that nothing announces.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long a connection has to close.
+const CLOSING: Duration = Duration::from_millis(1);
+
 /// How often progress is written.
 const PROGRESS: Duration = Duration::from_millis(500);
 
@@ -94,6 +97,9 @@ impl Engine {
         let mut written = Instant::now();
         loop {
             if cancel.load(Ordering::Relaxed) {
+                drop(messages);
+                // The connection is closed by a task of the runtime.
+                self.runtime.block_on(async { tokio::time::sleep(CLOSING).await });
                 return Err(EngineError::Cancelled);
             }
             let next =
