@@ -2,19 +2,21 @@
 //!
 //! Asked for in this order, the first that is set counts: the flag, `TRAINYARD_*`,
 //! `./trainyard.toml`, `$XDG_CONFIG_HOME/trainyard/config.toml`, `/etc/trainyard/config.toml`,
-//! the default. [`keys`] is the table of what can be set.
+//! the default. [`table`] is the table of what can be set.
 
+mod error;
 mod file;
 mod image_map;
 mod keys;
 mod policies;
+mod table;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use file::ConfigError;
+pub(crate) use error::ConfigError;
 pub(crate) use image_map::ImageMap;
 pub(crate) use keys::{KEYS, Key, Kind};
 
@@ -109,12 +111,10 @@ impl Settings {
         ] {
             let Some(path) = path else { continue };
             for file::Made { key, entry, setting } in file::read(path, is_project)? {
-                match entry {
-                    Some(name) => {
-                        drop(settings.entries.entry(key).or_default().insert(name, setting))
-                    }
-                    None => drop(settings.made.insert(key, setting)),
-                }
+                let _ = match entry {
+                    Some(name) => settings.entries.entry(key).or_default().insert(name, setting),
+                    None => settings.made.insert(key, setting),
+                };
             }
         }
         for definition in KEYS {

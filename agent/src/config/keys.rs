@@ -1,9 +1,11 @@
-//! The table of settings.
+//! What can be set, and what may be said for it.
 
 use std::ffi::OsStr;
 
 use runner::run_configuration::duration::parse_seconds;
 use runner::run_configuration::size::parse_bytes;
+
+pub(crate) use super::table::KEYS;
 
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,163 +84,6 @@ pub(crate) struct Definition {
     /// What it is for.
     pub about: &'static str,
 }
-
-/// Every setting there is.
-pub(crate) const KEYS: &[Definition] = &[
-    Definition {
-        key: Key::Home,
-        name: "home",
-        variable: Some("TRAINYARD_HOME"),
-        kind: Kind::Path,
-        default: None,
-        in_project: false,
-        about: "directory of all state; default $XDG_STATE_HOME/trainyard",
-    },
-    Definition {
-        key: Key::Socket,
-        name: "socket",
-        variable: Some("TRAINYARD_SOCKET"),
-        kind: Kind::Path,
-        default: None,
-        in_project: false,
-        about: "the agent's socket; default agent.sock in home",
-    },
-    Definition {
-        key: Key::Experiment,
-        name: "experiment",
-        variable: Some("TRAINYARD_EXPERIMENT"),
-        kind: Kind::Text,
-        default: None,
-        in_project: true,
-        about: "experiment of new runs; default the source directory's name",
-    },
-    Definition {
-        key: Key::Target,
-        name: "target",
-        variable: Some("TRAINYARD_TARGET"),
-        kind: Kind::Text,
-        default: Some("local"),
-        in_project: true,
-        about: "compute target of new runs",
-    },
-    Definition {
-        key: Key::Env,
-        name: "env",
-        variable: Some("TRAINYARD_ENV"),
-        kind: Kind::Text,
-        default: None,
-        in_project: true,
-        about: "environment of new runs; default what the source directory holds",
-    },
-    Definition {
-        key: Key::Python,
-        name: "python",
-        variable: Some("TRAINYARD_PYTHON"),
-        kind: Kind::Text,
-        default: None,
-        in_project: true,
-        about: "interpreter; default the active environment's, else python3",
-    },
-    Definition {
-        key: Key::Timeout,
-        name: "timeout",
-        variable: Some("TRAINYARD_TIMEOUT"),
-        kind: Kind::Duration,
-        default: None,
-        in_project: true,
-        about: "time limit of new runs; default none",
-    },
-    Definition {
-        key: Key::MaxBytes,
-        name: "snapshot.max-bytes",
-        variable: Some("TRAINYARD_SNAPSHOT_MAX_BYTES"),
-        kind: Kind::Number,
-        default: Some("20 GiB"),
-        in_project: true,
-        about: "largest snapshot",
-    },
-    Definition {
-        key: Key::MaxFiles,
-        name: "snapshot.max-files",
-        variable: Some("TRAINYARD_SNAPSHOT_MAX_FILES"),
-        kind: Kind::Number,
-        default: Some("1000000"),
-        in_project: true,
-        about: "most files in a snapshot",
-    },
-    Definition {
-        key: Key::MaxRuns,
-        name: "agent.max-runs",
-        variable: Some("TRAINYARD_MAX_RUNS"),
-        kind: Kind::Number,
-        default: None,
-        in_project: false,
-        about: "runs that may be on at once; default two per core",
-    },
-    Definition {
-        key: Key::ImageMap,
-        name: "images.map",
-        variable: None,
-        kind: Kind::Table,
-        default: None,
-        in_project: true,
-        about: "images in place of others: \"mcr.microsoft.com/azureml/*\" = \"my-base:1\"",
-    },
-    Definition {
-        key: Key::BuildCaBundle,
-        name: "build.ca-bundle",
-        variable: Some("TRAINYARD_BUILD_CA_BUNDLE"),
-        kind: Kind::Path,
-        default: None,
-        in_project: false,
-        about: "certificates that builds in containers trust besides the image's; not in the image",
-    },
-    Definition {
-        key: Key::BuildIndexSettings,
-        name: "build.index-settings",
-        variable: Some("TRAINYARD_BUILD_INDEX_SETTINGS"),
-        kind: Kind::Choice(&["true", "false"]),
-        default: Some("true"),
-        in_project: false,
-        about: "whether builds in containers use this machine's package indexes and proxies",
-    },
-    Definition {
-        key: Key::BuildNetwork,
-        name: "build.network",
-        variable: Some("TRAINYARD_BUILD_NETWORK"),
-        kind: Kind::Choice(&["default", "host", "none"]),
-        default: Some("default"),
-        in_project: false,
-        about: "network of builds in containers",
-    },
-    Definition {
-        key: Key::EnvironmentsMaxBytes,
-        name: "environments.max-bytes",
-        variable: Some("TRAINYARD_ENVIRONMENTS_MAX_BYTES"),
-        kind: Kind::Number,
-        default: None,
-        in_project: false,
-        about: "what built environments may take before gc removes those unused longest",
-    },
-    Definition {
-        key: Key::DockerAllow,
-        name: "docker.allow",
-        variable: None,
-        kind: Kind::List,
-        default: None,
-        in_project: false,
-        about: "what containers may have of the machine: [\"--volume=/data\", \"--privileged\"]",
-    },
-    Definition {
-        key: Key::Color,
-        name: "color",
-        variable: Some("TRAINYARD_COLOR"),
-        kind: Kind::Choice(&["auto", "always", "never"]),
-        default: Some("auto"),
-        in_project: true,
-        about: "when to use colours",
-    },
-];
 
 impl Key {
     /// Returns what is known of the key.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use runner::run_configuration::{
-    self, DockerChoice, EnvironmentChoice, Network, Overrides, Resources, RunConfiguration,
-    duration, size,
+    self, DockerChoice, EnvironmentChoice, Network, Overrides, Process, Resources,
+    RunConfiguration, duration, size,
 };
 
 use super::environment::{self, Chooser, Chosen, packages_on_top};
@@ -134,15 +134,22 @@ fn fill_in(
 /// The environment cannot be read or found, or something is asked for that is not done yet.
 pub(in crate::cli) fn choose(wanted: &Wanted, chooser: &Chooser<'_>) -> Result<Chosen, Failure> {
     let configuration = &wanted.configuration;
-    let chosen = chooser.choose(&configuration.environment).and_then(|mut chosen| {
-        run_configuration::not_yet(configuration, chosen.process()).map_err(|error| {
-            let hint = error.hint();
-            Failure::usage(error).hint(hint)
-        })?;
-        chosen.take_options(configuration);
-        Ok(chosen)
-    });
+    let chosen = match chooser.choose(&configuration.environment) {
+        Ok(mut chosen) => check(configuration, chosen.process()).map(|()| {
+            chosen.take_options(configuration);
+            chosen
+        }),
+        // What is refused whatever the environment is goes first.
+        Err(failure) => check(configuration, Process::InContainer).and(Err(failure)),
+    };
     chosen.map_err(|failure| failure.noting(&wanted.notes))
+}
+
+fn check(configuration: &RunConfiguration, process: Process) -> Result<(), Failure> {
+    run_configuration::not_yet(configuration, process).map_err(|error| {
+        let hint = error.hint();
+        Failure::usage(error).hint(hint)
+    })
 }
 
 /// Checks a display name here: the agent would refuse it too, but after the snapshot.
