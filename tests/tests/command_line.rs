@@ -202,25 +202,26 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
     error: there is no script "missing.py"
     help: it was looked for in SOURCE and in the current directory; --source names another directory
 
-    error: not yet in this version: conda environments (conda.yml, found in the source directory)
-    help: name another with --env requirements.txt, or use a Python that has the packages with --python PATH
+    error: cannot use conda file "conda.yml": line 1, column 15: `dependencies` is a list
+        1 | dependencies: 7
+          |               ^
 
     error: there is no environment file "nowhere.txt"
-    help: it was looked for in SOURCE and in the current directory
+    help: it was looked for in SOURCE and in the current directory, and is no registered name
 
     error: "bad.txt" line 1 names "missing.txt", which does not exist
     help: paths are relative to the directory of the file that names them
 
-    error: not yet in this version: registered environments ("sklearn")
-    help: use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed
+    error: no environment is registered as "sklearn"
+    help: `trainyard env register NAME FILE` gives an environment a name
 
-    error: not yet in this version: Docker containers (image python:3.12)
-    help: use --python PATH for a Python that has the packages, or --env requirements.txt to have them installed
+    error: "Python 3.12" cannot be the name of an image
+    help: an image is named as in python:3.11-slim or registry.example.com/name@sha256:…
 
     error: not yet in this version: a compute target other than local (target "vm")
     help: run it on this machine with --target local
 
-    error: not yet in this version: giving GPUs to a run (--gpus)
+    error: not yet in this version: giving GPUs to a run outside of a container (--gpus)
     help: leave --gpus out: the run sees every GPU; --env-var CUDA_VISIBLE_DEVICES=0 picks one
 
     error: interpreter "/nonexistent/python" does not exist
