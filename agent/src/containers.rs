@@ -29,13 +29,8 @@ pub(crate) enum Which {
 pub(crate) async fn sweep(agent: &Agent, which: Which, dry_run: bool) -> Result<u64, StoreError> {
     let home = agent.workspace.label();
     // Before the records are read: a run is in them before its container is made.
-    let found = task::blocking(move || {
-        let engine = connect()?;
-        let containers = engine.our_containers(&home)?;
-        Ok::<_, EngineError>((engine, containers))
-    })
-    .await;
-    let (engine, containers) = match found {
+    let found = task::blocking(move || connect()?.our_containers(&home)).await;
+    let containers = match found {
         Ok(found) => found,
         Err(EngineError::NotFound { .. } | EngineError::NotPermitted { .. }) => return Ok(0),
         Err(error) => {
@@ -46,10 +41,10 @@ pub(crate) async fn sweep(agent: &Agent, which: Which, dry_run: bool) -> Result<
     let unfinished = agent.store.unfinished().await?;
     let unfinished: HashSet<_> = unfinished.iter().map(|row| row.id.as_str()).collect();
     let left_over = left_over(containers, which, &unfinished);
-    if dry_run {
+    if dry_run || left_over.is_empty() {
         return Ok(left_over.len() as u64);
     }
-    Ok(task::blocking(move || remove(&engine, &left_over)).await)
+    Ok(task::blocking(move || remove(&left_over)).await)
 }
 
 /// Connects to the engine that this process's variables name.
@@ -75,7 +70,16 @@ fn left_over(
     containers.into_iter().filter(|container| !needed(container)).collect()
 }
 
-fn remove(engine: &Engine, containers: &[OurContainer]) -> u64 {
+/// Removes them and returns how many could be. The connection is made here: it has a runtime of
+/// its own, which asynchronous code must not drop.
+fn remove(containers: &[OurContainer]) -> u64 {
+    let engine = match connect() {
+        Ok(engine) => engine,
+        Err(error) => {
+            warn!(%error, "Could not remove containers that are left over.");
+            return 0;
+        }
+    };
     let mut removed = 0;
     for container in containers {
         match engine.remove_container(&container.id) {

@@ -13,6 +13,7 @@ use images::environment::Environment;
 use jiff::Timestamp;
 use runner::container::ContainerOptions;
 use serde::{Deserialize, Serialize};
+use snapshots::digest::Digest;
 use snapshots::path_error::{IoContext, PathError};
 
 use crate::workspace::Workspace;
@@ -160,6 +161,16 @@ impl Register {
             all.extend(self.versions(&name)?);
         }
         Ok(all)
+    }
+
+    /// Returns the snapshots that the Dockerfiles of all of them see: to be kept.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub(crate) fn contexts(&self) -> Result<Vec<Digest>, RegisterError> {
+        let all = self.list()?;
+        Ok(all.iter().filter_map(|one| one.definition.environment.build_context()).collect())
     }
 
     /// Takes a name back, for one version or for all. Returns how many there were.

@@ -58,6 +58,19 @@ impl Environment {
             Self::Conda { .. } | Self::Docker { .. } => None,
         }
     }
+
+    /// Returns the snapshot that its Dockerfile sees, if it has one: the object store has to have
+    /// it for a build.
+    #[must_use]
+    pub fn build_context(&self) -> Option<Digest> {
+        match self {
+            Self::Docker { docker } => match &docker.base {
+                DockerBase::Dockerfile { context, .. } => *context,
+                DockerBase::Image { .. } => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// The dependencies of a Python project.

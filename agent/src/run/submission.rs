@@ -6,7 +6,6 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use images::environment::{DockerBase, Environment};
 use jiff::Timestamp;
 use runner::container::ContainerRefused;
 use runner::durable_file;
@@ -115,14 +114,7 @@ async fn remove_unused(directory: RunDirectory) {
 
 /// Returns the snapshots that must be there: the source, and what an image is built from.
 fn snapshots_of(request: &SubmitRequest) -> impl Iterator<Item = Digest> {
-    let context = match &request.environment {
-        Environment::Docker { docker } => match &docker.base {
-            DockerBase::Dockerfile { context, .. } => *context,
-            DockerBase::Image { .. } => None,
-        },
-        _ => None,
-    };
-    std::iter::once(request.snapshot_id).chain(context)
+    std::iter::once(request.snapshot_id).chain(request.environment.build_context())
 }
 
 /// What a run needs that is not for the records: the values of secrets, the password for a

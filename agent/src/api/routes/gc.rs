@@ -18,6 +18,7 @@ use super::super::wire::agent::{GcReport, GcRequest, RemovedEnvironment};
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
 use crate::containers::{self, Which};
+use crate::registered::Register;
 use crate::run::removal::RemovalError;
 use crate::store::StoreError;
 use crate::task;
@@ -103,7 +104,10 @@ async fn objects(
     // Whoever hands in a run meanwhile waits, so that its snapshot counts as in use.
     let _alone = agent.collecting.write().await;
     let in_use = agent.store.snapshots_in_use(gone).await?;
-    let roots: Vec<Digest> = in_use.iter().filter_map(|id| id.parse().ok()).collect();
+    let mut roots: Vec<Digest> = in_use.iter().filter_map(|id| id.parse().ok()).collect();
+    let register = Register::new(&agent.workspace);
+    let named = task::blocking(move || register.contexts()).await;
+    roots.extend(named.map_err(ApiError::internal("look for environments with names"))?);
     let grace = request.grace_seconds.map_or(DEFAULT_GRACE, Duration::from_secs);
     let (objects, dry_run) = (agent.objects.clone(), request.dry_run);
     let collected = task::blocking(move || gc::collect(&objects, &roots, grace, dry_run)).await;

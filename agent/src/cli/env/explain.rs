@@ -222,7 +222,13 @@ mod tests {
 
     #[test]
     fn a_key_is_told_part_by_part() {
-        insta::assert_snapshot!(page(&told("requirements.txt", "3.11.2", &["six"])), @"");
+        insta::assert_snapshot!(page(&told("requirements.txt", "3.11.2", &["six"])), @r#"
+        requirements.txt (built)
+        key 5e1f20ab5e1f20ab5e1f20ab5e1f20ab5e1f20ab5e1f20ab5e1f20ab5e1f20ab
+          python  3.11.2
+          line    -r 00
+                    six
+        "#);
     }
 
     #[test]
@@ -231,7 +237,16 @@ mod tests {
         let second = told("requirements.txt of swift-otter-12", "3.12.0", &["six", "numpy==2"]);
 
         let found = differences(&first, &second).unwrap();
-        insta::assert_snapshot!(compared(&first, &second, &found), @"");
+        insta::assert_snapshot!(compared(&first, &second, &found), @r#"
+        - requirements.txt
+        + requirements.txt of swift-otter-12
+        python
+          - 3.11.2
+          + 3.12.0
+        line
+          - numpy==1
+          + numpy==2
+        "#);
         let same = differences(&first, &first).unwrap();
         assert!(compared(&first, &first, &same).ends_with("the same: every part of the key is\n"));
     }

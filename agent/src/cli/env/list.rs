@@ -159,7 +159,7 @@ mod tests {
         .unwrap();
         let now = "2026-11-21T12:00:00Z".parse().unwrap();
 
-        insta::assert_snapshot!(row(&entry, Some(now)).join(" | "), @"");
+        insta::assert_snapshot!(row(&entry, Some(now)).join(" | "), @"5e1f20ab | docker | requirements.txt | 3.11.7 | trainyard-env:5e1f | 120.0 MB | 3h ago | yes");
         let document = serde_json::to_string(&Document::of(&entry)).unwrap();
         assert!(document.starts_with(r#"{"schemaVersion":1,"key""#), "{document}");
         assert_eq!(row(&entry, None).len(), HEAD.len());

@@ -166,7 +166,21 @@ mod tests {
 
     #[test]
     fn an_image_is_shown_with_what_it_was_built_on() {
-        insta::assert_snapshot!(page(&details()), @"");
+        insta::assert_snapshot!(page(&details()), @r#"
+        Key         5e1f20ab5e1f20ab5e1f20ab5e1f20ab5e1f20ab5e1f20ab5e1f20ab5e1f20ab
+        Kind        docker
+        Definition  requirements.txt
+        Python      3.11.7
+        Image       trainyard-env:5e1f
+        Image id    sha256:01
+        Built on    python@sha256:02
+        Built by    pip 24.0
+        Size        120.0 MB
+        Directory   /e
+        Lock        requirements.lock
+        Packages    1
+          six==1.17.0
+        "#);
     }
 
     #[test]

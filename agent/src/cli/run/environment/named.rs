@@ -1,7 +1,7 @@
 //! Environments by their names: those that were registered, then the curated ones.
 
 use images::definition::curated;
-use images::environment::{DockerBase, Environment};
+use images::environment::Environment;
 
 use super::{BuildContext, Chooser, Chosen};
 use crate::cli::Failure;
@@ -16,7 +16,7 @@ impl Chooser<'_> {
     ) -> Result<Chosen, Failure> {
         if let Some(found) = self.register.load(name, version)? {
             let Definition { definition, environment, container, variables } = found.definition;
-            let build_context = context_of(&environment).map(BuildContext::Snapshot);
+            let build_context = environment.build_context().map(BuildContext::Snapshot);
             let name = format!("{name}:{} ({definition})", found.version);
             let chosen = Chosen::new(environment, name, because);
             return Ok(Chosen { build_context, container, variables, ..chosen });
@@ -42,13 +42,5 @@ impl Chooser<'_> {
         let version = version.map(|version| format!(" in version {version}")).unwrap_or_default();
         Failure::usage(format!("no environment is registered as {name:?}{version}"))
             .hint("`trainyard env register NAME FILE` gives an environment a name")
-    }
-}
-
-fn context_of(environment: &Environment) -> Option<snapshots::digest::Digest> {
-    let Environment::Docker { docker } = environment else { return None };
-    match &docker.base {
-        DockerBase::Dockerfile { context, .. } => *context,
-        DockerBase::Image { .. } => None,
     }
 }
