@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use super::{EnvironmentCache, EnvironmentError, record};
 use crate::engine::{ContainerSpec, Engine, EngineError, HOME_LABEL, LABEL};
 use crate::environment::PreparedImage;
 use crate::interpreter::probe;
+
+/// Held while an image is asked: many runs that start at once in the same image ask it once.
+static ASKING: Mutex<()> = Mutex::new(());
 
 /// The version of the files.
 const VERSION: u32 = 1;
@@ -47,6 +51,7 @@ impl EnvironmentCache {
         interpreter: &str,
     ) -> Result<Vec<String>, EnvironmentError> {
         let path = self.packages_file(image, interpreter);
+        let _alone = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = record::read::<Listed>(&path)?
             && (known.version, known.image.as_str()) == (VERSION, image.id.as_str())
         {
