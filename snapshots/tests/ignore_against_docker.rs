@@ -3,6 +3,7 @@
 //! `docker build --output` of `FROM scratch` and `COPY . /` lays out what was sent. It needs an
 //! engine and a command line that has BuildKit; without them the tests pass with a word, except
 //! where everything is to be there.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::fs;
