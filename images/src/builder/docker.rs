@@ -163,7 +163,7 @@ impl Builder<'_> {
             }
             Ok(BuildEnd::Failed(message)) => {
                 let cause = FailureCause::guess(&String::from_utf8_lossy(&tail), "");
-                let what = format!("the image could not be built: {}", message);
+                let what = format!("the image could not be built: {message}");
                 Err(BuildError::Failed(FailedBuild { what, cause, last_lines: last_lines(&tail) }))
             }
             Err(BuildError::Engine(EngineError::Cancelled)) => Err(BuildError::Cancelled),

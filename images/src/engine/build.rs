@@ -318,7 +318,7 @@ async fn cancelled(cancel: &AtomicBool) {
 fn refused(status: u16, body: &[u8]) -> Result<BuildEnd, EngineError> {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let text = String::from_utf8_lossy(body);
-    let message = value["message"].as_str().unwrap_or(text.trim()).to_owned();
+    let message = value["message"].as_str().unwrap_or_else(|| text.trim()).to_owned();
     if status == 400 {
         Ok(BuildEnd::Failed(message))
     } else {

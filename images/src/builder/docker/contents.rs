@@ -26,7 +26,7 @@ pub(super) fn ask(
     interpreter: Option<&str>,
     watch: &mut Watch<'_>,
 ) -> Result<Contents, BuildError> {
-    let names = interpreter.map_or(vec!["python", "python3"], |name| vec![name]);
+    let names = interpreter.map_or_else(|| vec!["python", "python3"], |name| vec![name]);
     for name in &names {
         let spec = ContainerSpec {
             image: image.id.clone(),

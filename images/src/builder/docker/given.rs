@@ -12,7 +12,7 @@ use snapshots::path_error::IoContext;
 use super::super::{BuildError, IndexSettings, Watch, Workshop};
 use super::bases::proxies;
 use crate::definition::requirements::Requirements;
-use crate::dockerfile::{CA_BUNDLE as CA_FILE, FILES, SETTINGS, VARIABLES, quoted};
+use crate::dockerfile::{CA_BUNDLE as CA_FILE, FILES, SETTINGS, quoted};
 use crate::host::HostVariables;
 
 /// The secrets that steps of a user's own Dockerfile can mount.

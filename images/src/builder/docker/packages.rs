@@ -11,7 +11,7 @@ use crate::definition::requirements::Requirements;
 use crate::dockerfile::{
     self, CA_BUNDLE, CONDA, PREFIX, Packages, REQUIREMENTS, Recipe, SETTINGS, VARIABLES,
 };
-use crate::engine::ImageFacts;
+use crate::engine::{ImageBuild, ImageFacts};
 use crate::environment::{DockerEnvironment, DockerPackages, RequirementsFile};
 
 /// What was put on top of an image.
@@ -88,17 +88,7 @@ impl Builder<'_> {
             settings: &settings,
             buildkit: self.buildkit(),
         });
-        let mut build = self.image_build(&super::image_name(&workshop.key));
-        if build.buildkit {
-            build.secrets = secrets
-                .iter()
-                .map(|(name, value)| (name.clone(), SecretSlice::from(value.clone())))
-                .collect();
-        } else {
-            let key = workshop.key.to_string();
-            build.arguments.insert("TRAINYARD_KEY".to_owned(), key);
-            build.arguments.insert("TRAINYARD_HOME".to_owned(), workshop.home.to_owned());
-        }
+        let build = self.image_build_with(&secrets);
         let image = self.run(
             &build,
             |writer| {
@@ -123,6 +113,22 @@ impl Builder<'_> {
         }
         added.dockerfile = Some(text);
         Ok((image, added))
+    }
+
+    /// Returns how packages are built, with what the build is given of this machine.
+    fn image_build_with(&self, secrets: &BTreeMap<String, Vec<u8>>) -> ImageBuild {
+        let mut build = self.image_build(&super::image_name(&self.workshop.key));
+        if build.buildkit {
+            let secret = |(name, value): (&String, &Vec<u8>)| {
+                (name.clone(), SecretSlice::from(value.clone()))
+            };
+            build.secrets = secrets.iter().map(secret).collect();
+        } else {
+            let (key, home) = (self.workshop.key.to_string(), self.workshop.home.to_owned());
+            build.arguments.insert("TRAINYARD_KEY".to_owned(), key);
+            build.arguments.insert("TRAINYARD_HOME".to_owned(), home);
+        }
+        build
     }
 
     /// Removes what the classic builder leaves: the image of a stage has our labels and no name.

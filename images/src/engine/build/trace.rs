@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat()
+        [&[number << 3 | 2, bytes.len().to_le_bytes()[0]][..], bytes].concat()
     }
 
     fn vertex(digest: &str, name: &str, rest: &[u8]) -> Vec<u8> {

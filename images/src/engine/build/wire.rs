@@ -67,11 +67,14 @@ impl<'a> Fields<'a> {
 pub(super) fn message(bytes: &[u8]) -> Vec<u8> {
     let mut message = vec![0x0a];
     let mut length = bytes.len();
-    while length >= 0x80 {
-        message.push((length & 0x7f) as u8 | 0x80);
+    loop {
+        let last = length < 0x80;
+        message.push(length.to_le_bytes()[0] & 0x7f | if last { 0 } else { 0x80 });
+        if last {
+            break;
+        }
         length >>= 7;
     }
-    message.push(length as u8);
     message.extend_from_slice(bytes);
     message
 }
