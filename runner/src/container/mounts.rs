@@ -188,10 +188,16 @@ mod tests {
         }
     }
 
+    fn table(arguments: &[[&str; 2]]) -> String {
+        let row = |[option, value]: &[&str; 2]| {
+            format!("{option} {value}\n    {}\n", shown(&[option, value]))
+        };
+        arguments.iter().map(row).collect()
+    }
+
     #[test]
-    fn mounts_are_read_as_docker_reads_them_and_hide_nothing() {
-        let mut table = String::new();
-        for arguments in [
+    fn volumes_are_read_as_docker_reads_them_and_hide_nothing() {
+        let arguments = [
             ["-v", "/data:/data"],
             ["-v", "/data/./x/../y:/in:ro,z"],
             ["-v", "/data:/azureml-run/data"],
@@ -209,19 +215,8 @@ mod tests {
             ["-v", "/data:/run/secrets/x"],
             ["-v", "/data:/tmp/.."],
             ["-v", "/data:/azureml-run"],
-            ["--mount", "type=bind,source=/data,target=/in,readonly"],
-            ["--mount", "type=bind,src=/,dst=/host"],
-            ["--mount", "source=data,target=/in"],
-            ["--mount", "type=tmpfs,dst=/cache,tmpfs-size=64m"],
-            ["--mount", "type=bind,source=/data,target=/in,bind-propagation=shared"],
-            ["--tmpfs", "/cache:size=1g,mode=1777"],
-            ["--tmpfs", "/cache"],
-            ["--tmpfs", "/cache:suid"],
-            ["--tmpfs", "/run/trainyard"],
-        ] {
-            table += &format!("{} {}\n    {}\n", arguments[0], arguments[1], shown(&arguments));
-        }
-        insta::assert_snapshot!(table, @r#"
+        ];
+        insta::assert_snapshot!(table(&arguments), @r#"
         -v /data:/data
             /data at /data
         -v /data/./x/../y:/in:ro,z
@@ -256,6 +251,23 @@ mod tests {
             REFUSED --volume /data:/tmp/..: it would hide what the run itself needs
         -v /data:/azureml-run
             REFUSED --volume /data:/azureml-run: it would hide what the run itself needs
+        "#);
+    }
+
+    #[test]
+    fn other_mounts_are_of_the_machine_or_in_memory() {
+        let arguments = [
+            ["--mount", "type=bind,source=/data,target=/in,readonly"],
+            ["--mount", "type=bind,src=/,dst=/host"],
+            ["--mount", "source=data,target=/in"],
+            ["--mount", "type=tmpfs,dst=/cache,tmpfs-size=64m"],
+            ["--mount", "type=bind,source=/data,target=/in,bind-propagation=shared"],
+            ["--tmpfs", "/cache:size=1g,mode=1777"],
+            ["--tmpfs", "/cache"],
+            ["--tmpfs", "/cache:suid"],
+            ["--tmpfs", "/run/trainyard"],
+        ];
+        insta::assert_snapshot!(table(&arguments), @r#"
         --mount type=bind,source=/data,target=/in,readonly
             /data at /in, ro
         --mount type=bind,src=/,dst=/host

@@ -115,8 +115,9 @@ fn cores(given: &Given) -> Result<f64, ContainerRefused> {
 
 fn core_list(given: &Given) -> Result<String, ContainerRefused> {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let range =
-        |text: &str| text.split_once('-').map_or(number(text), |(a, b)| number(a) && number(b));
+    let range = |text: &str| {
+        text.split_once('-').map_or_else(|| number(text), |(a, b)| number(a) && number(b))
+    };
     if given.value.split(',').all(range) {
         return Ok(given.value.clone());
     }

@@ -106,196 +106,111 @@ fn arguments_become_what_docker_makes_of_them() {
     "#);
 }
 
+/// Says why each of `arguments`, which are words, is refused.
+fn refusals(arguments: &str) -> String {
+    let mut table = String::new();
+    for argument in arguments.split_whitespace() {
+        let plan = planned(&[argument], &Resources::default(), Network::Full, &[]);
+        let refusal = plan.lines().next().unwrap_or_default();
+        assert!(refusal.starts_with("REFUSED "), "{argument}: {refusal}");
+        assert!(plan.lines().count() > 1, "{argument}: it does not say what to do");
+        table += &format!("{}\n", &refusal["REFUSED ".len()..]);
+    }
+    table
+}
+
 #[test]
 fn what_could_reach_the_machine_is_refused() {
-    let mut table = String::new();
-    for argument in [
-        "--privileged",
-        "--privileged=1",
-        "--pid=host",
-        "--pid=container:x",
-        "--ipc=host",
-        "--ipc=shareable",
-        "--uts=host",
-        "--userns=host",
-        "--cgroupns=host",
-        "--network=host",
-        "--net=container:x",
-        "--network=my-net",
-        "--device=/dev/kmsg",
-        "--device-cgroup-rule=a *:* rwm",
-        "--cap-add=ALL",
-        "--security-opt=seccomp=unconfined",
-        "--volumes-from=x",
-        "--cgroup-parent=/",
-        "--user=root",
-        "-u0",
-        "--group-add=docker",
-        "--sysctl=kernel.shmmax=1",
-        "--runtime=runc",
-        "--publish=80:80",
-        "-p80:80",
-        "--entrypoint=/bin/sh",
-        "--env-file=/etc/shadow",
-        "--env=HOME",
-        "--restart=always",
-        "-v/:/host",
-        "-v/var/run/docker.sock:/s",
-        "--mount=type=bind,source=/etc,target=/x",
-        "--gpus=device=0",
-        "--cpus=nan",
-        "--cpus=-1",
-        "--memory=lots",
-        "--memory=0",
-        "--pids-limit=-1",
-        "--cpuset-cpus=0;1",
-        "--hostname=-x",
-        "--add-host=db:evil",
-        "--ulimit=nofile=many",
-        "--oom-kill-disable",
-        "--cidfile=/etc/x",
-        "--link=x",
-    ] {
-        let plan = planned(&[argument], &Resources::default(), Network::Full, &[]);
-        table += &format!("{argument}\n    {plan}\n");
-    }
-    insta::assert_snapshot!(table, @r#"
-    --privileged
-        REFUSED --privileged: it lets the container reach the machine it runs on
-            leave it out; an administrator can allow it with "--privileged" under [docker] allow
-    --privileged=1
-        REFUSED --privileged: it lets the container reach the machine it runs on
-            leave it out; an administrator can allow it with "--privileged" under [docker] allow
-    --pid=host
-        REFUSED --pid host: it lets the container reach other processes of the machine
-            leave it out; an administrator can allow it with "--pid=host" under [docker] allow
-    --pid=container:x
-        REFUSED --pid container:x: it lets the container reach other processes of the machine
-            leave it out; an administrator can allow it with "--pid=container:x" under [docker] allow
-    --ipc=host
-        REFUSED --ipc host: it lets the container reach other processes of the machine
-            for more shared memory ask for --shm-size=8g; an administrator can allow it with "--ipc=host" under [docker] allow
-    --ipc=shareable
-        REFUSED --ipc shareable: it lets the container reach other processes of the machine
-            for more shared memory ask for --shm-size=8g; an administrator can allow it with "--ipc=shareable" under [docker] allow
-    --uts=host
-        REFUSED --uts host: it is not supported, since it reaches beyond the container
-            leave it out
-    --userns=host
-        REFUSED --userns host: it is not supported, since it reaches beyond the container
-            leave it out
-    --cgroupns=host
-        REFUSED --cgroupns host: it is not supported, since it reaches beyond the container
-            leave it out
-    --network=host
-        REFUSED --network host: it lets the container reach what only the machine or others should
-            use bridge or none; an administrator can allow it with "--network=host" under [docker] allow
-    --net=container:x
-        REFUSED --net container:x: it lets the container reach what only the machine or others should
-            use bridge or none; an administrator can allow it with "--network=container:x" under [docker] allow
-    --network=my-net
-        REFUSED --network my-net: it lets the container reach what only the machine or others should
-            use bridge or none; an administrator can allow it with "--network=my-net" under [docker] allow
-    --device=/dev/kmsg
-        REFUSED --device /dev/kmsg: it lets the container reach the machine it runs on
-            ask for GPUs with --gpus; an administrator can allow it with "--device" under [docker] allow
-    --device-cgroup-rule=a *:* rwm
-        REFUSED --device-cgroup-rule a *:* rwm: it is not supported, since it reaches beyond the container
-            leave it out
-    --cap-add=ALL
-        REFUSED --cap-add ALL: it lets the container reach the machine it runs on
-            leave it out; an administrator can allow it with "--cap-add" under [docker] allow
-    --security-opt=seccomp=unconfined
-        REFUSED --security-opt seccomp=unconfined: it lets the container reach the machine it runs on
-            leave it out; an administrator can allow it with "--security-opt" under [docker] allow
-    --volumes-from=x
-        REFUSED --volumes-from x: it is not supported, since it reaches beyond the container
-            name the directories with --volume
-    --cgroup-parent=/
-        REFUSED --cgroup-parent /: it is not supported, since it reaches beyond the container
-            leave it out
-    --user=root
-        REFUSED --user root: the run's files would belong to somebody else
-            leave it out: a run has the user who submitted it; an administrator can allow it with "--user" under [docker] allow
-    -u0
-        REFUSED --user 0: the run's files would belong to somebody else
-            leave it out: a run has the user who submitted it; an administrator can allow it with "--user" under [docker] allow
-    --group-add=docker
-        REFUSED --group-add docker: it is not supported, since it reaches beyond the container
-            leave it out
-    --sysctl=kernel.shmmax=1
-        REFUSED --sysctl kernel.shmmax=1: it is not supported, since it reaches beyond the container
-            leave it out
-    --runtime=runc
-        REFUSED --runtime runc: it is not supported, since it reaches beyond the container
-            ask for GPUs with --gpus
-    --publish=80:80
-        REFUSED --publish 80:80: it opens a port of the machine
-            leave it out
-    -p80:80
-        REFUSED --publish 80:80: it opens a port of the machine
-            leave it out
-    --entrypoint=/bin/sh
-        REFUSED --entrypoint /bin/sh: the run says what is started
-            name the script or give a command
-    --env-file=/etc/shadow
-        REFUSED --env-file /etc/shadow: it would be read on the machine of the agent
-            give the variables one by one with --env-var
-    --env=HOME
-        REFUSED --env HOME: a variable without a value would be taken from the agent's own environment
-            write --env=HOME=VALUE
-    --restart=always
-        REFUSED --restart always: a container is started once
-            ask for retries with --retries
-    -v/:/host
-        REFUSED --volume /:/host: /boot is in it, which is the machine's own
-            copy what the run needs into its source directory; an administrator can allow this one with "--volume=/" under [docker] allow
-    -v/var/run/docker.sock:/s
-        REFUSED --volume /var/run/docker.sock:/s: whoever reaches the engine's socket is root on the machine
-            copy what the run needs into its source directory; an administrator can allow this one with "--volume=/var/run/docker.sock" under [docker] allow
-    --mount=type=bind,source=/etc,target=/x
-        REFUSED --mount type=bind,source=/etc,target=/x: /etc is the machine's own
-            copy what the run needs into its source directory; an administrator can allow this one with "--volume=/etc" under [docker] allow
-    --gpus=device=0
-        REFUSED --gpus device=0: GPUs are asked for by number
-            write --gpus=1 or --gpus=all
-    --cpus=nan
-        REFUSED --cpus nan: it is no number of cores
-            write --cpus=1.5
-    --cpus=-1
-        REFUSED --cpus -1: it is no number of cores
-            write --cpus=1.5
-    --memory=lots
-        REFUSED --memory lots: it is no size
-            write --memory=512m or --memory=2g
-    --memory=0
-        REFUSED --memory 0: it is no size
-            write --memory=512m or --memory=2g
-    --pids-limit=-1
-        REFUSED --pids-limit -1: it is no number above zero
-            write --pids-limit=4096
-    --cpuset-cpus=0;1
-        REFUSED --cpuset-cpus 0;1: it is no list of cores
-            write --cpuset-cpus=0-3,8
-    --hostname=-x
-        REFUSED --hostname -x: it is no host name
-            use letters, digits, dots and dashes
-    --add-host=db:evil
-        REFUSED --add-host db:evil: it is not NAME:ADDRESS
-            write --add-host=db:192.0.2.7
-    --ulimit=nofile=many
-        REFUSED --ulimit nofile=many: it is no limit
-            write --ulimit=nofile=1024:4096
-    --oom-kill-disable
-        REFUSED --oom-kill-disable: it is not among the options of `docker run` that a run may use
-            leave it out; the README lists what can be asked for
-    --cidfile=/etc/x
-        REFUSED --cidfile: it is not among the options of `docker run` that a run may use
-            leave it out; the README lists what can be asked for
-    --link=x
-        REFUSED --link: it is not among the options of `docker run` that a run may use
-            leave it out; the README lists what can be asked for
+    let arguments = "--privileged --privileged=1 --pid=host --pid=container:x --ipc=host \
+        --ipc=shareable --uts=host --userns=host --cgroupns=host --network=host --net=container:x \
+        --network=my-net --device=/dev/kmsg --device-cgroup-rule=a --cap-add=ALL \
+        --security-opt=seccomp=unconfined --volumes-from=x --cgroup-parent=/ --user=root -u0 \
+        --group-add=docker --sysctl=kernel.shmmax=1 --runtime=runc --publish=80:80 -p80:80 \
+        --env-file=/etc/shadow --env=HOME -v/:/host -v/var/run/docker.sock:/s \
+        --mount=type=bind,source=/etc,target=/x --gpus=device=0 --cidfile=/etc/x --link=x";
+
+    insta::assert_snapshot!(refusals(arguments), @r#"
+    --privileged: it lets the container reach the machine it runs on
+    --privileged: it lets the container reach the machine it runs on
+    --pid host: it lets the container reach other processes of the machine
+    --pid container:x: it lets the container reach other processes of the machine
+    --ipc host: it lets the container reach other processes of the machine
+    --ipc shareable: it lets the container reach other processes of the machine
+    --uts host: it is not supported, since it reaches beyond the container
+    --userns host: it is not supported, since it reaches beyond the container
+    --cgroupns host: it is not supported, since it reaches beyond the container
+    --network host: it lets the container reach what only the machine or others should
+    --net container:x: it lets the container reach what only the machine or others should
+    --network my-net: it lets the container reach what only the machine or others should
+    --device /dev/kmsg: it lets the container reach the machine it runs on
+    --device-cgroup-rule a: it is not supported, since it reaches beyond the container
+    --cap-add ALL: it lets the container reach the machine it runs on
+    --security-opt seccomp=unconfined: it lets the container reach the machine it runs on
+    --volumes-from x: it is not supported, since it reaches beyond the container
+    --cgroup-parent /: it is not supported, since it reaches beyond the container
+    --user root: the run's files would belong to somebody else
+    --user 0: the run's files would belong to somebody else
+    --group-add docker: it is not supported, since it reaches beyond the container
+    --sysctl kernel.shmmax=1: it is not supported, since it reaches beyond the container
+    --runtime runc: it is not supported, since it reaches beyond the container
+    --publish 80:80: it opens a port of the machine
+    --publish 80:80: it opens a port of the machine
+    --env-file /etc/shadow: it would be read on the machine of the agent
+    --env HOME: a variable without a value would be taken from the agent's own environment
+    --volume /:/host: /boot is in it, which is the machine's own
+    --volume /var/run/docker.sock:/s: whoever reaches the engine's socket is root on the machine
+    --mount type=bind,source=/etc,target=/x: /etc is the machine's own
+    --gpus device=0: GPUs are asked for by number
+    --cidfile: it is not among the options of `docker run` that a run may use
+    --link: it is not among the options of `docker run` that a run may use
     "#);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let arguments = "--entrypoint=/bin/sh --restart=always --cpus=nan --cpus=-1 --memory=lots \
+        --memory=0 --pids-limit=-1 --cpuset-cpus=0;1 --hostname=-x --add-host=db:evil \
+        --ulimit=nofile=many --oom-kill-disable --workdir=/x";
+
+    insta::assert_snapshot!(refusals(arguments), @r#"
+    --entrypoint /bin/sh: the run says what is started
+    --restart always: a container is started once
+    --cpus nan: it is no number of cores
+    --cpus -1: it is no number of cores
+    --memory lots: it is no size
+    --memory 0: it is no size
+    --pids-limit -1: it is no number above zero
+    --cpuset-cpus 0;1: it is no list of cores
+    --hostname -x: it is no host name
+    --add-host db:evil: it is not NAME:ADDRESS
+    --ulimit nofile=many: it is no limit
+    --oom-kill-disable: it is not among the options of `docker run` that a run may use
+    --workdir /x: a run starts in its working directory
+    "#);
+}
+
+#[test]
+fn a_refusal_says_what_to_do() {
+    let hint = |argument| {
+        let plan = planned(&[argument], &Resources::default(), Network::Full, &[]);
+        plan.lines().nth(1).unwrap_or_default().trim().to_owned()
+    };
+    let allowing = "an administrator can allow it with";
+    assert_eq!(
+        hint("--ipc=host"),
+        format!(
+            "for more shared memory ask for --shm-size=8g; {allowing} \"--ipc=host\" under [docker] allow"
+        )
+    );
+    assert_eq!(
+        hint("--privileged"),
+        format!("leave it out; {allowing} \"--privileged\" under [docker] allow")
+    );
+    assert_eq!(
+        hint("-v/etc:/x"),
+        "copy what the run needs into its source directory; an administrator can allow this one \
+         with \"--volume=/etc\" under [docker] allow"
+    );
 }
 
 #[test]

@@ -68,7 +68,8 @@ pub(crate) struct RunningContainer {
     /// Whether its output is passed on by the engine.
     attached: bool,
     pipes: Pipes,
-    secrets: Option<SecretFiles>,
+    /// Removed with this.
+    _secrets: Option<SecretFiles>,
     /// Whether it was asked to end.
     asked: bool,
     over: Option<Over>,

@@ -182,10 +182,7 @@ fn a_run_without_engine_or_image_or_mount_says_so() {
     table += &format!("{}\n", shown(&record));
 
     let changes: [fn(&mut ContainerRun); 3] = [
-        |run| {
-            run.container().image =
-                "sha256:0123456789012345678901234567890123456789012345678901234567890123".to_owned()
-        },
+        |run| run.container().image = format!("sha256:{}", "01234567".repeat(8)),
         |run| run.container().mounts = vec![mount("/nonexistent/data")],
         |run| run.container().user = "ana".to_owned(),
     ];
@@ -196,7 +193,7 @@ fn a_run_without_engine_or_image_or_mount_says_so() {
     }
     insta::assert_snapshot!(table, @r#"
     cannot_start code=None signal=None exit=125: there is no container engine: nothing answers at unix:///nonexistent; start Docker (`sudo systemctl start docker`), install it, or say where it is with DOCKER_HOST
-    cannot_start code=None signal=None exit=125: there is no image "sha256:0123456789012345678901234567890123456789012345678901234567890123": No such image: sha256:0123456789012345678901234567890123456789012345678901234567890123; check name and tag; the engine's own images are listed by `docker images`
+    cannot_start code=None signal=None exit=125: there is no image "sha256:0123456701234567012345670123456701234567012345670123456701234567": No such image: sha256:0123456701234567012345670123456701234567012345670123456701234567; check name and tag; the engine's own images are listed by `docker images`
     cannot_start code=None signal=None exit=125: "/nonexistent/data" cannot be shown to the container: No such file or directory (os error 2); name a directory that is there and that you may look into
     cannot_start code=None signal=None exit=125: "ana" is not the number of a user and of a group, as in 1000:1000
     "#);

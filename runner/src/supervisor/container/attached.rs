@@ -21,7 +21,7 @@ pub(super) fn pump(
         let mut failed = None;
         let ended = attached.follow(&engine, &mut |is_stderr, bytes| {
             if let Err(error) = pipes[usize::from(is_stderr)].write_all(bytes) {
-                failed.get_or_insert(error.to_string());
+                failed.get_or_insert_with(|| error.to_string());
             }
         });
         if let Some(error) = failed.or_else(|| ended.err().map(|error| error.to_string())) {

@@ -137,7 +137,7 @@ mod tests {
         ] {
             let found = findings(&over(code, finished, gone, live_restore), None, "p", "i");
             let shown = found.engine_stopped.unwrap_or_else(|| "by itself".to_owned());
-            let gone = gone.map_or("never".to_owned(), |gone| gone.to_string());
+            let gone = gone.map_or_else(|| "never".to_owned(), |gone| gone.to_string());
             table += &format!("{code} at {finished}, gone {gone}, {live_restore}: {shown}\n");
         }
         insta::assert_snapshot!(table, @r#"

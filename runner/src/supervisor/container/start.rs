@@ -84,7 +84,7 @@ impl ContainerStart<'_> {
             watch,
             attached: false,
             pipes,
-            secrets,
+            _secrets: secrets,
             asked: false,
             over: None,
             word: None,
