@@ -181,10 +181,11 @@ fn a_run_without_engine_or_image_or_mount_says_so() {
     let record = run.end();
     table += &format!("{}\n", shown(&record));
 
-    let changes: [fn(&mut ContainerRun); 3] = [
+    let changes: [fn(&mut ContainerRun); 4] = [
         |run| run.container().image = format!("sha256:{}", "01234567".repeat(8)),
         |run| run.container().mounts = vec![mount("/nonexistent/data")],
         |run| run.container().user = "ana".to_owned(),
+        |run| run.container().gpus = vec!["GPU-1".to_owned()],
     ];
     for change in changes {
         let Some(mut run) = ContainerRun::of("") else { return };
@@ -196,6 +197,7 @@ fn a_run_without_engine_or_image_or_mount_says_so() {
     cannot_start code=None signal=None exit=125: there is no image "sha256:0123456701234567012345670123456701234567012345670123456701234567": No such image: sha256:0123456701234567012345670123456701234567012345670123456701234567; check name and tag; the engine's own images are listed by `docker images`
     cannot_start code=None signal=None exit=125: "/nonexistent/data" cannot be shown to the container: No such file or directory (os error 2); name a directory that is there and that you may look into
     cannot_start code=None signal=None exit=125: "ana" is not the number of a user and of a group, as in 1000:1000
+    cannot_start code=None signal=None exit=125: the container engine cannot give GPUs to containers; install the NVIDIA Container Toolkit and restart the engine, or run it without GPUs
     "#);
 }
 

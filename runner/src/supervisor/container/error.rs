@@ -30,6 +30,8 @@ pub(crate) enum ContainerError {
     SecretName { name: String },
     #[error("this machine has no file system in memory for the run's secrets")]
     NoMemoryFiles,
+    #[error("the container engine cannot give GPUs to containers")]
+    NoGpus,
     #[error("the container cannot be followed")]
     Follow { source: io::Error },
     #[error(transparent)]
@@ -58,6 +60,11 @@ impl ContainerError {
                 Some("name a directory that is there and that you may look into".to_owned())
             }
             Self::SecretName { .. } => Some("give it a name without slashes".to_owned()),
+            Self::NoGpus => Some(
+                "install the NVIDIA Container Toolkit and restart the engine, or run it without \
+                 GPUs"
+                    .to_owned(),
+            ),
             Self::NoMemoryFiles => {
                 Some("mount a tmpfs at /dev/shm, or set XDG_RUNTIME_DIR".to_owned())
             }
@@ -92,6 +99,7 @@ mod tests {
             ContainerError::NoSecret { name: "T".to_owned() },
             ContainerError::SecretName { name: "a/b".to_owned() },
             ContainerError::NoMemoryFiles,
+            ContainerError::NoGpus,
             ContainerError::Follow { source: gone() },
             ContainerError::File(path(gone())),
             ContainerError::File(path(full())),
@@ -114,6 +122,7 @@ mod tests {
         agent_fault    the secret "T" is missing
         cannot_start   the secret "a/b" cannot be a file; give it a name without slashes
         cannot_start   this machine has no file system in memory for the run's secrets; mount a tmpfs at /dev/shm, or set XDG_RUNTIME_DIR
+        cannot_start   the container engine cannot give GPUs to containers; install the NVIDIA Container Toolkit and restart the engine, or run it without GPUs
         agent_fault    the container cannot be followed
         agent_fault    cannot create "/r"
         disk_full      cannot create "/r"

@@ -39,6 +39,9 @@ impl ContainerStart<'_> {
         let (program, _) = self.launch.program.split_first().ok_or(ContainerError::Nothing)?;
         let variables = HostVariables::new(std::env::vars_os());
         let engine = Engine::connect(&variables)?;
+        if !self.container.gpus.is_empty() && !engine.facts().gpus {
+            return Err(ContainerError::NoGpus);
+        }
         let follow = |source| ContainerError::Follow { source };
         let news = Arc::new(News::new().map_err(|error| follow(error.into()))?);
         // It connects while the container is made.
