@@ -90,10 +90,11 @@ impl EngineYard {
         self.json(arguments)["runId"].as_str().unwrap().to_owned()
     }
 
-    /// Returns the ids of all containers, running or not, that this yard made.
+    /// Returns the ids of the containers, running or not, of this yard's runs.
     #[must_use]
     pub fn containers(&self) -> Vec<String> {
-        ids(&["ps", "-aq", "--no-trunc", "--filter", &label(&self.home())])
+        let home = label(&self.home());
+        ids(&["ps", "-aq", "--no-trunc", "--filter", &home, "--filter", "label=trainyard.run"])
     }
 
     /// Returns the ids of all images that this yard made.

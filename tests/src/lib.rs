@@ -1,10 +1,12 @@
 //! Fixtures for the end-to-end tests: a state directory of one's own, projects made on the spot,
 //! and the binary run as a user would run it.
 
+pub mod channel;
 pub mod engine;
 pub mod own_engine;
 pub mod reference;
 pub mod registry;
+pub mod wheel;
 
 use std::ffi::OsStr;
 use std::fs;

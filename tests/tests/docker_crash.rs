@@ -1,0 +1,218 @@
+//! Agents, supervisors, engines and containers that end when nobody expects it: what is said
+//! afterwards is true.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tests::engine::{self, BASE_IMAGE, docker};
+use tests::own_engine::OwnEngine;
+use tests::{Yard, kill_supervisors, text, wait_until};
+
+/// Prints a line every time a file is made for it, and ends at `end`.
+const STEPS: &str = "
+import os, time
+step = 0
+print('on', flush=True)
+while not os.path.exists('outputs/end'):
+    if os.path.exists(f'outputs/{step}'):
+        print('step', step, flush=True)
+        step += 1
+    time.sleep(0.01)
+print('off')
+";
+
+fn make(yard: &Yard, run: &str, name: &str) {
+    let outputs = yard.run_directory(run).join("work/outputs");
+    fs::create_dir_all(&outputs).unwrap();
+    fs::write(outputs.join(name), "").unwrap();
+}
+
+#[test]
+fn a_run_in_a_container_survives_the_death_of_its_agent() {
+    let Some(yard) = engine::yard() else { return };
+    let id = yard.submit_to_container(STEPS, &[]);
+    wait_until("the script runs", || yard.ok(["logs", &id]) == "on\n");
+
+    yard.kill_agent();
+    make(&yard, &id, "0");
+    wait_until("a new agent shows it", || yard.ok(["logs", &id]) == "on\nstep 0\n");
+    yard.kill_agent();
+    make(&yard, &id, "end");
+
+    let shown = yard.ended(&id);
+    assert_eq!(shown["status"], "Completed", "{shown:#}");
+    assert_eq!(yard.ok(["logs", &id]), "on\nstep 0\noff\n", "every line once");
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 1, "{shown:#}");
+    wait_until("the container is gone", || yard.containers().is_empty());
+}
+
+#[test]
+fn an_agent_killed_while_containers_start_starts_each_once() {
+    let Some(yard) = engine::yard() else { return };
+    let source = yard.script("import os\nprint('ran in', os.environ['TRAINYARD_RUN_ID'])");
+    let source = source.to_str().unwrap();
+    let arguments = ["run", "-d", "--json", "--docker", BASE_IMAGE, "--source", source, "train.py"];
+    let mut runs = Vec::new();
+    for pause in [0, 20, 60, 120, 200, 300, 400] {
+        runs.push(yard.json(arguments)["runId"].as_str().unwrap().to_owned());
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        yard.kill_agent();
+    }
+
+    for id in &runs {
+        let shown = yard.ended(id);
+        assert_eq!(shown["status"], "Completed", "{shown:#}");
+        assert_eq!(yard.ok(["logs", id]), format!("ran in {id}\n"));
+    }
+    wait_until("the container is gone", || yard.containers().is_empty());
+}
+
+#[test]
+fn a_build_whose_agent_is_killed_is_made_again_and_leaves_nothing() {
+    let Some(yard) = engine::yard() else { return };
+    let token = format!("token-{}", std::process::id());
+    let dockerfile = format!(
+        "FROM {BASE_IMAGE}\nRUN echo {token} && sleep 4 && echo built >/built\nCOPY note.txt /\n"
+    );
+    let script = "print(open('/built').read() + open('/note.txt').read(), end='')";
+    let files = [("train.py", script), ("Dockerfile", &dockerfile), ("note.txt", "copied\n")];
+    let source = yard.project("builds", &files);
+    let source = source.to_str().unwrap();
+    let arguments = ["run", "-d", "--json", "--env", "Dockerfile", "--source", source, "train.py"];
+    let id = yard.json(arguments)["runId"].as_str().unwrap().to_owned();
+    let building = || {
+        Command::new("pgrep")
+            .args(["-f", &format!("echo {token}")])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    wait_until("it is being built", building);
+
+    yard.kill_agent();
+    assert_eq!(yard.json(["env", "list", "--json"]).to_string().matches("\"key\"").count(), 0);
+
+    let shown = yard.ended(&id);
+    assert_eq!(shown["status"], "Completed", "{shown:#}");
+    assert_eq!(yard.ok(["logs", &id]), "built\ncopied\n");
+    let containers = docker(["ps", "-a", "--no-trunc", "--format", "{{.Command}}"]);
+    assert!(!containers.contains(&token), "{containers}");
+    assert_eq!(yard.images().len(), 1);
+}
+
+#[test]
+fn a_killed_supervisor_takes_its_container_with_it() {
+    let Some(yard) = engine::yard() else { return };
+    let id = yard.submit_to_container(STEPS, &[]);
+    wait_until("the script runs", || yard.ok(["logs", &id]) == "on\n");
+    assert_eq!(yard.containers().len(), 1);
+
+    kill_supervisors(&yard, &id);
+
+    let shown = yard.ended(&id);
+    assert_eq!(shown["exit"]["reason"], "supervisor_killed", "{shown:#}");
+    assert_eq!(yard.ok(["logs", &id]), "on\n");
+    wait_until("the container is gone", || yard.containers().is_empty());
+}
+
+#[test]
+fn a_container_removed_behind_our_back_is_said_to_be() {
+    let Some(yard) = engine::yard() else { return };
+    let id = yard.submit_to_container(STEPS, &[]);
+    wait_until("the script runs", || yard.ok(["logs", &id]) == "on\n");
+
+    docker(["rm", "-f", &format!("trainyard-{id}")]);
+
+    let shown = yard.ended(&id);
+    assert_eq!(shown["status"], "Failed");
+    assert_eq!(shown["exit"]["reason"], "engine_stopped", "{shown:#}");
+    assert!(shown["exit"]["message"].as_str().unwrap().contains("removed"), "{shown:#}");
+    assert_eq!(yard.call(["wait", &id]).status.code(), Some(125));
+    assert_eq!(yard.ok(["logs", &id]), "on\n");
+}
+
+/// Starts [`STEPS`] in a container of `engine` and waits until it runs.
+fn start(engine: &OwnEngine) -> (Yard, String) {
+    let yard = Yard::new();
+    let submitted = on(&yard, engine)
+        .args(["run", "-d", "--json", "--docker", BASE_IMAGE, "--network", "none", "--source"])
+        .arg(yard.script(STEPS))
+        .arg("train.py")
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&submitted.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(&submitted.stderr)));
+    let id = answer["runId"].as_str().unwrap().to_owned();
+    wait_until("the script runs", || yard.ok(["logs", &id]) == "on\n");
+    (yard, id)
+}
+
+fn on(yard: &Yard, engine: &OwnEngine) -> Command {
+    let mut command = yard.trainyard();
+    command.env("DOCKER_HOST", engine.host());
+    command
+}
+
+fn containers(engine: &OwnEngine) -> String {
+    docker(["-H", &engine.host(), "ps", "-aq"])
+}
+
+#[test]
+fn an_engine_that_is_stopped_is_why_the_run_ended() {
+    let Some(mut engine) = OwnEngine::start(false) else { return };
+    let (yard, id) = start(&engine);
+
+    engine.stop();
+
+    let shown = yard.ended(&id);
+    assert_eq!(shown["exit"]["reason"], "engine_stopped", "{shown:#}");
+    assert_eq!(yard.call(["wait", &id]).status.code(), Some(125));
+    assert_eq!(yard.ok(["logs", &id]), "on\n");
+    engine.start_again();
+    on(&yard, &engine).args(["gc"]).output().unwrap();
+    wait_until("the container is gone", || containers(&engine).is_empty());
+}
+
+#[test]
+fn a_run_goes_on_while_its_engine_restarts_with_live_restore() {
+    let Some(mut engine) = OwnEngine::start(true) else { return };
+    let (yard, id) = start(&engine);
+
+    engine.stop();
+    make(&yard, &id, "0");
+    wait_until("the log grows", || yard.ok(["logs", &id]) == "on\nstep 0\n");
+    engine.start_again();
+    make(&yard, &id, "1");
+    wait_until("the log grows", || yard.ok(["logs", &id]) == "on\nstep 0\nstep 1\n");
+    engine.kill();
+    make(&yard, &id, "2");
+    wait_until("the log grows", || yard.ok(["logs", &id]).ends_with("step 2\n"));
+    engine.start_again();
+    make(&yard, &id, "end");
+
+    let shown = yard.ended(&id);
+    assert_eq!(shown["status"], "Completed", "{shown:#}");
+    assert_eq!(yard.ok(["logs", &id]), "on\nstep 0\nstep 1\nstep 2\noff\n");
+    assert_eq!(shown["exit"]["code"], 0);
+    on(&yard, &engine).args(["gc"]).output().unwrap();
+    wait_until("the container is gone", || containers(&engine).is_empty());
+}
+
+#[test]
+fn a_run_that_ends_while_its_engine_is_down_ends_truly() {
+    let Some(mut engine) = OwnEngine::start(true) else { return };
+    let (yard, id) = start(&engine);
+
+    engine.stop();
+    make(&yard, &id, "end");
+    wait_until("the log is whole", || yard.ok(["logs", &id]) == "on\noff\n");
+    engine.start_again();
+
+    let shown = yard.ended(&id);
+    assert_eq!(shown["status"], "Completed", "{shown:#}");
+    assert_eq!(shown["exit"]["code"], 0, "{shown:#}");
+    wait_until("the container is gone", || containers(&engine).is_empty());
+    assert!(Path::new(&yard.run_directory(&id)).join("exit.json").exists());
+}
