@@ -1,4 +1,4 @@
-//! The container engine: Docker's, or Podman's that speaks the same API. The one home of bollard.
+//! The container engine: Docker's. The one home of bollard.
 //!
 //! Calls block; each [`Engine`] has a single-threaded runtime of its own, so none may be made from
 //! asynchronous code.

