@@ -26,7 +26,7 @@ pub(super) enum Base {
     /// An interpreter of this machine.
     Interpreter(Box<InterpreterFacts>),
     /// Images that the engine has.
-    Images { engine: Arc<Engine>, bases: ResolvedBases },
+    Images { engine: Arc<Engine>, bases: Box<ResolvedBases> },
 }
 
 /// Who is told of the pulling of images, and who ends it.
@@ -50,7 +50,7 @@ impl EnvironmentCache {
                 self.connection.with(self.host(), |engine| {
                     let (password, fresh) = (wanted.registry_password, wanted.fresh);
                     let bases = docker::resolve(engine, docker, password, fresh, &mut watch)?;
-                    Ok(Base::Images { engine: Arc::clone(engine), bases })
+                    Ok(Base::Images { engine: Arc::clone(engine), bases: Box::new(bases) })
                 })?
             }
             environment => self.base_here(environment)?,
@@ -67,7 +67,9 @@ impl EnvironmentCache {
             Environment::Docker { docker } => {
                 let found = self.connection.with(self.host(), |engine| {
                     let bases = docker::find(engine, docker)?;
-                    Ok(bases.map(|bases| Base::Images { engine: Arc::clone(engine), bases }))
+                    let images =
+                        |bases| Base::Images { engine: Arc::clone(engine), bases: Box::new(bases) };
+                    Ok(bases.map(images))
                 })?;
                 let Some(base) = found else { return Ok(None) };
                 base

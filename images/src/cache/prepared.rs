@@ -12,7 +12,7 @@ use crate::interpreter::InterpreterFacts;
 /// Returns an environment of which nothing is built as runs see it.
 pub(super) fn unbuilt(environment: &Environment, base: Base) -> PreparedEnvironment {
     match (environment, base) {
-        (Environment::Docker { docker }, Base::Images { bases, .. }) => ready_image(docker, bases),
+        (Environment::Docker { docker }, Base::Images { bases, .. }) => ready_image(docker, *bases),
         (_, Base::Interpreter(facts)) => user_managed(*facts),
         // Whatever is neither of them is built.
         (environment, _) => empty(super::subject::name(environment)),

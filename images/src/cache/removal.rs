@@ -27,8 +27,8 @@ impl EnvironmentCache {
         let lease_path = names.lease(&record.directory);
         let _lease = lease::alone(&lease_path)?.ok_or_else(in_use)?;
         // A record without its image does not count, so the image may go first.
-        if let Some(built) = &record.image {
-            self.remove_image(&built.image.id)?;
+        if let Some(id) = sweep::own_image(&names, &record.directory)? {
+            self.remove_image(&id)?;
         }
         // Without its record it does not exist: what a crash leaves from here on is swept.
         record::remove_file(&names.record())?;

@@ -106,7 +106,9 @@ fn remove_build(
     let mut removed = Removed::Nothing;
     if path.exists() {
         let Some(_lease) = lock::try_lock(&lease)? else { return Ok(Removed::NotNow) };
-        if image_of(names.cache, build).is_some_and(|id| !images.remove(&id)) {
+        if let Some(id) = own_image(names, build)?
+            && !images.remove(&id)
+        {
             return Ok(Removed::NotNow);
         }
         record::remove_directory(&path)?;
@@ -119,6 +121,16 @@ fn remove_build(
         record::remove_file(&lease)?;
     }
     Ok(removed)
+}
+
+/// Returns the image of a build, unless another build has the very same: of the same layers, an
+/// engine makes the same image.
+pub(super) fn own_image(names: &Names<'_>, build: &str) -> Result<Option<String>, PathError> {
+    let Some(id) = image_of(names.cache, build) else { return Ok(None) };
+    let others = names.builds()?.into_iter().filter(|other| other != build);
+    let is_shared =
+        others.into_iter().any(|other| image_of(names.cache, &other).as_ref() == Some(&id));
+    Ok((!is_shared).then_some(id))
 }
 
 fn image_of(cache: &Path, build: &str) -> Option<String> {

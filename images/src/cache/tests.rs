@@ -1,5 +1,6 @@
 mod crash;
 mod fresh;
+mod images;
 mod projects;
 mod sharing;
 mod versions;

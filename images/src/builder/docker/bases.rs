@@ -38,8 +38,11 @@ pub(crate) fn resolve(
     watch: &mut Watch<'_>,
 ) -> Result<ResolvedBases, BuildError> {
     let mut had = |image: &Wanted<'_>| -> Result<Option<ImageFacts>, BuildError> {
-        if !fresh && let Some(facts) = image.of_engine(engine)? {
-            return Ok(Some(facts));
+        let here = image.of_engine(engine)?;
+        // One that no registry has was made here: nothing is fresher.
+        let is_own = here.as_ref().is_some_and(|facts| facts.digests.is_empty());
+        if here.is_some() && (!fresh || is_own) {
+            return Ok(here);
         }
         let login = login(docker, password, image.reference);
         let pulled =
