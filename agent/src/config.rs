@@ -111,10 +111,14 @@ impl Settings {
         ] {
             let Some(path) = path else { continue };
             for file::Made { key, entry, setting } in file::read(path, is_project)? {
-                let _ = match entry {
-                    Some(name) => settings.entries.entry(key).or_default().insert(name, setting),
-                    None => settings.made.insert(key, setting),
-                };
+                match entry {
+                    Some(name) => {
+                        settings.entries.entry(key).or_default().insert(name, setting);
+                    }
+                    None => {
+                        settings.made.insert(key, setting);
+                    }
+                }
             }
         }
         for definition in KEYS {

@@ -82,8 +82,9 @@ pub(crate) fn plan(
     request: &SubmitRequest,
     policy: &ContainerPolicy,
 ) -> Result<ContainerPlan, ContainerRefused> {
+    let none = ContainerOptions::default();
     container::plan(&ContainerRequest {
-        options: request.container.as_ref().unwrap_or(&ContainerOptions::default()),
+        options: request.container.as_ref().unwrap_or(&none),
         resources: &request.resources,
         network: request.network,
         policy,

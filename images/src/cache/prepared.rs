@@ -59,7 +59,7 @@ fn digest_of(reference: &str, digests: &[String]) -> Option<String> {
     let name = if tag.contains('/') { reference } else { name };
     let name = name.split('@').next().unwrap_or(name);
     let same = digests.iter().find(|digest| digest.split('@').next() == Some(name));
-    same.or(digests.first()).cloned()
+    same.or_else(|| digests.first()).cloned()
 }
 
 /// Returns a built environment as runs see it.

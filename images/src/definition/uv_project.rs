@@ -22,7 +22,8 @@ const LOCK: &str = "uv.lock";
 ///
 /// [`DefinitionError`] names the file and what the user has to change.
 pub fn load(path: &Path) -> Result<UvProject, DefinitionError> {
-    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let directory =
+        if path.is_dir() { path } else { path.parent().unwrap_or_else(|| Path::new("")) };
     let pyproject = directory.join(PYPROJECT);
     let project = UvProject {
         pyproject: read(&pyproject)?.ok_or_else(|| not_usable(&pyproject, "does not exist"))?,

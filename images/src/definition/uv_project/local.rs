@@ -20,7 +20,7 @@ pub(super) fn check(
     let sources = table(pyproject, &["tool", "uv", "sources"]);
     for (name, source) in sources.into_iter().flatten() {
         // One, or one for each marker.
-        let several = source.as_array().map_or(std::slice::from_ref(source), Vec::as_slice);
+        let several = source.as_array().map_or_else(|| std::slice::from_ref(source), Vec::as_slice);
         for key in ["path", "workspace"] {
             if several.iter().any(|source| source.get(key).is_some()) {
                 return Err(wrong(
