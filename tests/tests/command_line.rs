@@ -256,7 +256,6 @@ fn what_is_not_there_yet_says_so() {
     for arguments in [
         &["target", "attach", "vm", "ssh://me@vm"][..],
         &["target", "check", "vm"],
-        &["env", "explain", "requirements.txt"],
         &["agent", "drain"],
         &["submit", "trainyard.toml"],
     ] {

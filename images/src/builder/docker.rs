@@ -8,6 +8,8 @@ mod packages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use snapshots::digest::Hasher;
+
 use self::given::Given;
 use super::failure::{FailedBuild, FailureCause, last_lines};
 use super::{BuildError, Built, BuiltImage, Watch, Workshop};
@@ -45,7 +47,7 @@ pub(crate) fn build(
             builder.finish(docker, bases, &image, packages::Added::default(), watch)
         }
         (DockerBase::Dockerfile { .. }, Some(wanted)) => {
-            let name = format!("{BASE}:{}", short(&workshop.key));
+            let name = builder.passing_name("own");
             let image = builder.own(docker, bases, &name, watch)?;
             let added = builder.with_packages(docker, wanted, &image, &name, previous, watch);
             // Its layers stay for as long as what was built on it.
@@ -116,6 +118,14 @@ impl Builder<'_> {
         }
     }
 
+    /// Returns a name of `what` that is no other build's: one who is done takes it away.
+    fn passing_name(&self, what: &str) -> String {
+        let mut hasher = Hasher::new();
+        hasher.update(self.workshop.home.as_bytes());
+        hasher.update(self.workshop.key.to_string().as_bytes());
+        format!("{BASE}:{what}-{}", hasher.finish().short(8))
+    }
+
     /// Returns a name by which a Dockerfile can ask for `image`, without a doubt and without a
     /// registry: with its digest, else one of ours, as no builder takes an id.
     fn name_of(&self, image: &ImageFacts) -> Result<String, EngineError> {
@@ -123,7 +133,7 @@ impl Builder<'_> {
             return Ok(name.clone());
         }
         let id = image.id.trim_start_matches("sha256:");
-        let name = format!("{BASE}:{}", &id[..id.len().min(16)]);
+        let name = self.passing_name(&id[..id.len().min(16)]);
         self.engine.tag_image(&image.id, &name)?;
         Ok(name)
     }

@@ -96,25 +96,26 @@ fn an_environment_directory_of_the_sdk_can_be_named() {
             project.load(format!("script: train.py\nenvironment: {}", file.display())).unwrap();
         writeln!(text, "{name}\n{}", described(&loaded, project.directory.path())).unwrap();
     }
+    let text = text.replace(samples.to_str().unwrap(), "SAMPLES");
     insta::assert_snapshot!(text, @r#"
     env-default
     script: "train.py"
-    environment: {"kind":"conda","file":"/work/wt/definitions/runner/tests/samples/env-default/conda_dependencies.yml"}
+    environment: {"kind":"conda","file":"SAMPLES/env-default/conda_dependencies.yml"}
     source: ROOT
-    note: environment.python.condaDependenciesFile lists only what the SDK puts there (python=3.8.13, azureml-defaults), and that is what is built; packages of your own go into it, or name another environment with --env or --python (/work/wt/definitions/runner/tests/samples/env-default/azureml_environment.json:1)
+    note: environment.python.condaDependenciesFile lists only what the SDK puts there (python=3.8.13, azureml-defaults), and that is what is built; packages of your own go into it, or name another environment with --env or --python (SAMPLES/env-default/azureml_environment.json:1)
 
     env-docker
     script: "train.py"
-    environment: {"kind":"conda","file":"/work/wt/definitions/runner/tests/samples/env-docker/conda_dependencies.yml"}
+    environment: {"kind":"conda","file":"SAMPLES/env-docker/conda_dependencies.yml"}
     environmentVariables: {"MY_VAR":"1"}
     source: ROOT
 
     env-dockerfile
     script: "train.py"
-    environment: {"kind":"docker","base":{"dockerfile":{"file":"/work/wt/definitions/runner/tests/samples/env-dockerfile/BaseDockerfile","context":null}},"platform":"linux/amd64"}
+    environment: {"kind":"docker","base":{"dockerfile":{"file":"SAMPLES/env-dockerfile/BaseDockerfile","context":null}},"platform":"linux/amd64"}
     container: {"arguments":[],"shmBytes":2147483648}
     source: ROOT
-    note: environment.docker.enabled (false) does not count: the environment has a Dockerfile, so it is a container (/work/wt/definitions/runner/tests/samples/env-dockerfile/azureml_environment.json:14)
+    note: environment.docker.enabled (false) does not count: the environment has a Dockerfile, so it is a container (SAMPLES/env-dockerfile/azureml_environment.json:14)
     "#);
 }
 

@@ -68,7 +68,8 @@ fn a_container_has_what_was_asked_and_nothing_more() {
 fn limits_hold() {
     let Some(engine) = engine() else { return };
     let name = unique("memory");
-    let line = "head -c 200000000 /dev/zero | tail | wc -c";
+    // The engine hears of it a moment later, and not any more from a container that has ended.
+    let line = "head -c 200000000 /dev/zero | tail | wc -c; sleep 1";
     let spec = ContainerSpec { memory_bytes: Some(32 << 20), ..shell(&engine, line) };
     let id = engine.create_container(&name, &spec).unwrap().id;
     engine.start_container(&id).unwrap();
