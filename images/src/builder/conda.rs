@@ -30,6 +30,7 @@ const PACKAGES_DEADLINE: Duration = Duration::from_secs(60);
 /// Conda packages that are wanted somewhere.
 struct Order<'a> {
     /// The definition's name, for messages.
+    #[cfg_attr(not(feature = "conda"), expect(dead_code, reason = "only the solver names it"))]
     name: &'a str,
     specs: Vec<Spec<'a>>,
     /// Whether pip comes along, as conda does it where there is a section for pip.

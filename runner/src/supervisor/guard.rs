@@ -68,7 +68,6 @@ fn finish(
     status: ScriptStatus,
 ) -> Result<(), PathError> {
     let end = process_tree::end_descendants(&mut Reaper::new(0));
-    let container_is_over = end_container_soon(run);
     if ExitRecord::read(run)?.is_some() {
         return Ok(());
     }
@@ -81,7 +80,8 @@ fn finish(
     if !ours {
         return Ok(());
     }
-    if let Err(error) = container_is_over {
+    // Not before it is known that the run is ours: one that came too late ends nobody's container.
+    if let Err(error) = end_container_soon(run) {
         // The run is not over while its container may be on: it stays lost until it is settled.
         complain(&error);
         return Ok(());

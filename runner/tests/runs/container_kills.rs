@@ -1,11 +1,13 @@
 //! Whoever kills whom: a run in a container has one end, and no container stays.
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 use runner::compute_target::{ComputeTarget as _, LostReason, SupervisorState, TargetError};
 use runner::exit_record::ExitReason;
 
 use crate::container::{ContainerRun, docker};
-use crate::support::{kill, wait_until};
+use crate::support::{kill, supervise_program, wait_until};
 
 const WAITS: &str = "
 import signal, time
@@ -34,6 +36,25 @@ fn a_killed_supervisor_leaves_no_container() {
     assert_eq!(record.reason, ExitReason::SupervisorKilled);
     assert!(record.started_time_utc.is_some());
     assert_eq!(record.log_bytes, 6);
+}
+
+/// As when an agent that was killed had just started one, and the next does so again.
+#[test]
+fn a_supervisor_that_comes_too_late_leaves_the_container_of_the_first_alone() {
+    let Some(run) = running("print('ready'); import time; time.sleep(2); print('done')") else {
+        return;
+    };
+
+    let late = Command::new(supervise_program())
+        .arg("supervise")
+        .arg(run.directory.path())
+        .output()
+        .unwrap();
+
+    assert_eq!(late.stdout, b"already started\n");
+    let record = run.end();
+    assert_eq!(record.reason, ExitReason::Completed, "{}", record.message);
+    assert_eq!(run.text(), "ready\ndone\n");
 }
 
 #[test]
