@@ -10,23 +10,13 @@ use crate::agent::Agent;
 use crate::store::StoreError;
 use crate::task;
 
-/// Which containers to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
-    /// Those of runs.
-    OfRuns,
-    /// Those that look at images and build them too. One that was just made and is not started yet
-    /// looks like one that is left over: not while something is built.
-    All,
-}
-
 /// Removes the containers that nothing needs and returns how many; with `dry_run`, only counts
 /// them. Without an engine there are none.
 ///
 /// # Errors
 ///
 /// The records cannot be read.
-pub(crate) async fn sweep(agent: &Agent, which: Which, dry_run: bool) -> Result<u64, StoreError> {
+pub(crate) async fn sweep(agent: &Agent, dry_run: bool) -> Result<u64, StoreError> {
     let home = agent.workspace.label();
     // Before the records are read: a run is in them before its container is made.
     let found = task::blocking(move || connect()?.our_containers(&home)).await;
@@ -40,7 +30,7 @@ pub(crate) async fn sweep(agent: &Agent, which: Which, dry_run: bool) -> Result<
     };
     let unfinished = agent.store.unfinished().await?;
     let unfinished: HashSet<_> = unfinished.iter().map(|row| row.id.as_str()).collect();
-    let left_over = left_over(containers, which, &unfinished);
+    let left_over = left_over(containers, &unfinished);
     if dry_run || left_over.is_empty() {
         return Ok(left_over.len() as u64);
     }
@@ -57,21 +47,17 @@ pub(crate) fn connect() -> Result<Engine, EngineError> {
 }
 
 /// Returns the containers that nothing needs: those of runs that are not among `unfinished`, and
-/// those of no run, which look at images and build them, once they have ended.
-fn left_over(
-    containers: Vec<OurContainer>,
-    which: Which,
-    unfinished: &HashSet<&str>,
-) -> Vec<OurContainer> {
-    let needed = |container: &OurContainer| match container.labels.get(RUN_LABEL) {
-        Some(run) => unfinished.contains(run.as_str()),
-        None => container.running || which == Which::OfRuns,
+/// those of no run whose maker is gone. What somebody starts in an image that was built here has
+/// its labels, and is none of ours.
+fn left_over(containers: Vec<OurContainer>, unfinished: &HashSet<&str>) -> Vec<OurContainer> {
+    let goes = |container: &OurContainer| match container.labels.get(RUN_LABEL) {
+        Some(run) => !unfinished.contains(run.as_str()),
+        None => container.is_abandoned(),
     };
-    containers.into_iter().filter(|container| !needed(container)).collect()
+    containers.into_iter().filter(goes).collect()
 }
 
-/// Removes them and returns how many could be. The connection is made here: it has a runtime of
-/// its own, which asynchronous code must not drop.
+/// Removes them and returns how many could be.
 fn remove(containers: &[OurContainer]) -> u64 {
     let engine = match connect() {
         Ok(engine) => engine,
@@ -99,33 +85,36 @@ fn remove(containers: &[OurContainer]) -> u64 {
 mod tests {
     use std::collections::BTreeMap;
 
+    use images::engine::MAKER_LABEL;
+    use runner::process_identity;
+
     use super::*;
+
+    fn container(name: &str, label: Option<(&str, &str)>, running: bool) -> OurContainer {
+        let label = label.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let labels = label.into_iter().collect::<BTreeMap<_, _>>();
+        OurContainer { id: name.to_owned(), name: name.to_owned(), labels, running }
+    }
 
     #[test]
     fn only_what_nothing_needs_goes() {
-        let container = |name: &str, run: Option<&str>, running| OurContainer {
-            id: name.to_owned(),
-            name: name.to_owned(),
-            labels: run
-                .map(|run| (RUN_LABEL.to_owned(), run.to_owned()))
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
-            running,
-        };
+        // Of a boot that is over.
+        let gone = Some((MAKER_LABEL, "before pid:[1] 7 1"));
+        let elsewhere = format!("{} pid:[1] 7 1", process_identity::boot_id().unwrap());
         let containers = vec![
-            container("on", Some("exp_1_00000001"), true),
-            container("made", Some("exp_1_00000001"), false),
-            container("over", Some("exp_1_00000002"), false),
-            container("forgotten", Some("exp_1_00000003"), true),
-            container("looks", None, true),
-            container("looked", None, false),
+            container("on", Some((RUN_LABEL, "exp_1_00000001")), true),
+            container("made", Some((RUN_LABEL, "exp_1_00000001")), false),
+            container("over", Some((RUN_LABEL, "exp_1_00000002")), false),
+            container("forgotten", Some((RUN_LABEL, "exp_1_00000003")), true),
+            container("looks for nobody", gone, true),
+            container("made for nobody", gone, false),
+            container("may be waited for", Some((MAKER_LABEL, &elsewhere)), false),
+            container("somebody's in an image of ours", None, false),
         ];
 
-        let gone = |which| {
-            let gone = left_over(containers.clone(), which, &HashSet::from(["exp_1_00000001"]));
-            gone.into_iter().map(|container| container.name).collect::<Vec<_>>()
-        };
-        assert_eq!(gone(Which::All), ["over", "forgotten", "looked"]);
-        assert_eq!(gone(Which::OfRuns), ["over", "forgotten"]);
+        let gone = left_over(containers, &HashSet::from(["exp_1_00000001"]));
+
+        let gone: Vec<_> = gone.iter().map(|container| container.name.as_str()).collect();
+        assert_eq!(gone, ["over", "forgotten", "looks for nobody", "made for nobody"]);
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) host: &'a HostVariables,
     pub(crate) index: &'a IndexSettings,
     pub(crate) settings: &'a BuildSettings,
+    /// Nothing of earlier builds is used: what is resolved is resolved again.
+    pub(crate) fresh: bool,
     /// Exists and is empty.
     pub(crate) directory: &'a Path,
     /// Where uv and others may be if they are not on `PATH`.

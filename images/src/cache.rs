@@ -27,6 +27,7 @@ mod connection;
 mod entry;
 mod error;
 mod image_packages;
+mod image_python;
 mod lease;
 mod leftover_processes;
 mod lock;
@@ -166,7 +167,7 @@ impl EnvironmentCache {
         let wanted = wanted.into();
         let asked = self.ask(&wanted, Pulling { log, cancel })?;
         let Some(parts) = &asked.parts else {
-            return Ok((prepared::unbuilt(wanted.environment, asked.base), None));
+            return Ok((self.unbuilt(wanted.environment, asked.base, true)?, None));
         };
         let before = self.record(&parts.key)?;
         let found = if wanted.fresh { None } else { self.leased(&parts.key, &asked)? };
@@ -179,7 +180,8 @@ impl EnvironmentCache {
                     Some(record) => (None, record.lock),
                     None => (None, Vec::new()),
                 };
-                let job = build::Job { parts, environment, asked: &asked, not, previous };
+                let fresh = wanted.fresh;
+                let job = build::Job { parts, environment, asked: &asked, fresh, not, previous };
                 build::build_once(self, &job, log, cancel)?
             }
         };
@@ -199,7 +201,7 @@ impl EnvironmentCache {
     ) -> Result<Option<PreparedEnvironment>, EnvironmentError> {
         let Some(asked) = self.ask_here(environment)? else { return Ok(None) };
         let Some(parts) = &asked.parts else {
-            return Ok(Some(prepared::unbuilt(environment, asked.base)));
+            return self.unbuilt(environment, asked.base, false).map(Some);
         };
         let record = self.usable(&parts.key, &asked)?;
         Ok(record.map(|record| prepared::built(&self.directory, record, true)))
@@ -219,6 +221,27 @@ impl EnvironmentCache {
             Some(parts) => self.usable(&parts.key, &asked)?.is_some(),
         };
         Ok(Explained { parts: asked.parts, built })
+    }
+
+    /// Returns an environment of which nothing is built. `may_ask`: a container may be started to
+    /// see what its image has.
+    fn unbuilt(
+        &self,
+        environment: &Environment,
+        base: asked::Base,
+        may_ask: bool,
+    ) -> Result<PreparedEnvironment, EnvironmentError> {
+        let engine = match &base {
+            asked::Base::Images { engine, .. } if may_ask => Some(Arc::clone(engine)),
+            _ => None,
+        };
+        let mut prepared = prepared::unbuilt(environment, base);
+        if let Environment::Docker { docker } = environment
+            && docker.interpreter.is_none()
+        {
+            self.fill_in_python(&mut prepared, engine.as_deref())?;
+        }
+        Ok(prepared)
     }
 
     fn host(&self) -> &HostVariables {

@@ -70,6 +70,8 @@ impl<'a> ContextWriter<'a> {
         root: &Digest,
         but: Option<&str>,
     ) -> Result<(), ContextError> {
+        // Nothing of it goes before all of it was sent, whoever cleans up.
+        let _lease = store.lease()?;
         // Directories one after the other, each before what it holds.
         let mut open = vec![(Vec::new(), *root)];
         while let Some((directory, digest)) = open.pop() {

@@ -1,7 +1,7 @@
 //! The container engine: Docker's. The one home of bollard.
 //!
 //! Calls block; each [`Engine`] has a single-threaded runtime of its own, so none may be made from
-//! asynchronous code.
+//! asynchronous code. Dropped it may be anywhere.
 
 mod address;
 mod answer;
@@ -11,6 +11,7 @@ mod container;
 mod error;
 mod facts;
 mod image;
+mod runtime;
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,11 +20,12 @@ use crate::host::HostVariables;
 
 pub use self::build::{BuildEnd, ImageBuild};
 pub use self::container::{
-    Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer,
+    Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer, ShortRun,
 };
 pub use self::error::EngineError;
 pub use self::facts::EngineFacts;
 pub use self::image::{ImageFacts, RegistryLogin};
+use self::runtime::Runtime;
 
 /// A label on everything that is ours, so that it is told from others'.
 pub const LABEL: &str = "trainyard";
@@ -31,6 +33,10 @@ pub const LABEL: &str = "trainyard";
 pub const RUN_LABEL: &str = "trainyard.run";
 /// The label that names the state directory whose agent made a thing.
 pub const HOME_LABEL: &str = "trainyard.home";
+/// The label that says what a container is for that is no run's.
+pub const PURPOSE_LABEL: &str = "trainyard.purpose";
+/// The label that names the process which made a container that is no run's.
+pub const MAKER_LABEL: &str = "trainyard.maker";
 /// The label that names an image's environment key.
 pub const KEY_LABEL: &str = "trainyard.environment";
 
@@ -43,7 +49,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(120);
 /// A connection to an engine.
 #[derive(Debug)]
 pub struct Engine {
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
     docker: bollard::Docker,
     facts: EngineFacts,
     variables: HostVariables,
@@ -58,10 +64,8 @@ impl Engine {
     /// There is none, it is not ours to use, does not answer, or is too old.
     pub fn connect(variables: &HostVariables) -> Result<Self, EngineError> {
         let (first, others) = address::candidates(variables);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| EngineError::gone(&first.to_string(), source))?;
+        let runtime =
+            Runtime::new().map_err(|source| EngineError::gone(&first.to_string(), source))?;
         let (docker, facts) = runtime.block_on(connection::open(&first, &others, CONNECT_LIMIT))?;
         Ok(Self { runtime, docker, facts, variables: variables.clone() })
     }

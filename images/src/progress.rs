@@ -45,6 +45,12 @@ impl fmt::Display for Progress {
 }
 
 impl Progress {
+    /// Whether the log has a line of its own for what is being done: steps of an image's build.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.unit == Unit::Steps && self.what.starts_with("Step ")
+    }
+
     /// Reads a line of a log; `None` where it is not about progress.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {

@@ -16,7 +16,7 @@ use tracing::{error, info, info_span, warn};
 
 use super::{Agent, Options, Parts};
 use crate::api::server;
-use crate::containers::{self, Which};
+use crate::containers;
 use crate::recovery;
 use crate::run::script_user::ScriptUser;
 use crate::scheduler::{self, Inbox, Scheduler};
@@ -125,11 +125,11 @@ impl Agent {
 
 /// Removes what crashed builds and runs left, out of the way of what the agent is asked.
 async fn sweep(agent: Arc<Agent>) {
-    match containers::sweep(&agent, Which::OfRuns, false).await {
+    match containers::sweep(&agent, false).await {
         Ok(0) => {}
-        Ok(count) => info!(count, "Removed containers of runs that are over."),
+        Ok(count) => info!(count, "Removed containers that were left over."),
         Err(error) => {
-            error!(%error, "Could not look for containers of runs that are over.");
+            error!(%error, "Could not look for containers that are left over.");
         }
     }
     let environments = agent.environments.clone();

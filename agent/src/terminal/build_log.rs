@@ -89,8 +89,12 @@ fn push(pieces: &mut Vec<Piece>, bytes: &[u8]) {
     }
 }
 
-/// Returns the one line that tells of progress where nobody watched it.
+/// Returns the one line that tells of progress where nobody watched it; nothing where the log has
+/// told it already.
 pub(crate) fn done(progress: &Progress) -> String {
+    if progress.is_announced() {
+        return String::new();
+    }
     format!("{}, {}\n", progress.what, share(progress))
 }
 
@@ -122,6 +126,14 @@ mod tests {
         progressive
         Building, 1 of 3 steps
         "#);
+    }
+
+    #[test]
+    fn a_step_of_an_image_is_told_once() {
+        let log = b"Step 1/2: FROM a\nprogress 0/2 steps: Step 1/2: FROM a\nStep 2/2: RUN b\n\
+                    progress 1/2 steps: Step 2/2: RUN b\nsaid\nprogress 2/2 steps: Step 2/2: RUN b\n";
+        let text = String::from_utf8(BuildLog::readable(log)).unwrap();
+        assert_eq!(text, "Step 1/2: FROM a\nStep 2/2: RUN b\nsaid\n");
     }
 
     #[test]

@@ -250,4 +250,4 @@ fn platform_of(image: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,7 @@ use self::given::Given;
 use super::failure::{FailedBuild, FailureCause, last_lines};
 use super::{BuildError, Built, BuiltImage, Watch, Workshop};
 use crate::context::ContextWriter;
+use crate::dockerfile::PREFIX;
 use crate::engine::{
     BuildEnd, Engine, EngineError, HOME_LABEL, ImageBuild, ImageFacts, KEY_LABEL, LABEL,
 };
@@ -21,6 +22,7 @@ use crate::environment::{DockerBase, DockerEnvironment, PreparedImage, Requireme
 use crate::key::EnvironmentKey;
 
 pub(crate) use self::bases::{ResolvedBases, find, resolve};
+pub(crate) use self::contents::python_of;
 
 /// How much of the end of the log is kept in memory, to tell why a build failed.
 const TAIL_BYTES: usize = 32 << 10;
@@ -47,7 +49,7 @@ pub(crate) fn build(
             builder.finish(docker, bases, &image, packages::Added::default(), watch)
         }
         (DockerBase::Dockerfile { .. }, Some(wanted)) => {
-            let name = builder.passing_name("own");
+            let name = base_name(&workshop.key, workshop.home);
             let image = builder.own(docker, bases, &name, watch)?;
             let added = builder.with_packages(docker, wanted, &image, &name, previous, watch);
             // Its layers stay for as long as what was built on it.
@@ -78,6 +80,14 @@ pub(crate) fn build(
 /// Returns our own name of the image of the environment `key`.
 pub(crate) fn image_name(key: &EnvironmentKey) -> String {
     format!("{BUILT}:{}", short(key))
+}
+
+/// Returns our name, for as long as the build takes, of what the image of `key` is built on.
+pub(crate) fn base_name(key: &EnvironmentKey, home: &str) -> String {
+    let mut hasher = Hasher::new();
+    hasher.update(home.as_bytes());
+    hasher.update(key.to_string().as_bytes());
+    format!("{BASE}:{}", hasher.finish().short(16))
 }
 
 fn short(key: &EnvironmentKey) -> String {
@@ -114,26 +124,19 @@ impl Builder<'_> {
             network: self.workshop.settings.network.clone(),
             platform: self.platform.map(str::to_owned),
             buildkit: self.buildkit(),
+            fresh: self.workshop.fresh,
             ..ImageBuild::default()
         }
     }
 
-    /// Returns a name of `what` that is no other build's: one who is done takes it away.
-    fn passing_name(&self, what: &str) -> String {
-        let mut hasher = Hasher::new();
-        hasher.update(self.workshop.home.as_bytes());
-        hasher.update(self.workshop.key.to_string().as_bytes());
-        format!("{BASE}:{what}-{}", hasher.finish().short(8))
-    }
-
     /// Returns a name by which a Dockerfile can ask for `image`, without a doubt and without a
-    /// registry: with its digest, else one of ours, as no builder takes an id.
+    /// registry: with its digest, else one of ours, as no builder takes an id. It is this build's
+    /// alone: one who is done takes it away.
     fn name_of(&self, image: &ImageFacts) -> Result<String, EngineError> {
         if let Some(name) = image.digests.first() {
             return Ok(name.clone());
         }
-        let id = image.id.trim_start_matches("sha256:");
-        let name = self.passing_name(&id[..id.len().min(16)]);
+        let name = base_name(&self.workshop.key, self.workshop.home);
         self.engine.tag_image(&image.id, &name)?;
         Ok(name)
     }
@@ -190,8 +193,14 @@ impl Builder<'_> {
         added: packages::Added,
         watch: &mut Watch<'_>,
     ) -> Result<Built, BuildError> {
+        let is_added = added.interpreter.is_some();
         let asked = added.interpreter.as_deref().or(docker.interpreter.as_deref());
-        let contents = contents::ask(self.engine, image, asked, watch)?;
+        let contents = contents::ask(self.engine, image, asked, self.workshop.home, watch)?;
+        // Packages of conda need not have a Python that could say where it is.
+        let prefix = match is_added && contents.prefix.is_empty() {
+            true => PREFIX.to_owned(),
+            false => contents.prefix,
+        };
         // pip sees the packages of conda, too.
         let by_conda: BTreeSet<String> = added
             .conda
@@ -234,7 +243,7 @@ impl Builder<'_> {
                     search_path: image.environment.get("PATH").cloned(),
                 },
                 interpreter: contents.interpreter,
-                prefix: contents.prefix,
+                prefix,
                 dockerfile: match (&docker.base, added.dockerfile) {
                     (DockerBase::Dockerfile { text, .. }, None) => text.clone(),
                     (DockerBase::Dockerfile { name, text, .. }, Some(more)) => {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use snapshots::path_error::IoContext;
 
 use super::BuildError;
+use super::conda::PIP_LOCK;
 use crate::definition::requirements::{LineKind, Requirements};
+use crate::environment::RequirementsFile;
 
 /// The directory of them within that of a build.
 pub(super) const DIRECTORY: &str = "requirements";
@@ -33,6 +35,27 @@ pub(super) fn write(requirements: &Requirements<'_>, directory: &Path) -> Result
         fs::write(&path, lines.join("\n") + "\n").context("write", &path)?;
     }
     Ok(())
+}
+
+/// Writes the versions that an earlier build's lock lists as constraints into the `build`'s
+/// directory, and returns where they are in it. The requirements count besides: a lock leaves out
+/// what every environment may have, as setuptools. Where these have hashes, they say it all.
+pub(super) fn write_constraints(
+    requirements: &Requirements<'_>,
+    previous: &[RequirementsFile],
+    build: &Path,
+) -> Result<Option<String>, BuildError> {
+    let Some(lock) = previous.iter().find(|file| file.name == PIP_LOCK) else { return Ok(None) };
+    let has_hashes = requirements.files.iter().any(|file| file.text.contains("--hash"));
+    let is_version = |line: &&str| !line.starts_with('-') && line.contains("==");
+    let versions: Vec<&str> = lock.text.lines().filter(is_version).collect();
+    if has_hashes || versions.is_empty() {
+        return Ok(None);
+    }
+    let name = format!("{DIRECTORY}/earlier.txt");
+    let path = build.join(&name);
+    fs::write(&path, versions.join("\n") + "\n").context("write", &path)?;
+    Ok(Some(name))
 }
 
 /// Returns where the file of that number is written: a directory of its own, and a plain name.

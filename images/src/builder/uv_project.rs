@@ -17,18 +17,26 @@ use crate::interpreter::InterpreterFacts;
 /// there, and nothing else is needed: the project itself is not installed.
 const PROJECT: &str = "project";
 
-/// Builds the dependencies of `project`, based on the interpreter `base`.
+/// The name of its lock.
+const LOCK: &str = "uv.lock";
+
+/// Builds the dependencies of `project`, based on the interpreter `base`. `previous` is as for
+/// [`venv::build`].
 pub(crate) fn build(
     workshop: &Workshop<'_>,
     base: &InterpreterFacts,
     project: &UvProject,
+    previous: &[RequirementsFile],
     watch: &mut Watch<'_>,
 ) -> Result<Built, BuildError> {
     let parsed = Project::parse(project)?;
+    let resolved = previous.iter().find(|file| file.name == LOCK).map(|file| file.text.clone());
+    let lock = project.lock.clone().or(resolved);
+    let project = &UvProject { lock, ..project.clone() };
     match uv::find_or_fetch(workshop, Some(&base.base_executable), watch)? {
         Some(uv) => sync(workshop, base, project, &uv, watch),
         None if parsed.needs_uv() => Err(BuildError::NoUv),
-        None => venv::build(workshop, base, &[parsed.requirements()], watch),
+        None => venv::build(workshop, base, &[parsed.requirements()], previous, watch),
     }
 }
 
@@ -43,7 +51,7 @@ fn sync(
     fs::create_dir(&directory).context("create", &directory)?;
     let pyproject = directory.join("pyproject.toml");
     fs::write(&pyproject, &project.pyproject).context("write", &pyproject)?;
-    let lock = directory.join("uv.lock");
+    let lock = directory.join(LOCK);
     let mut environment = variables::of_host(workshop.host);
     environment
         .insert("UV_PROJECT_ENVIRONMENT".into(), venv::prefix(workshop.directory).into_os_string());
@@ -69,6 +77,6 @@ fn sync(
     let built = venv::installed(workshop, version.unwrap_or_else(|| "uv".to_owned()))?;
     let text = fs::read_to_string(&lock).context("read", &lock)?;
     let file = |name: &str, text: &str| RequirementsFile { name: name.into(), text: text.into() };
-    let lock = vec![file("pyproject.toml", &project.pyproject), file("uv.lock", &text)];
+    let lock = vec![file("pyproject.toml", &project.pyproject), file(LOCK, &text)];
     Ok(Built { lock, ..built })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::failure::BuildError;
 use super::requirements_files::{self, DIRECTORY, file_path};
 use super::steps::Steps;
-use super::{Built, Watch, Workshop, install, uv, variables};
+use super::{Built, Watch, Workshop, conda, install, uv, variables};
 use crate::definition::requirements::{LineKind, Requirements};
 use crate::environment::RequirementsFile;
 use crate::host::HostVariables;
@@ -24,16 +24,20 @@ pub(crate) fn prefix(directory: &Path) -> PathBuf {
     directory.join(VENV)
 }
 
-/// Builds what `files` say, based on the interpreter `base`.
+/// Builds what `files` say, based on the interpreter `base`. `previous` is the lock of an earlier
+/// build of the same, whose versions are then taken again.
 pub(crate) fn build(
     workshop: &Workshop<'_>,
     base: &InterpreterFacts,
     files: &[RequirementsFile],
+    previous: &[RequirementsFile],
     watch: &mut Watch<'_>,
 ) -> Result<Built, BuildError> {
     let checked = Requirements::check(files)?;
     let environment = variables::for_build(workshop.host, &checked)?;
     requirements_files::write(&checked, &workshop.directory.join(DIRECTORY))?;
+    let earlier = requirements_files::write_constraints(&checked, previous, workshop.directory)?;
+    let more: Vec<&str> = earlier.iter().flat_map(|path| ["--constraint", path]).collect();
     // Relative to the directory of the build, where the tools run: their messages are for people.
     let requirements = Path::new(DIRECTORY).join(file_path(&checked, 0));
     let need_pip = workshop.index.need_pip() || checked.have_variables_outside_urls();
@@ -44,8 +48,8 @@ pub(crate) fn build(
     };
     let mut steps = Steps::new(workshop.directory, &base.version, environment, watch);
     let built_by = match uv {
-        Some(uv) => with_uv(workshop, base, &mut steps, &uv, &requirements)?,
-        None => with_pip(workshop, base, &mut steps, &requirements)?,
+        Some(uv) => with_uv(workshop, base, &mut steps, &uv, (&requirements, &more))?,
+        None => with_pip(workshop, base, &mut steps, (&requirements, &more))?,
     };
     let built = installed(workshop, built_by)?;
     let lock = frozen(&checked, &built.packages);
@@ -80,7 +84,7 @@ fn frozen(requirements: &Requirements<'_>, packages: &[String]) -> RequirementsF
         text += package;
         text.push('\n');
     }
-    RequirementsFile { name: "requirements.lock".to_owned(), text }
+    RequirementsFile { name: conda::PIP_LOCK.to_owned(), text }
 }
 
 /// Finds the program `name` on the host's `PATH`, else in `tools`.
@@ -97,7 +101,7 @@ fn with_uv(
     base: &InterpreterFacts,
     steps: &mut Steps<'_, '_>,
     uv: &Path,
-    requirements: &Path,
+    (requirements, more): (&Path, &[&str]),
 ) -> Result<String, BuildError> {
     install::tell_uv(steps, workshop.index, workshop.host);
     let make: [&OsStr; 5] = [
@@ -109,17 +113,17 @@ fn with_uv(
     ];
     steps.step("uv", "make the virtual environment", uv, &make)?;
     let python = Path::new(VENV).join("bin/python");
-    install::with_uv(steps, uv, workshop.index, &python, requirements, &[])
+    install::with_uv(steps, uv, workshop.index, &python, requirements, more)
 }
 
 fn with_pip(
     workshop: &Workshop<'_>,
     base: &InterpreterFacts,
     steps: &mut Steps<'_, '_>,
-    requirements: &Path,
+    (requirements, more): (&Path, &[&str]),
 ) -> Result<String, BuildError> {
     let make: [&OsStr; 4] = ["-I".as_ref(), "-m".as_ref(), "venv".as_ref(), VENV.as_ref()];
     steps.step("venv", "make the virtual environment", &base.base_executable, &make)?;
     let python = prefix(workshop.directory).join("bin/python");
-    install::with_pip(steps, &python, requirements, &[])
+    install::with_pip(steps, &python, requirements, more)
 }

@@ -28,6 +28,8 @@ pub(super) struct Job<'a> {
     pub(super) parts: &'a KeyParts,
     pub(super) environment: &'a Environment,
     pub(super) asked: &'a Asked,
+    /// Nothing of earlier builds counts.
+    pub(super) fresh: bool,
     /// The build that does not count, because a fresh one is wanted.
     pub(super) not: Option<String>,
     /// What was resolved before, where that still counts and the build is not there any more.
@@ -170,6 +172,7 @@ fn run(
         host: &options.host,
         index: &job.asked.settings,
         settings: &options.settings,
+        fresh: job.fresh,
         directory: path,
         tools: &cache.directory().join("tools"),
         objects: options.objects.as_ref(),
@@ -190,10 +193,10 @@ fn by_kind(
 ) -> Result<Built, BuildError> {
     match (job.environment, &job.asked.base) {
         (Environment::Requirements { files, .. }, Base::Interpreter(base)) => {
-            builder::venv::build(workshop, base, files, watch)
+            builder::venv::build(workshop, base, files, &job.previous, watch)
         }
         (Environment::UvProject { project, .. }, Base::Interpreter(base)) => {
-            builder::uv_project::build(workshop, base, project, watch)
+            builder::uv_project::build(workshop, base, project, &job.previous, watch)
         }
         (Environment::Conda { packages }, _) => {
             builder::conda::build(workshop, packages, &job.previous, watch)

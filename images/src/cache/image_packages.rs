@@ -1,6 +1,5 @@
 //! What is installed in images that were not built here, asked for once.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use snapshots::digest::Digest;
 use snapshots::path_error::IoContext;
 
 use super::{EnvironmentCache, EnvironmentError, record};
-use crate::engine::{ContainerSpec, Engine, EngineError, HOME_LABEL, LABEL};
+use crate::engine::{ContainerSpec, Engine, EngineError, ShortRun};
 use crate::environment::PreparedImage;
 use crate::interpreter::probe;
 
@@ -86,11 +85,12 @@ fn ask(
     home: &str,
 ) -> Result<Vec<String>, EngineError> {
     let pip = ["-m", "pip", "--disable-pip-version-check", "freeze"];
+    let short = ShortRun { home, purpose: "packages", limit: LIMIT };
     let (mut code, mut out, mut err) =
-        engine.run_container(&spec(image, interpreter, &pip, home), LIMIT)?;
+        engine.run_container(&spec(image, interpreter, &pip), short)?;
     if code != 0 {
-        let own = spec(image, interpreter, &["-c", probe::PACKAGES], home);
-        (code, out, err) = engine.run_container(&own, LIMIT)?;
+        let own = spec(image, interpreter, &["-c", probe::PACKAGES]);
+        (code, out, err) = engine.run_container(&own, short)?;
     }
     if code != 0 {
         let said = String::from_utf8_lossy(&err);
@@ -101,7 +101,7 @@ fn ask(
 }
 
 /// A container that can only look at its image.
-fn spec(image: &PreparedImage, interpreter: &str, arguments: &[&str], home: &str) -> ContainerSpec {
+fn spec(image: &PreparedImage, interpreter: &str, arguments: &[&str]) -> ContainerSpec {
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     ContainerSpec {
         image: image.id.clone(),
@@ -116,7 +116,6 @@ fn spec(image: &PreparedImage, interpreter: &str, arguments: &[&str], home: &str
         ]
         .map(pair)
         .into(),
-        labels: BTreeMap::from([(LABEL, "1"), (HOME_LABEL, home)].map(pair)),
         user: NOBODY.to_owned(),
         working_directory: "/".to_owned(),
         network: "none".to_owned(),

@@ -2,7 +2,8 @@
 
 use super::record::{self, Record};
 use super::{EnvironmentCache, EnvironmentEntry, EnvironmentError, lease, lock, sweep};
-use crate::engine::EngineError;
+use crate::builder::docker;
+use crate::engine::{EngineError, LABEL};
 
 impl EnvironmentCache {
     /// Removes the one environment whose key starts with `prefix`, and its image.
@@ -76,6 +77,13 @@ impl sweep::Images for EngineImages<'_> {
     fn remove_all_but(&self, key: &crate::key::EnvironmentKey, keep: &[String]) -> bool {
         let home = &self.cache.options.home;
         told(self.cache.connection.with(self.cache.host(), |engine| {
+            let base = docker::base_name(key, home);
+            // Somebody's own image that has no other name stays.
+            if let Some(image) = engine.image(&base)?
+                && (image.tags.len() > 1 || image.labels.contains_key(LABEL))
+            {
+                engine.remove_image(&base)?;
+            }
             let key = key.to_string();
             for image in engine.our_images(home)? {
                 let is_its = image.labels.get(crate::engine::KEY_LABEL) == Some(&key);

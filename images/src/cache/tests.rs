@@ -1,5 +1,6 @@
 mod crash;
 mod fresh;
+mod image_builds;
 mod images;
 mod projects;
 mod sharing;

@@ -109,3 +109,56 @@ fn a_snapshot_that_is_gone_is_an_error() {
 
     assert!(matches!(error, Err(ContextError::Store(StoreError::Missing { .. }))));
 }
+
+/// Something that an archive is written to, and that tries to have all objects removed meanwhile.
+struct Collecting<'a> {
+    ended: &'a std::sync::mpsc::Receiver<()>,
+    start: Option<Box<dyn FnOnce() + 'a>>,
+}
+
+impl Write for Collecting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(start) = self.start.take() {
+            start();
+            // What can clean up at all does so in no time.
+            let waited = self.ended.recv_timeout(std::time::Duration::from_secs(1));
+            assert!(waited.is_err(), "it did not wait for the archive");
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_of_a_context_is_removed_while_it_is_sent() {
+    let (source, home) = (source(), tempfile::tempdir().unwrap());
+    let store = LocalStore::open(home.path()).unwrap();
+    let root = snapshot::take(source.path(), &store, &SnapshotOptions::default(), &()).unwrap();
+    let root = root.record.id;
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let collect = || {
+            let other = LocalStore::open(home.path()).unwrap();
+            let collected =
+                snapshots::gc::collect(&other, &[], std::time::Duration::ZERO, false).unwrap();
+            sender.send(()).unwrap();
+            collected
+        };
+        let mut collector = None;
+        let mut out = Collecting {
+            ended: &ended,
+            start: Some(Box::new(|| collector = Some(scope.spawn(collect)))),
+        };
+        let mut writer = ContextWriter::new(&mut out);
+        writer.tree(&store, &root, None).unwrap();
+        writer.finish().unwrap();
+        drop(out);
+
+        let collected = collector.unwrap().join().unwrap();
+        assert!(collected.objects > 0, "{collected:?}");
+    });
+    assert!(!store.contains(&root).unwrap());
+}

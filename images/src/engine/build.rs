@@ -6,6 +6,7 @@
 mod connection;
 mod messages;
 mod session;
+mod step_line;
 mod trace;
 mod wire;
 
@@ -294,7 +295,7 @@ impl Connection<'_> {
     }
 
     fn gone(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> EngineError {
-        EngineError::Gone { address: self.address.to_owned(), source: source.into() }
+        EngineError::gone(self.address, source)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod attached;
 mod lifecycle;
+mod maker;
 mod request;
 mod short_run;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use self::attached::Attached;
+pub use self::short_run::ShortRun;
 
 /// What a container is to be. Plain data: what may be asked for is decided elsewhere.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -136,9 +136,26 @@ pub enum EngineError {
     },
 }
 
+/// Returns the last cause alone: what is around it tells of libraries, not of the engine.
+fn innermost(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
+    let mut cause: &(dyn Error + 'static) = &*error;
+    loop {
+        if cause.is::<tokio::time::error::Elapsed>() {
+            return Box::new(io::Error::new(io::ErrorKind::TimedOut, "it took too long"));
+        }
+        // An error of the system's that was given a text has it as its cause, too.
+        let io = cause.downcast_ref::<io::Error>();
+        match (io, cause.source()) {
+            (None, Some(next)) => cause = next,
+            (Some(io), _) => return Box::new(io::Error::new(io.kind(), io.to_string())),
+            (None, None) => return cause.to_string().into(),
+        }
+    }
+}
+
 impl EngineError {
     pub(super) fn gone(address: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Gone { address: address.to_owned(), source: source.into() }
+        Self::Gone { address: address.to_owned(), source: innermost(source.into()) }
     }
 
     pub(super) fn strange(address: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

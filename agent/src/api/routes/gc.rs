@@ -17,7 +17,7 @@ use super::super::error::ApiError;
 use super::super::wire::agent::{GcReport, GcRequest, RemovedEnvironment};
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
-use crate::containers::{self, Which};
+use crate::containers;
 use crate::registered::Register;
 use crate::run::removal::RemovalError;
 use crate::store::StoreError;
@@ -59,7 +59,7 @@ pub(in super::super) async fn gc(
         let environments = agent.environments.clone();
         report.environment_leftovers = task::blocking(move || environments.sweep()).await?;
     }
-    report.containers_removed = containers::sweep(&agent, Which::All, request.dry_run).await?;
+    report.containers_removed = containers::sweep(&agent, request.dry_run).await?;
     environments(&agent, &request, &mut report).await?;
     let collected = objects(&agent, &request, old).await?;
     report.objects_removed = collected.objects;

@@ -193,3 +193,10 @@ fn a_section_for_pip_needs_a_python() {
 
     assert_eq!(failed.what, "conda.yml has a section for pip, but no Python to install into");
 }
+
+/// Makes a directory with a `channel` of packages without Python, for other tests.
+pub(crate) fn tiny_channel(versions: &[&str]) -> tempfile::TempDir {
+    let fixture = Fixture::new();
+    fixture.tiny_channel(versions);
+    fixture.directory
+}

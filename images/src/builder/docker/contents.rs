@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::super::{BuildError, Watch};
-use crate::engine::{ContainerSpec, Engine, EngineError, ImageFacts};
+use crate::engine::{ContainerSpec, Engine, EngineError, ImageFacts, ShortRun};
 use crate::interpreter::probe::{FACTS, MARK, PACKAGES};
 
 /// How long the image's Python may take to say what it is and has.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What Python is called, where nothing else was said.
+const USUAL: &[&str] = &["python", "python3"];
 
 /// What an image's Python says of itself. All empty without one.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,12 +27,39 @@ pub(super) fn ask(
     engine: &Engine,
     image: &ImageFacts,
     interpreter: Option<&str>,
+    home: &str,
     watch: &mut Watch<'_>,
 ) -> Result<Contents, BuildError> {
-    let names = interpreter.map_or_else(|| vec!["python", "python3"], |name| vec![name]);
-    for name in &names {
+    let names = interpreter.map_or_else(|| USUAL.to_vec(), |name| vec![name]);
+    if let Some(contents) = find(engine, &image.id, &names, home)? {
+        return Ok(contents);
+    }
+    let names = names.join(" and no ");
+    (watch.log)(format!("the image has no {names} that says what it is\n").as_bytes());
+    let interpreter = interpreter.unwrap_or("python").to_owned();
+    Ok(Contents { interpreter, ..Contents::default() })
+}
+
+/// Returns the Python that is started in the image `id` where none is named, and its version;
+/// `None` if it has none.
+pub(crate) fn python_of(
+    engine: &Engine,
+    id: &str,
+    home: &str,
+) -> Result<Option<(String, Option<String>)>, EngineError> {
+    let found = find(engine, id, USUAL, home)?;
+    Ok(found.map(|contents| (contents.interpreter, contents.version)))
+}
+
+fn find(
+    engine: &Engine,
+    id: &str,
+    names: &[&str],
+    home: &str,
+) -> Result<Option<Contents>, EngineError> {
+    for name in names {
         let spec = ContainerSpec {
-            image: image.id.clone(),
+            image: id.to_owned(),
             entrypoint: vec![(*name).to_owned()],
             command: vec!["-I".to_owned(), "-c".to_owned(), format!("{FACTS}\n{PACKAGES}")],
             environment: [("LC_ALL".to_owned(), "C.UTF-8".to_owned())].into(),
@@ -37,20 +67,18 @@ pub(super) fn ask(
             working_directory: "/".to_owned(),
             ..ContainerSpec::default()
         };
-        match engine.run_container(&spec, DEADLINE) {
+        let short = ShortRun { home, purpose: "contents", limit: DEADLINE };
+        match engine.run_container(&spec, short) {
             Ok((_, output, _)) => {
                 if let Some(contents) = read(name, &String::from_utf8_lossy(&output)) {
-                    return Ok(contents);
+                    return Ok(Some(contents));
                 }
             }
             Err(EngineError::NoProgram { .. }) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
-    let names = names.join(" and no ");
-    (watch.log)(format!("the image has no {names} that says what it is\n").as_bytes());
-    let interpreter = interpreter.unwrap_or("python").to_owned();
-    Ok(Contents { interpreter, ..Contents::default() })
+    Ok(None)
 }
 
 /// Reads the answer: a marked line, and one for each package behind it.

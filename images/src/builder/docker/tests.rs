@@ -68,6 +68,7 @@ impl Yard {
             host: &self.host,
             index: &index,
             settings: &self.settings,
+            fresh: false,
             directory: &build,
             tools: self.directory.path(),
             objects: Some(&self.store),

@@ -36,6 +36,36 @@ fn a_fresh_build_resolves_again_and_takes_the_place_of_the_one_before() {
     "#);
 }
 
+fn builds_the_same_again(fixture: Fixture) {
+    let cache = fixture.cache();
+    let before = prepared(&cache, "demo-one\n");
+    let fixture = fixture.with_wheels(&[("demo-one", "1.1")]);
+
+    fs::remove_dir_all(before.prefix.parent().unwrap()).unwrap();
+    let again = prepared(&cache, "demo-one\n");
+
+    assert!(!again.reused);
+    assert_eq!(say(&again, "import demo_one; print(demo_one.version)"), "1.0");
+    assert_eq!(again.lock, before.lock);
+    fs::remove_dir_all(again.prefix.parent().unwrap()).unwrap();
+    let after = afresh(&cache, "demo-one\n");
+    assert_eq!(say(&after, "import demo_one; print(demo_one.version)"), "1.1");
+    drop(fixture);
+}
+
+#[test]
+fn what_is_lost_is_built_by_pip_with_the_versions_it_had() {
+    builds_the_same_again(Fixture::new().with_wheels(&[("demo-one", "1.0")]));
+}
+
+#[test]
+fn what_is_lost_is_built_by_uv_with_the_versions_it_had() {
+    let Some(uv) = uv() else { return };
+    let mut fixture = Fixture::new().with_wheels(&[("demo-one", "1.0")]);
+    fixture.host.put_first_on_path(uv.parent().unwrap());
+    builds_the_same_again(fixture);
+}
+
 #[test]
 fn a_run_keeps_the_build_it_began_with_also_when_the_agent_starts_again() {
     let fixture = Fixture::quick();

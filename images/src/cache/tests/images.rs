@@ -10,23 +10,23 @@ use crate::host::HostVariables;
 use crate::testing::engine::{BASE, engine, unique};
 
 /// A cache of its own, and a Dockerfile that nobody else has.
-struct Images {
-    cache: EnvironmentCache,
-    directory: tempfile::TempDir,
-    marker: String,
-    engine: Engine,
+pub(super) struct Images {
+    pub(super) cache: EnvironmentCache,
+    pub(super) directory: tempfile::TempDir,
+    pub(super) marker: String,
+    pub(super) engine: Engine,
 }
 
 impl Images {
     /// `None` where there is no engine.
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let engine = engine()?;
         let directory = tempfile::tempdir().unwrap();
         let cache = open(directory.path());
         Some(Self { cache, directory, marker: unique("cache"), engine })
     }
 
-    fn dockerfile(&self, more: &str) -> Environment {
+    pub(super) fn dockerfile(&self, more: &str) -> Environment {
         docker(DockerBase::Dockerfile {
             name: "Dockerfile".to_owned(),
             text: format!("FROM {BASE}\nLABEL test={}\n{more}", self.marker),
@@ -36,7 +36,11 @@ impl Images {
         })
     }
 
-    fn prepare(&self, environment: &Environment, fresh: bool) -> (PreparedEnvironment, Vec<u8>) {
+    pub(super) fn prepare(
+        &self,
+        environment: &Environment,
+        fresh: bool,
+    ) -> (PreparedEnvironment, Vec<u8>) {
         let mut log = Vec::new();
         let wanted = Wanted { environment, fresh, registry_password: None };
         let never = AtomicBool::new(false);
@@ -60,16 +64,21 @@ impl Drop for Images {
     }
 }
 
-fn open(directory: &Path) -> EnvironmentCache {
+pub(super) fn open(directory: &Path) -> EnvironmentCache {
     let options = CacheOptions {
         host: HostVariables::new(std::env::vars_os()),
+        settings: crate::builder::BuildSettings {
+            // As on a machine behind a proxy that has certificates of its own.
+            ca_bundle: std::env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+            ..crate::builder::BuildSettings::default()
+        },
         home: directory.to_str().unwrap().to_owned(),
         ..CacheOptions::default()
     };
     EnvironmentCache::open(&directory.join("environments"), options).unwrap()
 }
 
-fn docker(base: DockerBase) -> Environment {
+pub(super) fn docker(base: DockerBase) -> Environment {
     let docker = DockerEnvironment {
         base,
         platform: None,

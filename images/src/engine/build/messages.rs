@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use serde::Deserialize;
 
+use super::step_line::step_line;
 use super::trace::Trace;
 use crate::progress::{Progress, Unit};
 
@@ -93,9 +94,13 @@ impl Messages {
                 self.stages.extend(self.last.take());
             }
             self.cached = false;
-            let what = what.trim_end().to_owned();
+            let line = step_line(&done.to_string(), &total.to_string(), "", what.trim_end());
+            let what = line.clone();
             let progress = Progress { what, done: done - 1, total, unit: Unit::Steps };
-            log(format!("{progress}\n").as_bytes());
+            log(format!("{progress}\n{line}").as_bytes());
+            let rest = stream.trim_end_matches('\n').len();
+            log(&stream.as_bytes()[rest..]);
+            return;
         } else if let Some(id) = stream.strip_prefix(" ---> ") {
             let id = id.trim();
             if id == "Using cache" {
@@ -168,17 +173,17 @@ not json
         assert_eq!(messages.stages, ["222222222222"]);
         assert_eq!(messages.error, None);
         insta::assert_snapshot!(String::from_utf8(log).unwrap(), @"
-        progress 0/4 steps: FROM a AS one
-        Step 1/4 : FROM a AS one
+        progress 0/4 steps: Step 1/4: FROM a AS one
+        Step 1/4: FROM a AS one
         abc: Pulling fs layer
          ---> 111111111111
-        progress 1/4 steps: RUN x
-        Step 2/4 : RUN x
+        progress 1/4 steps: Step 2/4: RUN x
+        Step 2/4: RUN x
          ---> 222222222222
-        progress 2/4 steps: FROM a
-        Step 3/4 : FROM a ---> 111111111111
-        progress 3/4 steps: COPY --from=one / /
-        Step 4/4 : COPY --from=one / / ---> Using cache
+        progress 2/4 steps: Step 3/4: FROM a
+        Step 3/4: FROM a ---> 111111111111
+        progress 3/4 steps: Step 4/4: COPY --from=one / /
+        Step 4/4: COPY --from=one / / ---> Using cache
          ---> 333333333333
         Successfully built 333333333333
         ");

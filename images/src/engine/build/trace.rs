@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::step_line;
 use super::wire::{Fields, Value};
 use crate::progress::{Progress, Unit};
 
@@ -80,7 +81,7 @@ impl Trace {
             let announced = std::mem::replace(&mut step.announced, true);
             if !announced {
                 let cached = if vertex.cached { " (cached)" } else { "" };
-                self.line(&format!("{}{cached}", vertex.name), log);
+                self.line(&format!("{}{cached}", step_line::of_name(&vertex.name)), log);
                 self.shown.clone_from(&vertex.digest);
             }
             self.progress(&vertex.name, log);
@@ -101,7 +102,7 @@ impl Trace {
         if digest != self.shown
             && let Some(name) = self.steps.get(&digest).map(|step| step.name.clone())
         {
-            self.line(&name, log);
+            self.line(&step_line::of_name(&name), log);
             self.shown = digest;
         }
         if let Some(last) = bytes.last() {
@@ -114,7 +115,7 @@ impl Trace {
         let visible = self.steps.values().filter(|step| is_visible(&step.name));
         let total = visible.clone().count() as u64;
         let done = visible.filter(|step| step.completed).count() as u64;
-        let progress = Progress { what: what.to_owned(), done, total, unit: Unit::Steps };
+        let progress = Progress { what: step_line::of_name(what), done, total, unit: Unit::Steps };
         self.line(&progress.to_string(), log);
     }
 
@@ -170,18 +171,18 @@ mod tests {
         }
 
         insta::assert_snapshot!(String::from_utf8(log).unwrap(), @"
-        [1/2] FROM x (cached)
-        progress 1/2 steps: [1/2] FROM x
-        [2/2] RUN y
-        progress 1/2 steps: [2/2] RUN y
+        Step 1/2: FROM x (cached)
+        progress 1/2 steps: Step 1/2: FROM x
+        Step 2/2: RUN y
+        progress 1/2 steps: Step 2/2: RUN y
         one
         two
-        [other 1/1] RUN z
-        progress 1/3 steps: [other 1/1] RUN z
+        Step 1/1 of other: RUN z
+        progress 1/3 steps: Step 1/1 of other: RUN z
         three
-        [2/2] RUN y
+        Step 2/2: RUN y
         four
-        progress 2/3 steps: [2/2] RUN y
+        progress 2/3 steps: Step 2/2: RUN y
         ");
     }
 }

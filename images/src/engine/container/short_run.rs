@@ -2,27 +2,40 @@
 
 use std::time::Duration;
 
-use super::ContainerSpec;
-use crate::engine::{Engine, EngineError, LABEL};
+use super::{ContainerSpec, maker};
+use crate::engine::{Engine, EngineError};
 
 /// How much of each stream is kept.
 const OUTPUT_LIMIT: usize = 4 << 20;
 
+/// What a container is made for that only looks at something.
+#[derive(Clone, Copy, Debug)]
+pub struct ShortRun<'a> {
+    /// The state directory, as a label.
+    pub home: &'a str,
+    /// In a word or two, as a label.
+    pub purpose: &'a str,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
 impl Engine {
     /// Runs a command in a new container without network to its end, removes the container, and
-    /// returns its exit code and output (at most 4 MiB of each stream).
+    /// returns its exit code and output (at most 4 MiB of each stream). If this process ends
+    /// before, the container [is abandoned](super::OurContainer::is_abandoned).
     ///
     /// # Errors
     ///
-    /// The engine refuses, or `limit` has passed.
+    /// The engine refuses, or the limit has passed.
     pub fn run_container(
         &self,
         spec: &ContainerSpec,
-        limit: Duration,
+        short: ShortRun<'_>,
     ) -> Result<(i64, Vec<u8>, Vec<u8>), EngineError> {
         let mut spec = spec.clone();
         "none".clone_into(&mut spec.network);
-        spec.labels.insert(LABEL.to_owned(), "1".to_owned());
+        spec.labels.extend(maker::labels(short.home, short.purpose));
+        let limit = short.limit;
         self.runtime.block_on(async {
             let id = self.create(None, &spec).await?.id;
             let outcome = match tokio::time::timeout(limit, self.run_to_end(&id)).await {
@@ -53,3 +66,6 @@ impl Engine {
         Ok((state.exit_code, stdout, stderr))
     }
 }
+
+#[cfg(test)]
+mod tests;

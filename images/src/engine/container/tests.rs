@@ -7,10 +7,11 @@ use crate::engine::{Engine, EngineError, LABEL, RUN_LABEL};
 use crate::testing::engine::{engine, shell, unique};
 
 const LIMIT: Duration = Duration::from_secs(30);
+const SHORT: ShortRun<'_> = ShortRun { home: "/none", purpose: "test", limit: LIMIT };
 
 /// What a line of shell writes in a container.
 fn said(engine: &Engine, spec: &ContainerSpec) -> String {
-    let (code, stdout, stderr) = engine.run_container(spec, LIMIT).unwrap();
+    let (code, stdout, stderr) = engine.run_container(spec, SHORT).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     assert_eq!((code, text(stderr)), (0, String::new()));
     text(stdout)
@@ -21,7 +22,7 @@ fn both_streams_and_the_code_come_back() {
     let Some(engine) = engine() else { return };
     let spec = shell(&engine, "echo out; echo err >&2; exit 7");
     let expected = (7, b"out\n".to_vec(), b"err\n".to_vec());
-    assert_eq!(engine.run_container(&spec, LIMIT).unwrap(), expected);
+    assert_eq!(engine.run_container(&spec, SHORT).unwrap(), expected);
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn a_container_has_what_was_asked_and_nothing_more() {
     assert_eq!(said(&engine, &spec), expected);
 
     spec.mounts[0].source = directory.path().join("missing");
-    let error = engine.run_container(&spec, LIMIT).unwrap_err();
+    let error = engine.run_container(&spec, SHORT).unwrap_err();
     assert!(matches!(error, EngineError::Refused { .. }), "{error:?}");
     assert!(!directory.path().join("missing").exists());
 }
@@ -85,13 +86,13 @@ fn what_is_not_in_the_image_is_named() {
     for program in ["no-such-program", "/no/such/program"] {
         let mut spec = shell(&engine, "");
         spec.entrypoint = vec![program.to_owned()];
-        let error = engine.run_container(&spec, LIMIT).unwrap_err();
+        let error = engine.run_container(&spec, SHORT).unwrap_err();
         assert!(error.to_string().starts_with(&format!("the image has no {program:?}")), "{error}");
         assert!(error.hint().is_some());
     }
     let mut spec = shell(&engine, "");
     spec.image = format!("sha256:{}", "0".repeat(64));
-    let error = engine.run_container(&spec, LIMIT).unwrap_err();
+    let error = engine.run_container(&spec, SHORT).unwrap_err();
     assert!(matches!(error, EngineError::NoImage { .. }), "{error:?}");
 }
 
@@ -99,10 +100,10 @@ fn what_is_not_in_the_image_is_named() {
 fn one_that_does_not_end_is_ended_and_removed() {
     let Some(engine) = engine() else { return };
     let home = unique("home");
-    let mut spec = shell(&engine, "sleep 600");
-    spec.labels.insert(crate::engine::HOME_LABEL.to_owned(), home.clone());
+    let spec = shell(&engine, "sleep 600");
+    let short = ShortRun { home: &home, purpose: "test", limit: Duration::from_millis(800) };
     let started = Instant::now();
-    let error = engine.run_container(&spec, Duration::from_millis(800)).unwrap_err();
+    let error = engine.run_container(&spec, short).unwrap_err();
     assert!(matches!(error, EngineError::TimedOut { .. }), "{error:?}");
     assert!(started.elapsed() < LIMIT);
     assert_eq!(engine.our_containers(&home).unwrap(), []);

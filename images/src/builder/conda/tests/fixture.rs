@@ -69,6 +69,7 @@ channel.write_repodata(directory, state["records"])
             host: &host,
             index: &IndexSettings::read(&host),
             settings: &BuildSettings::default(),
+            fresh: false,
             directory,
             tools: &self.path("tools"),
             objects: None,
