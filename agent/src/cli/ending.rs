@@ -94,9 +94,17 @@ fn reason(run: &Run) -> Option<&str> {
     run.summary.exit.as_ref().map(|exit| exit.reason.as_str())
 }
 
+/// The exit code of what shells and init processes cannot find.
+const NOT_FOUND: i32 = 127;
+
 /// Returns what a failed run's message says to do, where it does.
 pub(super) fn advice(run: &Run) -> Option<&str> {
-    other_lines(run).find_map(|line| line.strip_prefix(ADVICE))
+    let exit = run.summary.exit.as_ref()?;
+    let in_image = run.prepared_environment.as_ref().is_some_and(|built| built.image.is_some());
+    let lacks = in_image && exit.reason == "script_failed" && exit.code == Some(NOT_FOUND);
+    other_lines(run).find_map(|line| line.strip_prefix(ADVICE)).or(lacks.then_some(
+        "exit code 127 is that of a program that is not there: see whether the image has it, Python included",
+    ))
 }
 
 /// Returns what to do about a run, called `name` in a shell.

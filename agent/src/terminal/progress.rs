@@ -50,14 +50,15 @@ impl Progress {
         if !self.enabled || self.started.elapsed() < PATIENCE {
             return None;
         }
+        let style = ProgressStyle::with_template(template).ok()?.progress_chars("=> ");
         let bar = self.bar.get_or_init(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            // A prefix is drawn at once, and must not be drawn in the default style.
+            bar.set_style(style.clone());
             bar.set_prefix(self.verb);
             bar
         });
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        bar.set_style(style);
         Some(bar)
     }
 

@@ -19,9 +19,9 @@ pub(crate) enum Align {
 /// else separated by tabs, whole and without the head, as `cut` and `awk` want them.
 pub(crate) fn render(terminal: &Terminal, head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     if terminal.out_is_terminal() {
-        let width =
-            rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| size.ws_col).max(40);
-        aligned(head, rows, Some(width))
+        // A terminal may not know its size.
+        let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col);
+        aligned(head, rows, Some(if width == 0 { 80 } else { width.max(40) }))
     } else {
         separated(rows)
     }

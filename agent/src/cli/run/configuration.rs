@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use runner::run_configuration::{
-    self, DockerChoice, EnvironmentChoice, Network, Overrides, Process, Resources,
+    self, DockerChoice, EnvironmentChoice, Network, Note, Overrides, Process, Resources,
     RunConfiguration, duration, size,
 };
 
@@ -32,7 +32,10 @@ pub(in crate::cli) struct Wanted {
 pub(in crate::cli) fn wanted(args: &Args, settings: &mut Settings) -> Result<Wanted, Failure> {
     let current = std::env::current_dir().map_err(Failure::failed)?;
     let file = args.what.runconfig.as_deref();
-    let mut wanted = from_file(file, args.what.source.as_deref(), &current)?;
+    let what = &args.what;
+    let replaced = what.env.is_some() || what.docker.is_some() || what.python.is_some();
+    let stays = |note: &Note| !replaced || !is_about_environment(&note.key);
+    let mut wanted = from_file(file, what.source.as_deref(), &current, &stays)?;
     let flags = overrides(args, &wanted.source, &current)
         .map_err(|failure| failure.noting(&wanted.notes))?;
     wanted.configuration = wanted.configuration.overlaid(&flags);
@@ -52,6 +55,7 @@ fn from_file(
     file: Option<&Path>,
     source: Option<&Path>,
     current: &Path,
+    stays: &dyn Fn(&Note) -> bool,
 ) -> Result<Wanted, Failure> {
     let loaded = file
         .map(|file| {
@@ -69,8 +73,15 @@ fn from_file(
     Ok(Wanted {
         configuration,
         source: Source::open(&current.join(directory))?,
-        notes: notes.iter().map(ToString::to_string).collect(),
+        notes: notes.iter().filter(|note| stays(note)).map(ToString::to_string).collect(),
     })
+}
+
+/// Tells whether a note on this key says what packages a file has, or whether they are in a
+/// container: nobody needs to hear it of an environment that the command line replaces.
+fn is_about_environment(key: &str) -> bool {
+    key.starts_with("environment.python.")
+        || ["docker.useDocker", "environment.docker.enabled"].contains(&key)
 }
 
 /// Returns what a job file asks for, without a command line over it.
@@ -80,7 +91,7 @@ fn from_file(
 /// As [`wanted`].
 pub(in crate::cli) fn of_job_file(file: &Path, settings: &Settings) -> Result<Wanted, Failure> {
     let current = std::env::current_dir().map_err(Failure::failed)?;
-    let mut wanted = from_file(Some(file), None, &current)?;
+    let mut wanted = from_file(Some(file), None, &current, &|_| true)?;
     finish(&mut wanted, settings, &current, true)?;
     Ok(wanted)
 }
@@ -242,6 +253,16 @@ fn environment(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn notes_on_an_environment_are_told_from_others() {
+        for key in ["environment.python.condaDependenciesFile", "docker.useDocker"] {
+            assert!(is_about_environment(key), "{key}");
+        }
+        for key in ["docker.shmSize", "dataReferences", "environment.environmentVariables.A"] {
+            assert!(!is_about_environment(key), "{key}");
+        }
+    }
 
     #[test]
     fn a_name_that_names_no_run_is_refused() {
