@@ -1,6 +1,10 @@
 //! Tasks that end with their owner: the one door to the runtime.
 
-use std::panic;
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
+use std::task::Poll;
 
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
@@ -26,6 +30,27 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     let span = Span::current();
     let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
     done.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
+}
+
+/// Carries out `future`; `Err` has what a panic in it said.
+pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let mut future = pin!(future);
+    // What it has left half-done is not looked at again: it is dropped with it.
+    let polled = poll_fn(|context| {
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(said) => Poll::Ready(Err(words(said.as_ref()))),
+        }
+    });
+    polled.await
+}
+
+/// Returns what a panic said.
+fn words(said: &(dyn Any + Send)) -> String {
+    let text = said.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| said.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no reason".to_owned())
 }
 
 impl<T> Task<T> {
@@ -61,6 +86,15 @@ mod tests {
 
         // The sender is dropped with the task's future.
         ended.await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_caught_with_its_words_and_here_and_on_other_threads() {
+        let number = 7;
+        assert_eq!(caught(async { number }).await, Ok(7));
+        assert_eq!(caught(async { panic!("no luck") }).await, Err::<(), _>("no luck".to_owned()));
+        let elsewhere = blocking(move || -> () { panic!("no luck {number}") });
+        assert_eq!(caught(elsewhere).await, Err("no luck 7".to_owned()));
     }
 
     #[tokio::test]

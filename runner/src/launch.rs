@@ -97,6 +97,16 @@ mod tests {
     }
 
     #[test]
+    fn one_written_before_there_were_containers_is_a_process_of_this_machine() {
+        let text = r#"{"version":1,"runId":"exp_1_00000002","program":["python3","train.py"],"environment":{},"workingDirectory":"work"}"#;
+
+        let launch: Launch = serde_json::from_str(text).unwrap();
+
+        assert_eq!((launch.container, launch.timeout_seconds), (None, None));
+        assert!(launch.secret_names.is_empty());
+    }
+
+    #[test]
     fn values_of_variables_are_not_printed() {
         let shown = format!("{:?}", launch());
 

@@ -12,7 +12,7 @@ fn run(yard: &EngineYard, script: &str, options: &[&str]) -> (Option<i32>, Value
     let output = yard.in_container(script, options);
     let runs = yard.json(["list", "--json"]);
     assert!(!runs.as_array().unwrap().is_empty(), "{}", text(&output.stderr));
-    wait_until("the container is gone", || yard.containers().is_empty());
+    assert_eq!(yard.containers(), [""; 0], "a run is over when its container is gone");
     (output.status.code(), yard.show("@"))
 }
 
@@ -52,7 +52,7 @@ print(json.dumps({'name': 'accuracy', 'value': 0.5}))
     assert_eq!(model["size"], 7);
     let id = docker(["image", "inspect", "-f", "{{.Id}}", engine::BASE_IMAGE]);
     assert_eq!(shown["preparedEnvironment"]["image"]["id"], id.trim(), "{shown:#}");
-    wait_until("the container is gone", || yard.containers().is_empty());
+    assert_eq!(yard.containers(), [""; 0], "a run is over when its container is gone");
     assert!(yard.images().is_empty(), "a ready image is used as it is");
 }
 
@@ -289,4 +289,8 @@ fn an_image_without_a_shell_is_followed_by_attach() {
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout), "out\n");
     assert!(text(&output.stderr).contains("err\n"));
+    let shown = yard.show("@");
+    let warning = shown["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.starts_with("the image has no shell"), "{shown:#}");
+    assert!(yard.ok(["show", "@"]).contains("the image has no shell"));
 }

@@ -130,7 +130,7 @@ fn after(reason: &str) -> Option<&'static str> {
         "disk_full" => "`trainyard gc` frees space",
         "environment_failed" => "`trainyard logs --build RUN` shows all that the build said",
         "engine_stopped" => {
-            "`trainyard doctor` checks the engine, `trainyard rerun RUN` runs it again"
+            "turn on live-restore in the engine, so that runs outlast it, then `trainyard rerun RUN`"
         }
         "host_rebooted" | "lost_contact" | "supervisor_killed" | "agent_fault" => {
             "not the script's fault: `trainyard rerun RUN`"
@@ -201,7 +201,7 @@ mod tests {
         Failed time_limit: give it more time with --timeout
         Failed disk_full: `trainyard gc` frees space
         Failed environment_failed: `trainyard logs --build 'a b'` shows all that the build said
-        Failed engine_stopped: `trainyard doctor` checks the engine, `trainyard rerun 'a b'` runs it again
+        Failed engine_stopped: turn on live-restore in the engine, so that runs outlast it, then `trainyard rerun 'a b'`
         Failed host_rebooted: not the script's fault: `trainyard rerun 'a b'`
         Failed cannot_start: `trainyard doctor` checks the machine
         Canceled cancelled: `trainyard rerun 'a b'` runs it again

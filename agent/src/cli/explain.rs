@@ -154,7 +154,7 @@ mod tests {
         swift-otter-12 is Failed: the engine was restarted
         reason engine_stopped
         the container was not ended by its script: the engine stopped, was restarted without live-restore, or somebody removed the container
-        `trainyard doctor` checks the engine, `trainyard rerun swift-otter-12` runs it again
+        turn on live-restore in the engine, so that runs outlast it, then `trainyard rerun swift-otter-12`
 
         swift-otter-12 is Failed: out of memory
         reason out_of_memory

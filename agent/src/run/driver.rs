@@ -12,6 +12,7 @@
 //! moment the agent ends at, [`crate::recovery`] finds the phase to go on from.
 
 mod ending;
+mod fault;
 mod following;
 mod preparing;
 mod starting;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use crate::agent::Agent;
 use crate::disk;
 use crate::store::{RunRow, StoreError};
+use crate::task;
 
 use ending::Over;
 use following::Started;
@@ -48,6 +50,7 @@ pub(crate) enum Begin {
 }
 
 /// What the phases of a run share.
+#[derive(Clone)]
 struct Context {
     agent: Arc<Agent>,
     row: RunRow,
@@ -61,7 +64,7 @@ struct NeverStarted {
     exit: ExitRecord,
 }
 
-/// Drives `run` to its end.
+/// Drives `run` to its end. A panic on the way is its end too.
 ///
 /// # Errors
 ///
@@ -75,6 +78,13 @@ pub(crate) async fn drive(
     let row = agent.store.row(&run).await?;
     let directory = agent.workspace.run_directory(&run);
     let context = Context { agent, row, directory, cancel };
+    match task::caught(phases(context.clone(), begin)).await {
+        Ok(done) => done,
+        Err(words) => fault::end(context, &words).await,
+    }
+}
+
+async fn phases(context: Context, begin: Begin) -> Result<(), StoreError> {
     let over = match begin {
         Begin::FromTheStart => from_the_start(context).await,
         Begin::Launch => launch(Prepared::again(context).await).await,
@@ -158,3 +168,6 @@ async fn from_the_start(context: Context) -> Result<Over, Stopped> {
 async fn launch(prepared: Result<Prepared, Stopped>) -> Result<Over, Stopped> {
     Ok(prepared?.start().await?.follow().await?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,3 +115,30 @@ pub(super) fn exit(run: &str, text: Option<String>) -> Result<Option<ExitRecord>
 pub(super) fn time(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(microseconds).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use images::environment::PreparedEnvironment;
+
+    use super::*;
+    use crate::api::wire::submission::SubmitRequest;
+
+    #[test]
+    fn what_was_written_before_there_were_containers_is_read() {
+        let request = r#"{"experiment":"exp","script":"train.py","arguments":[],"target":"local","environment":{"kind":"userManaged","interpreter":"/usr/bin/python3"},"environmentName":"python3","environmentVariables":{},"secrets":{},"tags":{},"properties":{},"snapshotId":"41cf6794ba4200b839c53531555f0f3998df4cbb01a4d5cb0b94e3ca5e23947d","sourceDirectory":"/src","warnings":[]}"#;
+        let environment = format!(
+            r#"{{"key":"{}","name":"requirements.txt → venv 5e1f20ab","interpreter":"/env/bin/python","pythonVersion":"3.11.7","prefix":"/env","variables":{{"VIRTUAL_ENV":"/env"}},"pathEntries":["/env/bin"],"reused":true}}"#,
+            "5e1f20ab".repeat(8)
+        );
+        let ended = r#"{"version":1,"reason":"completed","code":0,"signal":null,"message":"the script completed","startedTimeUtc":"2026-11-21T10:00:00Z","endedTimeUtc":"2026-11-21T10:00:01Z","cancelledBy":null,"logBytes":3,"logBytesDropped":0,"leftoverProcesses":0,"cpuSeconds":0.5,"peakMemoryBytes":1024}"#;
+
+        let request: SubmitRequest = json("r", Some(request.to_owned())).unwrap().unwrap();
+        let environment: PreparedEnvironment = json("r", Some(environment)).unwrap().unwrap();
+        let ended = exit("r", Some(ended.to_owned())).unwrap().unwrap();
+
+        assert!(request.container.is_none() && !request.fresh_environment);
+        assert_eq!(request.resources, runner::run_configuration::Resources::default());
+        assert!(environment.image.is_none() && environment.lock.is_empty() && environment.reused);
+        assert_eq!((ended.code, ended.peak_memory_bytes), (Some(0), Some(1024)));
+    }
+}

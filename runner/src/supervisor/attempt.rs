@@ -176,6 +176,9 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     };
     let synced = log.sync();
     let mut record = record(&facts, &outcome, &log, started);
+    if launch.container.is_none() {
+        measure(&mut record);
+    }
     if let Err(error) = synced {
         record.message += &format!("; its log may not survive a power cut: {error}");
     }
@@ -222,6 +225,12 @@ fn record(facts: &Facts, outcome: &Outcome, log: &LogWriter, started: Timestamp)
     record.log_bytes = log.bytes();
     record.log_bytes_dropped = log.bytes_dropped();
     record.leftover_processes = outcome.leftovers;
+    record
+}
+
+/// Notes what the script used, with all that descended from it: they were our children. A
+/// container's are its engine's, whose figures are gone with its processes.
+fn measure(record: &mut ExitRecord) {
     if let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) {
         let seconds = |time: nix::sys::time::TimeVal| {
             let micros = u32::try_from(time.tv_usec()).unwrap_or(0);
@@ -231,7 +240,6 @@ fn record(facts: &Facts, outcome: &Outcome, log: &LogWriter, started: Timestamp)
         record.cpu_seconds = Some(seconds(usage.user_time()) + seconds(usage.system_time()));
         record.peak_memory_bytes = u64::try_from(usage.max_rss()).ok().map(|kib| kib * 1024);
     }
-    record
 }
 
 fn limits(launch: &Launch) -> Result<Limits, NotStarted> {

@@ -54,6 +54,11 @@ pub enum Event {
         /// What the engine said.
         message: String,
     },
+    /// The engine made the container otherwise than it was asked to.
+    ContainerWarning {
+        /// How, as it says.
+        message: String,
+    },
     /// The container engine stopped answering.
     EngineAway {
         /// How that was seen.
@@ -128,6 +133,21 @@ impl Event {
     pub fn is_start(&self) -> bool {
         matches!(self, Self::Started { .. } | Self::ContainerStarted { .. })
     }
+
+    /// Says what people should know of the run before it is over, if this is such a thing.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        match self {
+            Self::NoShell { message } => Some(format!(
+                "the image has no shell ({message}): its engine passed the output on, and secrets \
+                 were files only"
+            )),
+            Self::ContainerWarning { message } => {
+                Some(format!("the container engine says: {message}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A line of the file.
@@ -199,6 +219,23 @@ mod tests {
 
         let events: Vec<_> = read(&run).unwrap().into_iter().map(|line| line.event).collect();
         assert_eq!(events, [started, ended]);
+    }
+
+    #[test]
+    fn what_people_should_know_is_a_warning() {
+        let message = || "no swap limit".to_owned();
+        let warnings: Vec<_> = [
+            Event::NoShell { message: "/bin/sh is not there".to_owned() },
+            Event::ContainerWarning { message: message() },
+            Event::EngineAway { error: message() },
+        ]
+        .iter()
+        .filter_map(Event::warning)
+        .collect();
+        insta::assert_snapshot!(warnings.join("\n"), @r#"
+        the image has no shell (/bin/sh is not there): its engine passed the output on, and secrets were files only
+        the container engine says: no swap limit
+        "#);
     }
 
     #[test]

@@ -27,6 +27,8 @@ fn a_script_that_ends_by_itself_says_how() {
         let Some(run) = ContainerRun::of(script) else { return };
         let (_run, record) = run.carried_out();
         assert!(record.started_time_utc.unwrap() <= record.ended_time_utc);
+        // Our own children's, of which the script is none.
+        assert_eq!((record.cpu_seconds, record.peak_memory_bytes), (None, None));
         table += &format!("{script:40} {}\n", shown(&record));
     }
     insta::assert_snapshot!(table, @r#"
@@ -139,6 +141,36 @@ time.sleep(1000)
     assert_eq!((record.reason, record.code), (ExitReason::Cancelled, Some(0)));
     assert_eq!(run.text(), "ready\nsaved\n");
     assert!(run.directory.work().join("saved").exists());
+}
+
+/// A shell that outlives what it started, which saves its work.
+const ASKED_TOGETHER: &str = r#"
+trap 'echo shell' TERM
+echo "<$TINI_KILL_PROCESS_GROUP>"
+python3 -uc '
+import signal, sys, time
+def save(*_):
+    print("saved")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print("ready")
+time.sleep(1000)
+'
+exit 3
+"#;
+
+#[test]
+fn what_a_shell_started_is_asked_to_end_with_it() {
+    let Some(mut run) = ContainerRun::of("") else { return };
+    run.shell(ASKED_TOGETHER);
+    run.start();
+    run.wait_for_output("<>\nready\n");
+
+    run.cancel(false);
+
+    let record = run.end();
+    assert_eq!((record.reason, record.code), (ExitReason::Cancelled, Some(3)));
+    assert_eq!(run.text(), "<>\nready\nsaved\nshell\n");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::outputs::{self, OutputLimits, Outputs};
+use runner::run_directory::RunDirectory;
+use runner::supervisor::events;
 use snapshots::digest::Digest;
 use snapshots::store::local::LocalStore;
 use snapshots::tree::{EntryKind, Tree};
@@ -48,7 +50,8 @@ impl Over {
         }
         metrics.drain().await;
         let collected = collect(&context).await;
-        let mut warnings = collected.notes;
+        let mut warnings = said(&context.directory);
+        warnings.extend(collected.notes);
         warnings.extend(metrics.note());
         let facts = Facts {
             exit: Some(exit.clone()),
@@ -97,6 +100,15 @@ fn ending(reason: ExitReason) -> Ending {
         ExitReason::Cancelled => Ending::Cancelled,
         _ => Ending::Badly,
     }
+}
+
+/// Returns what its supervisor has to say to people.
+fn said(directory: &RunDirectory) -> Vec<String> {
+    let events = events::read(directory).unwrap_or_default();
+    let mut said: Vec<_> = events.iter().filter_map(|line| line.event.warning()).collect();
+    // A container that was made twice was warned of twice.
+    said.dedup();
+    said
 }
 
 async fn collect(context: &Context) -> Outputs {

@@ -128,7 +128,7 @@ async fn hand_on(context: &Context, request: CancelRequest) {
 }
 
 /// Waits until the supervisor is gone and returns why the run is over.
-fn wait(context: &Context) -> impl Future<Output = ExitRecord> + 'static {
+pub(super) fn wait(context: &Context) -> impl Future<Output = ExitRecord> + 'static {
     let (target, directory) = (Arc::clone(&context.agent.target), context.directory.clone());
     async move {
         loop {

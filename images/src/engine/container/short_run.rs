@@ -1,12 +1,16 @@
 //! A command in a container of its own, to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{ContainerSpec, maker};
 use crate::engine::{Engine, EngineError};
 
 /// How much of each stream is kept.
 const OUTPUT_LIMIT: usize = 4 << 20;
+
+/// How long an engine that is being restarted may be away.
+const RESTART_LIMIT: Duration = Duration::from_secs(10);
+const RESTART_TICK: Duration = Duration::from_millis(250);
 
 /// What a container is made for that only looks at something.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +46,22 @@ impl Engine {
                 Ok(outcome) => outcome,
                 Err(_) => Err(EngineError::TimedOut { limit }),
             };
-            let removed = self.remove(&id).await;
+            let removed = self.remove_soon(&id).await;
             let outcome = outcome?;
             removed?;
             Ok(outcome)
         })
+    }
+
+    /// Removes it, also when the engine is being restarted: nobody else would.
+    async fn remove_soon(&self, id: &str) -> Result<(), EngineError> {
+        let until = Instant::now() + RESTART_LIMIT;
+        loop {
+            match self.remove(id).await {
+                Err(_) if Instant::now() < until => tokio::time::sleep(RESTART_TICK).await,
+                removed => return removed,
+            }
+        }
     }
 
     async fn run_to_end(&self, id: &str) -> Result<(i64, Vec<u8>, Vec<u8>), EngineError> {

@@ -72,9 +72,10 @@ fn never_ran(status: ScriptStatus, word: Word, program: &str, image: &str) -> Op
 fn engine_stopped(over: &Over, state: &ContainerState, status: ScriptStatus) -> Option<String> {
     let gone_since = over.gone_since.filter(|_| !over.live_restore)?;
     let finished: Option<Timestamp> = state.finished_at.parse().ok();
-    // The engine ends containers at the very moment it stops answering.
+    // The engine ends containers at the very moment it stops answering, which shows a little later;
+    // a script that was asked may be over before that.
     let killed = matches!(status, ScriptStatus::Signal(9 | 15) | ScriptStatus::Code(255));
-    let slack = Span::new().seconds(i64::from(killed));
+    let slack = Span::new().milliseconds(if killed { 1000 } else { 250 });
     let since = gone_since.checked_sub(slack).unwrap_or(gone_since);
     if finished.is_some_and(|finished| finished < since && finished > Timestamp::UNIX_EPOCH) {
         return None;

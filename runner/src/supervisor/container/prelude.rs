@@ -27,7 +27,7 @@ while [ "$trainyard_left" -gt 0 ]; do
     done <"/run/secrets/$trainyard_name"
     export "$trainyard_name=$trainyard_value$trainyard_line"
 done
-unset trainyard_left trainyard_name trainyard_value trainyard_line
+unset trainyard_left trainyard_name trainyard_value trainyard_line TINI_KILL_PROCESS_GROUP
 exec "$@""#;
 
 /// The shell it is for.

@@ -10,6 +10,10 @@ use crate::container::{
 };
 use crate::launch::Launch;
 
+/// Has the init process pass signals on to all that the script started, as for a local process,
+/// and not to the first only. The prelude takes it away again: it is not the script's business.
+const TO_ALL: &str = "TINI_KILL_PROCESS_GROUP";
+
 /// What every container has unless security options are set by hand.
 const NO_NEW_PRIVILEGES: &str = "no-new-privileges";
 
@@ -30,12 +34,13 @@ pub(super) fn specification(
         None => (Vec::new(), Vec::new()),
     };
     let own = container.clone();
+    let init = own.init && facts.init;
     ContainerSpec {
         image: own.image,
         platform: own.platform,
         entrypoint,
         command,
-        environment: environment(launch),
+        environment: environment(launch, init),
         labels: own.labels,
         // Without root an engine's own user is root within its containers.
         user: if facts.rootless { "0:0".to_owned() } else { own.user },
@@ -58,7 +63,7 @@ pub(super) fn specification(
         hostname: own.hostname,
         extra_hosts: own.extra_hosts,
         read_only: own.read_only,
-        init: own.init && facts.init,
+        init,
         capabilities: own.capabilities,
         privileged: own.privileged,
         security_options: security_options(own.security_options),
@@ -69,13 +74,16 @@ pub(super) fn specification(
 }
 
 /// Returns the variables of the script; of a secret, where its file is.
-fn environment(launch: &Launch) -> BTreeMap<String, String> {
+fn environment(launch: &Launch, init: bool) -> BTreeMap<String, String> {
     let mut environment = launch.environment.clone();
     for name in &launch.secret_names {
         environment.remove(name);
         environment.insert(format!("{name}_FILE"), format!("{SECRETS_DIRECTORY}/{name}"));
     }
     environment.insert("TRAINYARD_RUN_ID".to_owned(), launch.run_id.to_string());
+    if init {
+        environment.insert(TO_ALL.to_owned(), "1".to_owned());
+    }
     environment.entry("TMPDIR".to_owned()).or_insert_with(|| TEMPORARY.to_owned());
     environment
 }
@@ -174,6 +182,7 @@ mod tests {
             spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         insta::assert_snapshot!(variables.join("\n"), @r#"
         A=1
+        TINI_KILL_PROCESS_GROUP=1
         TMPDIR=/tmp
         TOKEN_FILE=/run/secrets/TOKEN
         TRAINYARD_RUN_ID=exp_1_00000002
@@ -195,7 +204,7 @@ mod tests {
         assert_eq!((spec.entrypoint[0].as_str(), spec.command.len()), ("python", 2));
         assert_eq!(spec.working_directory, "/azureml-run/sub");
         assert_eq!(spec.user, "0:0", "root of an engine without root is its user");
-        assert!(!spec.init);
+        assert!(!spec.init && !spec.environment.contains_key(TO_ALL));
     }
 
     #[test]

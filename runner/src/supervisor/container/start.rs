@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use images::engine::{ContainerSpec, Engine, EngineError, HOME_LABEL, Mount};
+use images::engine::{ContainerSpec, CreatedContainer, Engine, EngineError, HOME_LABEL, Mount};
 use images::host::HostVariables;
 
 use super::owner::Owner;
@@ -151,10 +151,24 @@ fn start_one(
     specification: &ContainerSpec,
     events: &mut EventLog,
 ) -> Result<String, EngineError> {
-    let id = engine.create_container(name, specification)?.id;
+    let id = created(engine, name, specification, events)?;
+    started(engine, id, events)
+}
+
+/// Makes a container and says so; returns its id.
+fn created(
+    engine: &Engine,
+    name: &str,
+    specification: &ContainerSpec,
+    events: &mut EventLog,
+) -> Result<String, EngineError> {
+    let CreatedContainer { id, warnings, .. } = engine.create_container(name, specification)?;
     let (name, image) = (name.to_owned(), specification.image.clone());
     events.say(Event::ContainerCreated { name, id: id.clone(), image });
-    started(engine, id, events)
+    for message in warnings {
+        events.say(Event::ContainerWarning { message });
+    }
+    Ok(id)
 }
 
 /// Starts the container `id`, or removes it.
@@ -186,13 +200,27 @@ impl RunningContainer {
         &mut self,
         events: &mut EventLog,
     ) -> Result<(), ContainerError> {
-        let follow = |source| ContainerError::Follow { source };
         self.shell = false;
         self.word = None;
         let engine = Engine::connect(&self.variables)?;
-        let id = engine.create_container(&self.name, &self.without_shell)?.id;
-        let image = self.without_shell.image.clone();
-        events.say(Event::ContainerCreated { name: self.name.clone(), id: id.clone(), image });
+        let id = created(&engine, &self.name, &self.without_shell, events)?;
+        let begun = self.begin_without_shell(engine, id.clone(), events);
+        // At once, not by whoever looks after us: the run is over when this is.
+        if begun.is_err()
+            && let Err(error) = self.engine.remove_container(&id)
+        {
+            eprintln!("cannot remove the container {id}: {error}");
+        }
+        begun
+    }
+
+    fn begin_without_shell(
+        &mut self,
+        engine: Engine,
+        id: String,
+        events: &mut EventLog,
+    ) -> Result<(), ContainerError> {
+        let follow = |source| ContainerError::Follow { source };
         let attached = engine.attach(&id)?;
         let id = match started(&self.engine, id, events) {
             Err(EngineError::NoProgram { .. }) => {

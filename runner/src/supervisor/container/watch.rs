@@ -143,6 +143,7 @@ impl Watch {
                     if self.gone_since.is_some() {
                         self.news.tell(Event::EngineBack { running: false });
                     }
+                    self.look_whether_the_engine_stops();
                     let (gone_since, live_restore) = (self.gone_since, self.live_restore);
                     return self.news.end(Over { state, gone_since, live_restore });
                 }
@@ -156,6 +157,18 @@ impl Watch {
                 }
             }
             thread::sleep(nap.next());
+        }
+    }
+
+    /// An engine that stops ends its containers after it has closed its door, and still answers
+    /// those who are in.
+    fn look_whether_the_engine_stops(&mut self) {
+        if self.live_restore || self.gone_since.is_some() {
+            return;
+        }
+        if let Err(error) = Engine::connect(&self.variables) {
+            self.gone_since = Some(Timestamp::now());
+            self.news.tell(Event::EngineAway { error: error.to_string() });
         }
     }
 
