@@ -38,11 +38,9 @@ mod tests {
         // As connections are made: off the threads that carry out asynchronous code.
         let made = tokio::task::spawn_blocking(|| {
             let runtime = Runtime::new().unwrap();
-            runtime.block_on(async {
-                // Something goes on in it, as when an engine is spoken to.
-                tokio::spawn(std::future::pending::<()>());
-                tokio::task::spawn_blocking(|| {}).await.unwrap();
-            });
+            // Something goes on in it, as when an engine is spoken to.
+            runtime.spawn(std::future::pending::<()>());
+            runtime.block_on(runtime.spawn_blocking(|| {})).unwrap();
             runtime
         });
         drop(made.await.unwrap());
