@@ -102,9 +102,10 @@ pub(super) fn advice(run: &Run) -> Option<&str> {
     let exit = run.summary.exit.as_ref()?;
     let in_image = run.prepared_environment.as_ref().is_some_and(|built| built.image.is_some());
     let lacks = in_image && exit.reason == "script_failed" && exit.code == Some(NOT_FOUND);
-    other_lines(run).find_map(|line| line.strip_prefix(ADVICE)).or(lacks.then_some(
+    let missing = lacks.then_some(
         "exit code 127 is that of a program that is not there: see whether the image has it, Python included",
-    ))
+    );
+    other_lines(run).find_map(|line| line.strip_prefix(ADVICE)).or(missing)
 }
 
 /// Returns what to do about a run, called `name` in a shell.
