@@ -96,6 +96,9 @@ proptest! {
         ];
         let mut bytes = FILES[which].to_vec();
         for (at, kind, byte) in edits {
+            if bytes.is_empty() {
+                break;
+            }
             let at = at.index(bytes.len());
             match kind {
                 0 => bytes[at] = byte,
