@@ -43,10 +43,15 @@ async fn open_one(
     let facts = async {
         let docker = client(address, &text).await?;
         let refused = |error| connect_error(&text, error);
-        let version = docker.version().await.map_err(refused)?;
-        // Podman 4 takes seconds to answer the next question.
-        facts::refuse_podman(&text, &version)?;
-        let info = docker.info().await.map_err(refused)?;
+        // Both at once, for a run waits for them. Podman 4 takes seconds to answer the second, and
+        // is refused without it.
+        let version = async {
+            let version = docker.version().await.map_err(refused)?;
+            facts::refuse_podman(&text, &version)?;
+            Ok(version)
+        };
+        let info = async { docker.info().await.map_err(refused) };
+        let (version, info) = futures_util::future::try_join(version, info).await?;
         let facts = EngineFacts::read(&text, version, &info)?;
         Ok((docker, facts))
     };
