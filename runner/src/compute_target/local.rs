@@ -36,10 +36,8 @@ pub struct LocalTarget {
 
 /// The variables that say where the container engine is: the only ones a supervisor is given.
 const ENGINE_VARIABLES: &[&str] = &[
-    "CONTAINER_HOST",
     "DOCKER_CERT_PATH",
     "DOCKER_CONFIG",
-    "DOCKER_CONTEXT",
     "DOCKER_HOST",
     "DOCKER_TLS_VERIFY",
     "HOME",
