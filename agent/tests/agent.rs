@@ -236,6 +236,24 @@ fn every_refusal_says_why_and_what_to_do() {
 }
 
 #[test]
+fn a_refusal_is_heard_whatever_is_still_being_sent() {
+    let mut workspace = Workspace::new(&[("a.txt", "a")]);
+    workspace.start();
+    let body = vec![b'x'; 17 << 20];
+
+    for headers in [["content-type: application/json"], ["content-type: text/plain"]]
+        .into_iter()
+        .cycle()
+        .take(20)
+    {
+        for path in ["/v1/runs", "/v1/transfers/pack", "/v1/nothing"] {
+            let answer = call(&workspace.socket(), "POST", path, &headers, &body);
+            assert_ne!(answer.json()["error"]["message"], Value::Null, "{answer:?}");
+        }
+    }
+}
+
+#[test]
 fn someone_else_is_turned_away() {
     if !rustix::process::geteuid().is_root() {
         // Only root can be someone else.

@@ -1,14 +1,26 @@
 //! Reading request bodies: said to be what they are, no longer than allowed.
 
-use axum::body::{self, Body};
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{self, Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
+use futures_util::StreamExt;
+use http_body::{Frame, SizeHint};
 use serde::de::DeserializeOwned;
+use tracing::debug_span;
 
 use super::error::ApiError;
+use crate::task;
 
 /// How long a JSON document may be: a run with a git patch of 10 MiB, in base64, fits.
 pub(super) const LONGEST_DOCUMENT: usize = 16 << 20;
+
+/// How much of a refused body is still read, in bytes, and for how long.
+const READ_ON: (usize, Duration) = (64 << 20, Duration::from_secs(10));
 
 /// A JSON document.
 pub(super) struct Document<T>(pub(super) T);
@@ -37,6 +49,58 @@ impl<S: Sync> FromRequest<S> for Octets {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         expect(&request, "application/octet-stream")?;
         Ok(Self(request.into_body()))
+    }
+}
+
+/// Sees to it that what `request` still sends is read when its handler no longer wants it: a
+/// socket that is closed with something unread in it resets its peer, who then may never read
+/// the answer that says why.
+pub(super) async fn read_on(request: Request) -> Request {
+    request.map(|body| Body::new(ReadOn(body)))
+}
+
+/// A body that is read on when it is dropped before its end.
+struct ReadOn(Body);
+
+impl HttpBody for ReadOn {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl Drop for ReadOn {
+    fn drop(&mut self) {
+        let body = mem::take(&mut self.0);
+        if body.is_end_stream() {
+            return;
+        }
+        let (bytes, time) = READ_ON;
+        let rest = async move {
+            let mut left = bytes;
+            let mut rest = body.into_data_stream();
+            while let Some(Ok(chunk)) = rest.next().await {
+                match left.checked_sub(chunk.len()) {
+                    Some(fewer) => left = fewer,
+                    None => break,
+                }
+            }
+        };
+        let within = async move { tokio::time::timeout(time, rest).await.ok() };
+        task::spawn(debug_span!("read on"), within).detach();
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{Method, Uri};
+use axum::middleware::map_request;
 use axum::response::IntoResponse;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,6 +18,7 @@ use snapshots::path_error::{IoContext, PathError};
 use tokio::net::{UnixListener, UnixStream};
 use tracing::{debug, info_span, warn};
 
+use super::body::read_on;
 use super::error::ApiError;
 use super::openapi;
 use crate::agent::Agent;
@@ -102,6 +104,7 @@ fn connect(graceful: &GracefulShutdown, router: &Router, owner: u32, stream: Uni
         warn!(uid = peer.uid, "Turned away someone else.");
         Router::new().fallback(move || async move { ApiError::Foreign { uid: peer.uid, owner } })
     };
+    let router = router.layer(map_request(read_on));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
     let service = TowerToHyperService::new(router);
