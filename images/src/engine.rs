@@ -23,7 +23,7 @@ pub use self::container::{
     Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer, ShortRun,
 };
 pub use self::error::EngineError;
-pub use self::facts::EngineFacts;
+pub use self::facts::{EngineFacts, EngineLimits};
 pub use self::image::{ImageFacts, RegistryLogin};
 use self::runtime::Runtime;
 

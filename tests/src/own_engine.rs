@@ -1,7 +1,9 @@
-//! A second Docker engine that a test may stop and kill, gone when dropped.
+//! Docker engines that a test may stop and kill, gone when dropped: as root, or without root.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -9,12 +11,22 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::engine::{BASE_IMAGE, docker, docker_is_here};
-use crate::{is_alive, wait_until};
+use crate::{Yard, is_alive, wait_until};
 
-/// An engine with files, socket and containers of its own, and no network but `none`.
+/// Who an engine without root runs as: a user that nobody is.
+pub const ROOTLESS_USER: u32 = 1_234_567;
+
+/// What else an engine is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    AsRoot { live_restore: bool },
+    Rootless,
+}
+
+/// An engine with files, socket and containers of its own. As root it has no network but `none`.
 pub struct OwnEngine {
     daemon: Child,
-    live_restore: bool,
+    kind: Kind,
     directory: TempDir,
 }
 
@@ -22,14 +34,32 @@ impl OwnEngine {
     /// Starts one that has the base image; `None` where none can be started: only root can.
     #[must_use]
     pub fn start(live_restore: bool) -> Option<Self> {
+        Self::of_kind(Kind::AsRoot { live_restore })
+    }
+
+    /// The same as [`ROOTLESS_USER`], in namespaces that this user made.
+    #[must_use]
+    pub fn rootless() -> Option<Self> {
+        let restricted = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+        if fs::read_to_string(restricted).is_ok_and(|value| value.trim() == "1") {
+            eprintln!("\n*** LEFT OUT, NOTHING WAS TESTED: AppArmor restricts namespaces ***\n");
+            return None;
+        }
+        Self::of_kind(Kind::Rootless)
+    }
+
+    fn of_kind(kind: Kind) -> Option<Self> {
         if !docker_is_here() || !nix::unistd::geteuid().is_root() {
             eprintln!("\n*** LEFT OUT, NOTHING WAS TESTED: only root starts engines ***\n");
             return None;
         }
         let directory = tempfile::Builder::new().prefix("engine").tempdir().unwrap();
         fs::write(directory.path().join("daemon.json"), "{}").unwrap();
-        let daemon = daemon(&directory, live_restore);
-        let engine = Self { daemon, live_restore, directory };
+        if kind == Kind::Rootless {
+            give(directory.path());
+        }
+        let daemon = daemon(&directory, kind);
+        let engine = Self { daemon, kind, directory };
         engine.wait();
         let archive = engine.path("image.tar");
         docker(["save", "-o", archive.to_str().unwrap(), BASE_IMAGE]);
@@ -57,7 +87,7 @@ impl OwnEngine {
 
     /// Starts it again.
     pub fn start_again(&mut self) {
-        self.daemon = daemon(&self.directory, self.live_restore);
+        self.daemon = daemon(&self.directory, self.kind);
         self.wait();
     }
 
@@ -88,22 +118,100 @@ impl OwnEngine {
     }
 }
 
-fn daemon(directory: &TempDir, live_restore: bool) -> Child {
+/// Returns the binary as [`ROOTLESS_USER`] would run it in `yard`, to which all of that belongs.
+///
+/// # Panics
+///
+/// When this is not root.
+#[must_use]
+pub fn trainyard_without_root(yard: &Yard) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    let directory = yard.home().parent().unwrap().to_owned();
+    // Nobody else may be let in where it was built.
+    let binary = directory.join("trainyard");
+    if !binary.exists() {
+        fs::copy(crate::binary(), &binary).unwrap();
+    }
+    give(&directory);
+    let mut command = Command::new(binary);
+    command.env_clear().current_dir(&directory).stdin(Stdio::null());
+    for (name, value) in yard.trainyard().get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command.uid(ROOTLESS_USER).gid(ROOTLESS_USER);
+    command
+}
+
+/// Gives a directory with all that is in it to [`ROOTLESS_USER`].
+fn give(path: &Path) {
+    chown(path, Some(ROOTLESS_USER), Some(ROOTLESS_USER)).unwrap();
+    for entry in fs::read_dir(path).into_iter().flatten() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => give(&entry.path()),
+            false => {
+                std::os::unix::fs::lchown(entry.path(), Some(ROOTLESS_USER), Some(ROOTLESS_USER))
+                    .unwrap();
+            }
+        }
+    }
+}
+
+fn daemon(directory: &TempDir, kind: Kind) -> Child {
     let path = |name: &str| directory.path().join(name).display().to_string();
     let log = fs::File::options().create(true).append(true).open(path("log")).unwrap();
-    // In a network of its own: an engine without a bridge removes the bridge of other engines.
-    Command::new("unshare")
-        .args(["--net", "dockerd"])
+    let mut command = match kind {
+        // In a network of its own: an engine without a bridge removes the bridge of other engines.
+        Kind::AsRoot { live_restore } => {
+            let mut command = Command::new("unshare");
+            command
+                .args(["--net", "dockerd", "--bridge=none", "--iptables=false"])
+                .arg(format!("--live-restore={live_restore}"));
+            command
+        }
+        Kind::Rootless => within_namespaces(&path("")),
+    };
+    let mut daemon = command
         .args(["-H", &format!("unix://{}", path("docker.sock"))])
         .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
         .args(["--pidfile", &path("pid"), "--config-file", &path("daemon.json")])
-        .args(["--bridge=none", "--iptables=false"])
-        .arg(format!("--live-restore={live_restore}"))
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
-        .unwrap()
+        .unwrap();
+    let mut stdin = daemon.stdin.take().unwrap();
+    if kind == Kind::Rootless {
+        map_users(daemon.id());
+        stdin.write_all(b"mapped\n").unwrap();
+    }
+    daemon
+}
+
+/// What starts an engine as rootlesskit does: in namespaces of an ordinary user, with directories
+/// it writes to in memory, once it is told on standard input that its users are mapped.
+fn within_namespaces(home: &str) -> Command {
+    const START: &str = "read mapped && mount -t tmpfs run /run && mount -t tmpfs etc /etc/docker \
+                         && exec dockerd --rootless \"$@\"";
+    let user = ROOTLESS_USER.to_string();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+        .args(["unshare", "--user", "--mount", "--net", "sh", "-c", START, "dockerd"])
+        .env("HOME", home)
+        .env("XDG_RUNTIME_DIR", home);
+    command
+}
+
+/// Makes [`ROOTLESS_USER`] root of the namespace that `pid` is about to make, and the numbers above
+/// it the other users.
+fn map_users(pid: u32) {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+    wait_until("it has a namespace", || namespace(&pid.to_string()) != namespace("self"));
+    for map in ["uid_map", "gid_map"] {
+        let users = format!("0 {ROOTLESS_USER} 1\n1 {} 65536\n", ROOTLESS_USER + 1);
+        fs::write(format!("/proc/{pid}/{map}"), users).unwrap();
+    }
 }
 
 impl Drop for OwnEngine {

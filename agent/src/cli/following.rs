@@ -150,6 +150,10 @@ fn say_how_it_ended(terminal: &Terminal, run: &Run, reference: &str) {
             terminal.detail(line);
         }
     }
+    // Those of the submission were said when it was handed in.
+    for warning in run.warnings.iter().skip(run.request.warnings.len()) {
+        terminal.warning(warning);
+    }
     match run.summary.status {
         RunStatus::Completed => terminal.status("Completed", line),
         status => terminal.failed(status.name(), line),

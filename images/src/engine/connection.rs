@@ -41,7 +41,7 @@ async fn open_one(
 ) -> Result<(Docker, EngineFacts), EngineError> {
     let text = address.to_string();
     let facts = async {
-        let docker = client(address, &text).await?;
+        let (docker, owner) = client(address, &text).await?;
         let refused = |error| connect_error(&text, error);
         // Both at once, for a run waits for them. Podman 4 takes seconds to answer the second, and
         // is refused without it.
@@ -52,7 +52,7 @@ async fn open_one(
         };
         let info = async { docker.info().await.map_err(refused) };
         let (version, info) = futures_util::future::try_join(version, info).await?;
-        let facts = EngineFacts::read(&text, version, &info)?;
+        let facts = EngineFacts::read(&text, version, &info, owner)?;
         Ok((docker, facts))
     };
     match tokio::time::timeout(limit, facts).await {
@@ -61,11 +61,13 @@ async fn open_one(
     }
 }
 
-async fn client(address: &Address, text: &str) -> Result<Docker, EngineError> {
+/// Returns a client, and the uid of whoever listens where that can be known.
+async fn client(address: &Address, text: &str) -> Result<(Docker, Option<u32>), EngineError> {
+    let mut owner = None;
     let seconds = CALL_LIMIT.as_secs();
     let docker = match address {
         Address::Unix(path) => {
-            try_socket(path, text).await?;
+            owner = try_socket(path, text).await?;
             Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
         }
         Address::Tcp { host, certificates: None } => {
@@ -88,12 +90,13 @@ async fn client(address: &Address, text: &str) -> Result<Docker, EngineError> {
         }
     };
     let docker = docker.map_err(|error| connect_error(text, error))?;
-    Ok(docker.with_request_modifier(correct_logins))
+    Ok((docker.with_request_modifier(correct_logins), owner))
 }
 
-/// Whether somebody listens, and to us: a client would say less of why not.
-async fn try_socket(path: &Path, text: &str) -> Result<(), EngineError> {
-    UnixStream::connect(path).await.map(drop).map_err(|error| socket_error(text, error))
+/// Whether somebody listens, and to us: a client would say less of why not. Returns who it is.
+async fn try_socket(path: &Path, text: &str) -> Result<Option<u32>, EngineError> {
+    let stream = UnixStream::connect(path).await.map_err(|error| socket_error(text, error))?;
+    Ok(stream.peer_cred().ok().map(|peer| peer.uid()))
 }
 
 fn socket_error(text: &str, error: io::Error) -> EngineError {

@@ -36,6 +36,51 @@ pub struct EngineFacts {
     pub init: bool,
     /// 1 or 2.
     pub cgroup_version: u8,
+    /// Which limits of containers it keeps. Others it takes and forgets.
+    pub limits: EngineLimits,
+    /// The uid of whoever listens at the socket; `None` where that is not known.
+    pub owner: Option<u32>,
+}
+
+/// Which limits an engine keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// Bytes of memory.
+    pub memory: bool,
+    /// Processor cores, by their time.
+    pub cpus: bool,
+    /// Which processor cores.
+    pub cpuset: bool,
+    /// Processes and threads.
+    pub pids: bool,
+}
+
+impl EngineLimits {
+    /// All of them.
+    pub const ALL: Self = Self { memory: true, cpus: true, cpuset: true, pids: true };
+
+    /// Names what it keeps no limit on.
+    #[must_use]
+    pub fn lost(self) -> Vec<&'static str> {
+        let all = [
+            (self.memory, "memory"),
+            (self.cpus, "processor time"),
+            (self.cpuset, "which processors"),
+            (self.pids, "processes"),
+        ];
+        all.into_iter().filter(|(kept, _)| !kept).map(|(_, name)| name).collect()
+    }
+
+    /// What an engine does not speak of it keeps.
+    fn read(info: &SystemInfo) -> Self {
+        let kept = |said: Option<bool>| said != Some(false);
+        Self {
+            memory: kept(info.memory_limit),
+            cpus: kept(info.cpu_cfs_quota),
+            cpuset: kept(info.cpu_set),
+            pids: kept(info.pids_limit),
+        }
+    }
 }
 
 /// A version of the engine's API, in the order of versions.
@@ -57,6 +102,7 @@ impl EngineFacts {
         address: &str,
         version: SystemVersion,
         info: &SystemInfo,
+        owner: Option<u32>,
     ) -> Result<Self, EngineError> {
         let api_version = version.api_version.clone().unwrap_or_default();
         let Some(api) = ApiVersion::parse(&api_version) else {
@@ -94,6 +140,8 @@ impl EngineFacts {
                 Some(SystemInfoCgroupVersionEnum::_2) => 2,
                 _ => 1,
             },
+            limits: EngineLimits::read(info),
+            owner,
         })
     }
 }
@@ -132,7 +180,7 @@ mod tests {
     }
 
     fn read(version: SystemVersion, info: &str) -> Result<EngineFacts, EngineError> {
-        EngineFacts::read("unix:///s", version, &serde_json::from_str(info).unwrap())
+        EngineFacts::read("unix:///s", version, &serde_json::from_str(info).unwrap(), Some(7))
     }
 
     #[test]
@@ -155,6 +203,8 @@ mod tests {
             gpus: true,
             init: true,
             cgroup_version: 2,
+            limits: EngineLimits::ALL,
+            owner: Some(7),
         };
         assert_eq!(facts, expected);
     }
@@ -165,6 +215,20 @@ mod tests {
         let facts = read(version("1.53"), info).unwrap();
         let special = [facts.rootless, facts.live_restore, facts.gpus, facts.init];
         assert_eq!((special, facts.cgroup_version), ([false; 4], 1));
+    }
+
+    #[test]
+    fn limits_that_an_engine_does_not_keep_are_known() {
+        // As Docker 20.10 without root says it on cgroups of version 1.
+        let info = r#"{"MemoryLimit": false, "CpuCfsQuota": false, "CPUSet": false,
+            "PidsLimit": false, "CgroupDriver": "none", "CgroupVersion": "1"}"#;
+        let none = EngineLimits { memory: false, cpus: false, cpuset: false, pids: false };
+        assert_eq!(read(version("1.41"), info).unwrap().limits, none);
+        // As on version 2, where a user is given memory and processes only.
+        let info = r#"{"MemoryLimit": true, "CpuCfsQuota": false, "CPUSet": false,
+            "PidsLimit": true, "CgroupDriver": "systemd", "CgroupVersion": "2"}"#;
+        let some = EngineLimits { cpus: false, cpuset: false, ..EngineLimits::ALL };
+        assert_eq!(read(version("1.41"), info).unwrap().limits, some);
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::supervisor::workload::{Leftovers, Workload};
 
 mod attached;
 mod end;
+mod engine_bounds;
 mod error;
 mod lost;
 mod owner;

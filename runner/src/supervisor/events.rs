@@ -59,6 +59,11 @@ pub enum Event {
         /// How, as it says.
         message: String,
     },
+    /// Limits that the run was to have do not hold: the engine can set none.
+    LimitsLost {
+        /// On what.
+        limits: Vec<String>,
+    },
     /// The container engine stopped answering.
     EngineAway {
         /// How that was seen.
@@ -145,6 +150,11 @@ impl Event {
             Self::ContainerWarning { message } => {
                 Some(format!("the container engine says: {message}"))
             }
+            Self::LimitsLost { limits } => Some(format!(
+                "the container has no limit on {}: its engine can set none (`trainyard doctor` \
+                 says why)",
+                limits.join(", ")
+            )),
             _ => None,
         }
     }

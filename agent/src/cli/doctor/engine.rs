@@ -69,16 +69,32 @@ fn capable(facts: &EngineFacts, has_driver: bool) -> Vec<Finding> {
         ),
         (false, false) => Finding::good("GPUs", "none on this machine; --gpus is refused"),
     });
-    findings.push(cgroups(facts.cgroup_version));
+    findings.push(limits(facts));
     findings
 }
 
-fn cgroups(version: u8) -> Finding {
-    Finding::good("engine limits", format!("cgroups of version {version}"))
+fn limits(facts: &EngineFacts) -> Finding {
+    const NAME: &str = "engine limits";
+    let cgroups = format!("cgroups of version {}", facts.cgroup_version);
+    let lost = facts.limits.lost();
+    if lost.is_empty() {
+        return Finding::good(NAME, cgroups);
+    }
+    let advice = match (facts.rootless, facts.cgroup_version) {
+        (true, 1) => {
+            "boot with cgroups of version 2 (systemd.unified_cgroup_hierarchy=1): an engine without \
+             root limits nothing on version 1"
+        }
+        (true, _) => "have systemd give its user the controllers cpu, cpuset, memory and pids",
+        (false, _) => "mount the cgroup controllers that are missing and restart the engine",
+    };
+    Finding::missing(NAME, format!("none on {} ({cgroups})", lost.join(", ")), advice)
 }
 
 #[cfg(test)]
 mod tests {
+    use images::engine::EngineLimits;
+
     use super::*;
 
     fn facts() -> EngineFacts {
@@ -94,6 +110,8 @@ mod tests {
             gpus: false,
             init: true,
             cgroup_version: 1,
+            limits: EngineLimits::ALL,
+            owner: Some(0),
         }
     }
 
@@ -116,7 +134,8 @@ mod tests {
           → install nvidia-container-toolkit and restart the engine
         engine limits: cgroups of version 1
         "#);
-        let poor = EngineFacts { buildkit: false, init: false, rootless: true, ..facts() };
+        let limits = EngineLimits { memory: false, cpus: false, cpuset: false, pids: false };
+        let poor = EngineFacts { buildkit: false, init: false, rootless: true, limits, ..facts() };
         insta::assert_snapshot!(told(&capable(&poor, false)), @r#"
         containers: Docker 20.10.24 without root at unix:///var/run/docker.sock (API 1.41, linux/amd64)
         image builds: by the classic builder, which does without RUN --mount and parallel stages
@@ -126,7 +145,8 @@ mod tests {
         init process: the engine has none to put before a container's own: processes that end are not reaped
           → install docker-init (package tini or docker.io)
         GPUs: none on this machine; --gpus is refused
-        engine limits: cgroups of version 1
+        engine limits: none on memory, processor time, which processors, processes (cgroups of version 1)
+          → boot with cgroups of version 2 (systemd.unified_cgroup_hierarchy=1): an engine without root limits nothing on version 1
         "#);
     }
 

@@ -32,6 +32,11 @@ pub(crate) enum ContainerError {
     NoMemoryFiles,
     #[error("the container engine cannot give GPUs to containers")]
     NoGpus,
+    #[error(
+        "the container engine at {address} runs without root as the user {owner}: it cannot write \
+         the files of the user {user}"
+    )]
+    EngineOfAnother { address: String, owner: u32, user: u32 },
     #[error("the container cannot be followed")]
     Follow { source: io::Error },
     #[error(transparent)]
@@ -63,6 +68,10 @@ impl ContainerError {
             Self::NoGpus => Some(
                 "install the NVIDIA Container Toolkit and restart the engine, or run it without \
                  GPUs"
+                    .to_owned(),
+            ),
+            Self::EngineOfAnother { .. } => Some(
+                "start the agent as that user, or say with DOCKER_HOST where your own engine is"
                     .to_owned(),
             ),
             Self::NoMemoryFiles => {
@@ -100,6 +109,7 @@ mod tests {
             ContainerError::SecretName { name: "a/b".to_owned() },
             ContainerError::NoMemoryFiles,
             ContainerError::NoGpus,
+            ContainerError::EngineOfAnother { address: "unix:///s".to_owned(), owner: 7, user: 8 },
             ContainerError::Follow { source: gone() },
             ContainerError::File(path(gone())),
             ContainerError::File(path(full())),
@@ -123,6 +133,7 @@ mod tests {
         cannot_start   the secret "a/b" cannot be a file; give it a name without slashes
         cannot_start   this machine has no file system in memory for the run's secrets; mount a tmpfs at /dev/shm, or set XDG_RUNTIME_DIR
         cannot_start   the container engine cannot give GPUs to containers; install the NVIDIA Container Toolkit and restart the engine, or run it without GPUs
+        cannot_start   the container engine at unix:///s runs without root as the user 7: it cannot write the files of the user 8; start the agent as that user, or say with DOCKER_HOST where your own engine is
         agent_fault    the container cannot be followed
         agent_fault    cannot create "/r"
         disk_full      cannot create "/r"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use images::engine::{ContainerSpec, EngineFacts, Mount};
 
+use super::engine_bounds;
 use super::prelude::{self, SHELL};
 use crate::container::{
     ContainerLaunch, IO_DIRECTORY, SECRETS_DIRECTORY, TEMPORARY, WORKING_DIRECTORY,
@@ -33,7 +34,7 @@ pub(super) fn specification(
         Some((program, arguments)) => (vec![program.clone()], arguments.to_vec()),
         None => (Vec::new(), Vec::new()),
     };
-    let own = container.clone();
+    let own = engine_bounds::kept_limits(container, facts);
     let init = own.init && facts.init;
     ContainerSpec {
         image: own.image,
@@ -42,8 +43,7 @@ pub(super) fn specification(
         command,
         environment: environment(launch, init),
         labels: own.labels,
-        // Without root an engine's own user is root within its containers.
-        user: if facts.rootless { "0:0".to_owned() } else { own.user },
+        user: engine_bounds::user(container, facts),
         working_directory: working_directory(launch),
         mounts,
         tmpfs: own.tmpfs,
@@ -130,7 +130,9 @@ pub(super) fn run_mounts(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use images::engine::EngineLimits;
+
     use super::*;
     use crate::launch::LAUNCH_VERSION;
     use crate::run_id::RunId;
@@ -152,7 +154,8 @@ mod tests {
         }
     }
 
-    fn facts(rootless: bool) -> EngineFacts {
+    /// An engine that can do all that is not special.
+    pub(in crate::supervisor::container) fn facts(rootless: bool) -> EngineFacts {
         EngineFacts {
             address: "unix:///s".to_owned(),
             name: "Docker".to_owned(),
@@ -165,6 +168,8 @@ mod tests {
             gpus: false,
             init: true,
             cgroup_version: 1,
+            limits: EngineLimits::ALL,
+            owner: None,
         }
     }
 

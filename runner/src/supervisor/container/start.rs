@@ -12,7 +12,7 @@ use super::secret_files::SecretFiles;
 use super::signals::Signals;
 use super::specification::{run_mounts, specification};
 use super::watch::{self, News};
-use super::{ContainerError, Output, RunningContainer, attached};
+use super::{ContainerError, Output, RunningContainer, attached, engine_bounds};
 use crate::container::{ContainerLaunch, ContainerRefused, mounts};
 use crate::launch::Launch;
 use crate::run_directory::RunDirectory;
@@ -41,6 +41,10 @@ impl ContainerStart<'_> {
         let engine = Engine::connect(&variables)?;
         if !self.container.gpus.is_empty() && !engine.facts().gpus {
             return Err(ContainerError::NoGpus);
+        }
+        engine_bounds::check_owner(engine.facts(), nix::unistd::geteuid().as_raw())?;
+        if let Some(lost) = engine_bounds::lost_limits(self.container, engine.facts()) {
+            events.say(lost);
         }
         let follow = |source| ContainerError::Follow { source };
         let news = Arc::new(News::new().map_err(|error| follow(error.into()))?);
