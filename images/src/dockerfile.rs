@@ -11,6 +11,9 @@ use std::fmt::Write;
 /// Where packages are within an image.
 pub const PREFIX: &str = "/opt/trainyard/env";
 
+/// What is on the search path of a base that says nothing of one: what engines take then.
+const ENGINES_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Where the files of a build are while it runs.
 pub(crate) const FILES: &str = "/tmp/trainyard";
 
@@ -87,6 +90,8 @@ pub(crate) fn generate(recipe: &Recipe<'_>) -> String {
     } else if !is_root {
         let _ = writeln!(text, "USER {}", recipe.user);
     }
+    // Who starts the image by its name alone finds the packages' Python, too.
+    let _ = writeln!(text, "ENV PATH={PREFIX}/bin:${{PATH:-{ENGINES_PATH}}}");
     text
 }
 

@@ -165,10 +165,11 @@ impl Common<'_> {
     }
 }
 
-/// Puts `entries` before the directories of `rest`.
+/// Puts `entries` before the directories of `rest`, unless they come first there already.
 fn search_path(entries: &[PathBuf], rest: &str) -> String {
     let mut path = String::new();
-    for entry in entries {
+    let first = rest.split(':').next().map(Path::new);
+    for entry in entries.iter().filter(|entry| Some(entry.as_path()) != first) {
         path += &entry.to_string_lossy();
         path.push(':');
     }
@@ -266,6 +267,7 @@ mod tests {
         let path = |entries: &[PathBuf], search_path| within(entries, search_path).remove("PATH");
         assert_eq!(path(&[], Some("/usr/bin")), None);
         assert_eq!(path(&["/e".into()], None).unwrap(), format!("/e:{STANDARD_PATH}"));
+        assert_eq!(path(&["/e".into()], Some("/e:/bin")).unwrap(), "/e:/bin");
     }
 
     #[test]

@@ -191,7 +191,7 @@ fn a_ready_image_of_a_registry_with_a_password() {
     drop(builder);
     let runconfig = format!(
         "script: train.py\ntarget: local\nframework: Python\n\
-         environment:\n  python: {{userManagedDependencies: true, interpreterPath: /opt/trainyard/env/bin/python}}\n  docker:\n    \
+         environment:\n  python: {{userManagedDependencies: true}}\n  docker:\n    \
          enabled: true\n    baseImage: team/diabetes:1\n    \
          baseImageRegistry: {{address: '{}', username: {USER}, password: '{PASSWORD}'}}\n\
          docker: {{useDocker: true}}\n",

@@ -20,6 +20,7 @@ fn requirements_with_buildkit() {
         python=$(command -v python || command -v python3) || { echo 'trainyard: the image has no' python and no python3; exit 1; }; \
         "$python" -I -m venv /opt/trainyard/env || { echo 'trainyard: the Python of the image cannot make virtual environments'; exit 1; }; \
         /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/requirements.txt
+    ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
     "#);
 }
 
@@ -40,6 +41,7 @@ fn requirements_with_the_classic_builder() {
 
     FROM python@sha256:aaaa
     COPY --from=packages /opt/trainyard/env /opt/trainyard/env
+    ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
     "#);
 }
 
@@ -60,6 +62,7 @@ fn requirements_without_settings_for_the_users_python() {
         "$python" -I -m venv /opt/trainyard/env || { echo 'trainyard: the Python of the image cannot make virtual environments'; exit 1; }; \
         /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/requirements.txt
     USER 1000:users
+    ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
     "#);
 }
 
@@ -72,6 +75,7 @@ fn a_conda_environment() {
     USER root
     COPY conda /opt/trainyard/env
     USER me
+    ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
     ");
     let classic = Recipe { buildkit: false, ..recipe.clone() };
     assert_eq!(generate(&classic), generate(&recipe));
@@ -89,6 +93,7 @@ fn a_conda_environment_with_packages_from_pip() {
         set -e; \
         /opt/trainyard/env/bin/python -I -m pip --version || { echo 'trainyard: the conda environment has no pip'; exit 1; }; \
         /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/pip.txt
+    ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
     ");
     insta::assert_snapshot!(generate(&recipe(packages, &[], false)), @r"
     FROM python@sha256:aaaa AS packages
@@ -103,5 +108,6 @@ fn a_conda_environment_with_packages_from_pip() {
 
     FROM python@sha256:aaaa
     COPY --from=packages /opt/trainyard/env /opt/trainyard/env
+    ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
     ");
 }

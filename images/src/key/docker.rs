@@ -7,7 +7,7 @@ use crate::environment::{DockerBase, DockerEnvironment, DockerPackages};
 
 /// How images are put together. A new number makes those with packages be built again: to be
 /// raised when the generated Dockerfile does something else.
-const GENERATED_VERSION: &str = "1";
+const GENERATED_VERSION: &str = "2";
 
 /// Adds the parts of `docker`. False for an image that is used as it is.
 pub(super) fn put(

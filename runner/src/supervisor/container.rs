@@ -126,13 +126,14 @@ impl Workload for RunningContainer {
         self.over.as_ref().map(end::status)
     }
 
-    /// Its processes end with its first.
+    /// Its processes end with its first, which the prelude makes wait for the others.
     fn is_at_work(&self) -> bool {
         self.over.is_none()
     }
 
     fn ask_to_end(&mut self) {
         self.asked = true;
+        self.pipes.say_asked();
         self.signals.send(Signal::Term);
     }
 

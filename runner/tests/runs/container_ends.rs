@@ -52,11 +52,11 @@ fn a_program_that_cannot_start_says_why() {
     }
     insta::assert_snapshot!(table, @r#"
     cannot_start code=None signal=None exit=125: the program "nonsense" was not found in the image "trainyard-test-base:latest"
-    trainyard: 19: exec: nonsense: not found
+    trainyard: 20: exec: nonsense: not found
     cannot_start code=None signal=None exit=125: the program "./nonsense" was not found in the image "trainyard-test-base:latest"
-    trainyard: 19: exec: ./nonsense: not found
+    trainyard: 20: exec: ./nonsense: not found
     cannot_start code=None signal=None exit=125: the program "/etc/passwd" of the image "trainyard-test-base:latest" may not be executed
-    trainyard: 19: exec: /etc/passwd: Permission denied
+    trainyard: 20: exec: /etc/passwd: Permission denied
     "#);
 }
 
@@ -171,6 +171,69 @@ fn what_a_shell_started_is_asked_to_end_with_it() {
     let record = run.end();
     assert_eq!((record.reason, record.code), (ExitReason::Cancelled, Some(3)));
     assert_eq!(run.text(), "<>\nready\nsaved\nshell\n");
+}
+
+/// A program that takes its time to save its work, behind a shell that dies of TERM at once.
+/// `started` comes first within it.
+fn saving(started: &str) -> String {
+    let script = "
+import signal, sys, time
+def save(*_):
+    time.sleep(0.3)
+    open('outputs/checkpoint', 'w').write('saved')
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+STARTED
+print('ready')
+time.sleep(1000)
+";
+    script.replace("STARTED", started)
+}
+
+/// As for a local run.
+#[test]
+fn what_a_shell_started_has_the_grace_time_too() {
+    let Some(mut run) = ContainerRun::of(&saving("")) else { return };
+    run.shell("python3 -u script.py; true");
+    run.start();
+    run.wait_for_output("ready\n");
+
+    run.cancel(false);
+
+    let record = run.end();
+    assert_eq!((record.reason, record.signal), (ExitReason::Cancelled, Some(15)));
+    assert_eq!(run.text(), "ready\n", "the shell says nothing of its own");
+    assert!(run.directory.outputs().join("checkpoint").exists());
+}
+
+/// A process that is stopped cannot answer.
+#[test]
+fn a_script_that_is_stopped_goes_on_to_save_its_work() {
+    let stopped = "import os\nprint('before')\nos.kill(os.getpid(), signal.SIGSTOP)";
+    let Some(run) = ContainerRun::of(&saving(stopped)) else { return };
+    run.start();
+    run.wait_for_output("before\n");
+
+    run.cancel(false);
+
+    assert_eq!(run.end().code, Some(0));
+    assert!(run.directory.outputs().join("checkpoint").exists());
+}
+
+/// Without a request to end, the end of the main process is the end.
+#[test]
+fn a_script_that_signals_all_it_started_ends_by_itself() {
+    let line = "python3 -u script.py & trap 'exit 4' TERM; while [ ! -e up ]; do sleep 0.05; done; kill 0; exit 4";
+    let Some(mut run) = ContainerRun::of(
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nopen('up', 'w')\ntime.sleep(1000)",
+    ) else {
+        return;
+    };
+    run.shell(line);
+
+    let (_run, record) = run.carried_out();
+
+    assert_eq!((record.reason, record.code), (ExitReason::ScriptFailed, Some(4)));
 }
 
 #[test]

@@ -169,6 +169,8 @@ fn packages_are_put_on_an_image_and_nothing_of_the_host_with_them() {
         let image = built.image.unwrap();
         assert_eq!(image.interpreter, "/opt/trainyard/env/bin/python");
         assert_eq!(image.prefix, "/opt/trainyard/env");
+        let path = image.image.search_path.unwrap();
+        assert!(path.starts_with("/opt/trainyard/env/bin:/usr/"), "{path}");
         assert!(image.bytes > 1 << 20, "{}", image.bytes);
         assert!(image.dockerfile.starts_with("FROM trainyard-base:"), "{}", image.dockerfile);
         assert!(image.image.base_digest.unwrap().starts_with("sha256:"));

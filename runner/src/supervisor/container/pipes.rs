@@ -15,6 +15,9 @@ use snapshots::path_error::{IoContext as _, PathError};
 use crate::run_directory::RunDirectory;
 use crate::supervisor::script::PIPE_BYTES;
 
+/// The file that tells the prelude that the run was asked to end.
+pub(super) const ASKED: &str = "asked";
+
 /// Named pipes, held open for reading and writing: a script's end of output is not theirs, so
 /// that neither the order in which things start nor the engine's absence ends them. They are
 /// removed when this is dropped.
@@ -25,6 +28,8 @@ pub(super) struct Pipes {
     pub(super) stderr: OwnedFd,
     /// What the prelude says.
     pub(super) word: OwnedFd,
+    /// Each line has the prelude look whether anything is still at work.
+    look: OwnedFd,
 }
 
 impl Pipes {
@@ -42,17 +47,32 @@ impl Pipes {
                 })
                 .context("make the pipe", &path)
         };
-        let (stdout, stderr, word) = (pipe("stdout")?, pipe("stderr")?, pipe("word")?);
+        let (stdout, stderr) = (pipe("stdout")?, pipe("stderr")?);
+        let (word, look) = (pipe("word")?, pipe("look")?);
         for pipe in [&stdout, &stderr] {
             // A user over the limit for pipes gets small ones: slower, not wrong.
             let _enlarged = fcntl_setpipe_size(pipe.as_fd(), PIPE_BYTES);
         }
-        Ok(Self { directory, stdout, stderr, word })
+        Ok(Self { directory, stdout, stderr, word, look })
     }
 
     /// Returns further descriptors of the two output pipes, for whoever reads them.
     pub(super) fn output(&self) -> io::Result<[OwnedFd; 2]> {
         Ok([self.stdout.try_clone()?, self.stderr.try_clone()?])
+    }
+
+    /// Returns a further descriptor of the pipe whose lines have the prelude look.
+    pub(super) fn look(&self) -> io::Result<OwnedFd> {
+        self.look.try_clone()
+    }
+
+    /// Tells the prelude that the run was asked to end. Before its signal is sent.
+    pub(super) fn say_asked(&self) {
+        let path = self.directory.join(ASKED);
+        // On a full disk what the program started ends with it.
+        if let Err(error) = File::create(&path) {
+            eprintln!("cannot create {path:?}: {error}");
+        }
     }
 
     /// Opens the two output pipes for writing.

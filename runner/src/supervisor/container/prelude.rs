@@ -9,26 +9,56 @@ use std::os::fd::{AsFd as _, OwnedFd};
 /// no shell ever reads it as a command. It needs nothing of the image but the shell: secrets are
 /// read line by line, since not every image has `cat`.
 ///
-/// The trap says that the program could not be started; it is gone once the program runs.
-pub(super) const PRELUDE: &str = r#"exec >/run/trainyard/stdout 2>/run/trainyard/stderr
-trap 'echo failed >/run/trainyard/word' EXIT
-echo ready >/run/trainyard/word
-trainyard_left=$1
-shift
-while [ "$trainyard_left" -gt 0 ]; do
-    trainyard_name=$1
+/// The trap of the program's part says that the program could not be started; it is gone once the
+/// program runs.
+///
+/// Below an init process, which ends the container with its own child, the program is a child of
+/// the prelude. When the run was asked to end ([`ASKED`](super::pipes::ASKED) is there), the
+/// prelude stays until nothing of its process group is at work, so that what a program started may
+/// save its work after the program itself is over, as on the host. It looks each time the
+/// supervisor sends it a line, since a shell alone cannot wait without using up a processor. What
+/// shells say of a program that a signal ended goes to the engine, which drops it.
+///
+/// Without an init process the program takes the prelude's place: the engine signals nobody else.
+pub(super) const PRELUDE: &str = r#"trainyard_program() {
+    exec >/run/trainyard/stdout 2>/run/trainyard/stderr
+    trap 'echo failed >/run/trainyard/word' EXIT
+    echo ready >/run/trainyard/word
+    trainyard_left=$1
     shift
-    trainyard_left=$((trainyard_left - 1))
-    trainyard_value=
-    trainyard_line=
-    while IFS= read -r trainyard_line; do
-        trainyard_value=$trainyard_value$trainyard_line'
+    while [ "$trainyard_left" -gt 0 ]; do
+        trainyard_name=$1
+        shift
+        trainyard_left=$((trainyard_left - 1))
+        trainyard_value=
+        trainyard_line=
+        while IFS= read -r trainyard_line; do
+            trainyard_value=$trainyard_value$trainyard_line'
 '
-    done <"/run/secrets/$trainyard_name"
-    export "$trainyard_name=$trainyard_value$trainyard_line"
+        done <"/run/secrets/$trainyard_name"
+        export "$trainyard_name=$trainyard_value$trainyard_line"
+    done
+    unset trainyard_left trainyard_name trainyard_value trainyard_line TINI_KILL_PROCESS_GROUP
+    exec "$@"
+}
+trainyard_others() {
+    for trainyard_stat in /proc/[0-9]*/stat; do
+        trainyard_line=
+        { read -r trainyard_line <"$trainyard_stat"; } 2>/dev/null
+        [ "$trainyard_stat" != "/proc/$$/stat" ] && [ -n "$trainyard_line" ] || continue
+        set -- ${trainyard_line##*) }
+        [ "$1" != Z ] && [ "$3" = "$$" ] && return
+    done
+    return 1
+}
+[ -n "$TINI_KILL_PROCESS_GROUP" ] || trainyard_program "$@"
+trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
+(trainyard_program "$@")
+trainyard_code=$?
+while [ -e /run/trainyard/asked ] && trainyard_others; do
+    read -r trainyard_line </run/trainyard/look || break
 done
-unset trainyard_left trainyard_name trainyard_value trainyard_line TINI_KILL_PROCESS_GROUP
-exec "$@""#;
+exit "$trainyard_code""#;
 
 /// The shell it is for.
 pub(super) const SHELL: &str = "/bin/sh";
@@ -75,13 +105,26 @@ pub(super) fn read_word(pipe: &OwnedFd) -> Word {
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
+    use std::os::unix::process::CommandExt as _;
     use std::path::Path;
     use std::process::Command;
 
     use super::*;
 
-    /// Carries the prelude out in `shell`, with directories of this machine.
+    /// Carries the prelude out in `shell`, with directories of this machine, as below an init
+    /// process and as without one: which comes to the same.
     fn carried_out(
+        shell: &[&str],
+        secrets: &BTreeMap<&str, &str>,
+        program: &[&str],
+    ) -> (i32, String, Word) {
+        let [without, below] = ["", "1"].map(|init| carried_out_as(init, shell, secrets, program));
+        assert_eq!(without, below);
+        below
+    }
+
+    fn carried_out_as(
+        init: &str,
         shell: &[&str],
         secrets: &BTreeMap<&str, &str>,
         program: &[&str],
@@ -101,7 +144,9 @@ mod tests {
             .replace("/run/secrets", kept.to_str().unwrap())
             // The trap is the second to write there, and this is a file.
             .replace("echo failed >", "echo failed >>");
-        let status = Command::new(shell[0]).args(&shell[1..]).args(words).status().unwrap();
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).args(words).env("TINI_KILL_PROCESS_GROUP", init);
+        let status = command.process_group(0).status().unwrap();
         let said = |name: &str| fs::read_to_string(io.join(name)).unwrap_or_default();
         let word = fs::File::open(io.join("word")).unwrap().into();
         (status.code().unwrap(), said("stdout") + &said("stderr"), read_word(&word))

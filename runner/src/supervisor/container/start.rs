@@ -59,6 +59,7 @@ impl ContainerStart<'_> {
         let secrets = self.secret_files(owner, &variables)?;
         let pipes = Pipes::create(self.run)?;
         let output = pipes.output().map_err(follow)?;
+        let look = pipes.look().map_err(follow)?;
         let (work, temporary, io) = (self.run.work(), self.temporary.path(), self.run.io());
         for path in [&work, temporary, &io] {
             owner.take_tree(path)?;
@@ -78,7 +79,7 @@ impl ContainerStart<'_> {
             started => (true, Some(started?)),
         };
         let mut running = RunningContainer {
-            signals: Signals::new(variables.clone(), Arc::clone(&news)),
+            signals: Signals::new(variables.clone(), Arc::clone(&news), look),
             id: String::new(),
             name: name.clone(),
             program: program.clone(),
