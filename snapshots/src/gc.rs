@@ -1,6 +1,6 @@
 //! Frees the objects that nothing refers to.
 //!
-//! Mark and sweep: what the given roots, the kept records and the young records refer to is live.
+//! Mark and sweep: what the given roots, the kept, the held and the young records refer to is live.
 //! A pack of which nothing is live is removed; one that is mostly dead, and small packs when there
 //! are many, are rewritten without what is dead, compressed where that pays. The rest stays: a few
 //! dead bytes in a pack cost less than moving its live ones.
@@ -45,8 +45,8 @@ pub struct Collected {
     pub damaged: Vec<Digest>,
 }
 
-/// Removes what neither `roots`, nor kept records, nor records and objects younger than `grace`
-/// need; with `dry_run` only says what that would be.
+/// Removes what neither `roots`, nor kept or held records, nor records and objects younger than
+/// `grace` need; with `dry_run` only says what that would be.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ fn collect_within(
 ) -> Result<Collected, StoreError> {
     let lease = store.lease()?;
     store.refresh()?;
-    let mut records = Records::look(store, roots, grace)?;
+    let mut records = Records::look(store, roots, grace, store.held(false)?)?;
     let mut live = store.reach(roots.iter().chain(&records.needed).copied())?;
     let plan = Plan::of(store, &live, grace)?;
     if dry_run {
@@ -81,7 +81,7 @@ fn collect_within(
 
     let exclusive = store.exclusive(patience)?;
     store.refresh()?;
-    records = Records::look(store, roots, grace)?;
+    records = Records::look(store, roots, grace, store.held(true)?)?;
     for id in &records.needed {
         live.add(store, *id)?;
     }
@@ -103,7 +103,12 @@ struct Records {
 }
 
 impl Records {
-    fn look(store: &LocalStore, roots: &[Digest], grace: Duration) -> Result<Self, StoreError> {
+    fn look(
+        store: &LocalStore,
+        roots: &[Digest],
+        grace: Duration,
+        held: BTreeSet<Digest>,
+    ) -> Result<Self, StoreError> {
         let mut records = Self { needed: BTreeSet::new(), unneeded: BTreeSet::new() };
         for SnapshotRecord { id, kept, .. } in store.records()? {
             // Not when it was first taken: taking it again, or sending it, makes it young.
@@ -113,7 +118,8 @@ impl Records {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 other => other.context("read", path)?,
             };
-            let stays = kept || roots.contains(&id) || is_young(modified, grace);
+            let in_use = roots.contains(&id) || held.contains(&id);
+            let stays = kept || in_use || is_young(modified, grace);
             if stays {
                 records.needed.insert(id)
             } else {

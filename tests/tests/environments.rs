@@ -2,7 +2,9 @@
 //! built for the second run.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 use tests::channel::conda_file;
@@ -208,4 +210,43 @@ fn a_ready_image_of_a_registry_with_a_password() {
         "{shown:#}"
     );
     docker(["rmi", "-f", &reference]);
+}
+
+#[test]
+fn a_build_context_is_kept_until_it_was_sent() {
+    let Some(yard) = engine::yard() else { return };
+    let dockerfile =
+        format!("FROM {BASE_IMAGE}\nLABEL trainyard.home={}\nCOPY note /\n", yard.home().display());
+    let note = yard.home().display().to_string();
+    let source = yard.project("context", &[("Dockerfile", &dockerfile), ("note", &note)]);
+    let command = |arguments: &[&str]| {
+        let mut command = yard.trainyard();
+        command.args(arguments).current_dir(&source);
+        command
+    };
+    let explained = command(&["env", "explain", "Dockerfile", "--json"]).output().unwrap();
+    let explained: Value = serde_json::from_slice(&explained.stdout).unwrap();
+    let key =
+        explained["first"]["key"].as_str().unwrap_or_else(|| panic!("{explained:#}")).to_owned();
+    // The build waits for its turn, with all that it needs taken.
+    let lock = yard.home().join("environments").join(format!("{key}.lock"));
+    let lock = fs::File::options().create(true).append(true).open(lock).unwrap();
+    lock.lock().unwrap();
+    let mut build =
+        command(&["env", "build", "Dockerfile"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(build.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("Environment") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
+    }
+
+    yard.ok(["gc", "--grace", "0"]);
+    drop(lock);
+
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(build.wait().unwrap().success(), "{rest}");
+    let freed = yard.json(["gc", "--grace", "0", "--json"]);
+    assert_eq!(freed["snapshotsRemoved"], 1, "nobody needs it any more: {freed:#}");
 }

@@ -9,6 +9,7 @@
 //!         objects/ab/<hex>   one file an object of 4 MiB and more
 //!         damaged/<hex>      an empty file for each object that was found damaged
 //!         snapshots/<id>.json
+//!         holds/<id>.<any>   flock: somebody has a use for that snapshot
 //!         generation         another value after anything was removed or found damaged
 //!         temporary/         what is being written; nothing in it counts
 //! ```
@@ -33,11 +34,13 @@
 //! So while a lease is held nothing at all is removed; and what somebody was told about without
 //! keeping a lease (a transfer is several requests) stays for the grace age at least. Packs that
 //! were just written are as young. A snapshot's record is written under a lease, and clean-up
-//! reads the records again once it has the exclusive lock.
+//! reads the records again once it has the exclusive lock. So it does with [`Hold`]s, which keep a
+//! snapshot for longer than a lease may last.
 
 mod damage;
 mod durable;
 mod generation;
+mod hold;
 mod large;
 mod large_reader;
 mod large_writer;
@@ -56,6 +59,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use hold::Hold;
 pub(crate) use large_reader::LargeReader;
 pub use lease::Lease;
 pub(crate) use pack::{Pack, decode};

@@ -1,7 +1,7 @@
 //! Which environment a command is about: a definition and what is changed about it.
 
 use runner::run_configuration::{DockerChoice, EnvironmentChoice};
-use snapshots::store::local::LocalStore;
+use snapshots::store::local::{Hold, LocalStore};
 
 use crate::cli::run::build_context;
 use crate::cli::run::environment::{self, Chooser, Chosen, packages_on_top};
@@ -31,7 +31,8 @@ pub(super) struct Change {
     conda_from_pip: bool,
 }
 
-/// Chooses the environment that `text` names. What a Dockerfile sees is in `store` then.
+/// Chooses the environment that `text` names. What a Dockerfile sees is in `store` then, and the
+/// hold keeps it there.
 ///
 /// # Errors
 ///
@@ -42,7 +43,7 @@ pub(super) fn choose(
     context: &Context,
     workspace: &Workspace,
     store: &LocalStore,
-) -> Result<Chosen, Failure> {
+) -> Result<(Chosen, Option<Hold>), Failure> {
     let source = Source::open(std::path::Path::new("."))?;
     let current = source.directory().to_owned();
     let choice = match (&change.docker, text) {
@@ -60,10 +61,12 @@ pub(super) fn choose(
         Chooser { conda_from_pip: change.conda_from_pip, ..Chooser::new(context, &source)? };
     let mut chosen = chooser.choose(&choice)?;
     let mut notes = std::mem::take(&mut chosen.notes);
+    let mut hold = None;
     if let Some(taken) = build_context::take(context, workspace, store, &chosen)? {
         build_context::note_in(&mut chosen.environment, taken.record.id);
+        hold = Some(taken.hold);
         notes.extend(taken.warnings);
     }
     snapshotting::warn(context, &notes);
-    Ok(chosen)
+    Ok((chosen, hold))
 }

@@ -31,7 +31,8 @@ pub(super) fn build(args: &Args, context: &Context) -> Outcome {
     let workspace = context.workspace()?;
     let (cache, store) = super::open(context, &workspace)?;
     let Definition { definition, change } = &args.definition;
-    let chosen = asked::choose(definition.as_deref(), change, context, &workspace, &store)?;
+    let (chosen, _hold) =
+        asked::choose(definition.as_deref(), change, context, &workspace, &store)?;
     context.terminal.status("Environment", format!("{} ({})", chosen.name, chosen.because));
     let password = chosen.registry_password.clone().map(|password| SecretString::from(password.0));
     let wanted = Wanted {

@@ -105,7 +105,8 @@ impl Here<'_> {
             return Ok(told);
         }
         let change = Change::default();
-        let chosen = asked::choose(Some(text), &change, self.context, self.workspace, self.store)?;
+        let (chosen, _) =
+            asked::choose(Some(text), &change, self.context, self.workspace, self.store)?;
         self.of_environment(chosen.name, &chosen.environment)
     }
 

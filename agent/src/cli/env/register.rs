@@ -31,7 +31,8 @@ pub(super) fn register(args: &Args, context: &Context) -> Outcome {
     let (_, store) = super::open(context, &workspace)?;
     let asked::Definition { definition, change } = &args.definition;
     let change: &Change = change;
-    let chosen = asked::choose(definition.as_deref(), change, context, &workspace, &store)?;
+    let (chosen, _hold) =
+        asked::choose(definition.as_deref(), change, context, &workspace, &store)?;
     if chosen.registry_password.is_some() {
         context.terminal.warning(
             "the registry's password is not kept with the name; `docker login` keeps one for you",

@@ -5,7 +5,7 @@ use std::path::Path;
 use images::environment::{DockerBase, Environment};
 use snapshots::digest::Digest;
 use snapshots::snapshot::SnapshotRecord;
-use snapshots::store::local::LocalStore;
+use snapshots::store::local::{Hold, LocalStore};
 
 use super::environment::{BuildContext, Chosen};
 use crate::cli::{Context, Failure, snapshotting};
@@ -19,6 +19,8 @@ pub(in crate::cli) struct Taken {
     pub(in crate::cli) record: SnapshotRecord,
     /// What the user should know of it.
     pub(in crate::cli) warnings: Vec<String>,
+    /// Keeps it from clean-up until it was sent or handed in.
+    pub(in crate::cli) hold: Hold,
 }
 
 /// Takes a snapshot of the build context of what was chosen, if it has one, and says so. Files
@@ -33,6 +35,8 @@ pub(in crate::cli) fn take(
     store: &LocalStore,
     chosen: &Chosen,
 ) -> Result<Option<Taken>, Failure> {
+    // Nothing is removed between taking it and holding it.
+    let _lease = store.lease()?;
     match &chosen.build_context {
         None => Ok(None),
         Some(BuildContext::Snapshot(id)) => {
@@ -43,7 +47,8 @@ pub(in crate::cli) fn take(
                 ))
                 .hint("register it again: `trainyard env register NAME DOCKERFILE`")
             })?;
-            Ok(Some(Taken { record, warnings: Vec::new() }))
+            let hold = store.hold(&record.id)?;
+            Ok(Some(Taken { record, warnings: Vec::new(), hold }))
         }
         Some(BuildContext::Directory(directory, dockerfile)) => {
             let options = snapshotting::context_options(context, workspace, directory, dockerfile);
@@ -53,7 +58,8 @@ pub(in crate::cli) fn take(
             let size = measure::size(record.total_bytes);
             context.terminal.status("Context", format!("{files}, {size} ({})", record.id.short(8)));
             let warnings = taken.warnings.iter().map(ToString::to_string).collect();
-            Ok(Some(Taken { record, warnings }))
+            let hold = store.hold(&record.id)?;
+            Ok(Some(Taken { record, warnings, hold }))
         }
     }
 }

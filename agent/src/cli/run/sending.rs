@@ -48,6 +48,8 @@ pub(in crate::cli) fn send(
     let store = snapshotting::store(&workspace)?;
     let options = snapshotting::options(context, &workspace, source, false);
     let script = wanted.configuration.script.as_deref();
+    // Until the agent has the run, nobody else knows that its snapshot is needed.
+    let lease = store.lease()?;
     let (taken, git, imports) = std::thread::scope(|scope| {
         let git = scope.spawn(|| snapshots::git::describe(source, &git_overrides()));
         let imports = scope.spawn(|| ignored_imports(source, script, &options));
@@ -55,6 +57,8 @@ pub(in crate::cli) fn send(
         (taken, git.join().unwrap_or_default(), imports.join().unwrap_or_default())
     });
     let taken = taken?;
+    let _hold = store.hold(&taken.record.id)?;
+    drop(lease);
     if let Some(script) = script {
         check_script(&store, &taken.record.id, script, &imports)?;
     }
