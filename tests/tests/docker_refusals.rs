@@ -36,6 +36,15 @@ fn run(yard: &Yard, source: &Path, engine: &str) -> Output {
         .unwrap()
 }
 
+fn dry_run(yard: &Yard, source: &Path) -> Output {
+    yard.trainyard()
+        .args(["run", "--dry-run", "-c", ".azureml/local.runconfig", "--source"])
+        .arg(source)
+        .current_dir(source)
+        .output()
+        .unwrap()
+}
+
 /// An engine that counts who calls and answers nobody.
 struct DeafEngine {
     address: String,
@@ -118,6 +127,10 @@ fn what_could_reach_the_machine_is_refused_before_the_engine_is_called() {
         assert!(stderr.contains(argument), "{arguments} is not named: {stderr}");
         assert!(stderr.contains("hint") || stderr.contains("help"), "{arguments}: {stderr}");
     }
+    let source = project(&yard, "[--privileged]");
+    let output = dry_run(&yard, &source);
+    assert_eq!(output.status.code(), Some(2), "a dry run says so, too: {}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("--privileged"), "{}", text(&output.stderr));
     assert_eq!(engine.calls.load(Ordering::SeqCst), calls, "the engine was called");
     if yard.home().join("agent.db").exists() {
         assert_eq!(yard.json(["list", "--json"]).as_array().unwrap().len(), 0, "none was accepted");
@@ -153,6 +166,8 @@ fn what_the_administrator_allows_by_name_is_given() {
     let arguments = format!("['-v', '{}:/shared:ro']", shared.display());
     let source = project(&yard, &arguments);
     std::fs::write(source.join("train.py"), "print(open('/shared/data.txt').read())").unwrap();
+    let planned = dry_run(&yard, &source);
+    assert_eq!(planned.status.code(), Some(0), "{}", text(&planned.stderr));
 
     let output = run(&yard, &source, "unix:///var/run/docker.sock");
 

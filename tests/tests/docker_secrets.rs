@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use tests::engine::{self, EngineYard, docker};
 use tests::registry::{PASSWORD, Registry, USER};
@@ -156,6 +157,25 @@ fn the_password_of_a_registry_is_used_and_forgotten() {
     assert!(!shown.to_string().contains(PASSWORD));
     let digest = shown["preparedEnvironment"]["image"]["digest"].as_str().unwrap_or_default();
     assert!(digest.contains("@sha256:"), "{shown:#}");
+
+    // One that runs it again has no password, and says so where it needs one.
+    let again = |password: Option<&str>| {
+        let mut command = yard.trainyard();
+        command.args(["rerun", "@", "--fresh"]).stdin(Stdio::null());
+        if let Some(password) = password {
+            let file = yard.home().with_file_name("password");
+            fs::write(&file, password).unwrap();
+            command.arg("--registry-password-stdin").stdin(fs::File::open(&file).unwrap());
+        }
+        command.output().unwrap()
+    };
+    let refused = again(None);
+    assert_eq!(refused.status.code(), Some(125), "{}", text(&refused.stderr));
+    let said = text(&refused.stderr);
+    assert!(said.contains("--registry-password-stdin"), "{said}");
+    let given = again(Some(&format!("{PASSWORD}\n")));
+    assert_eq!(text(&given.stdout), "here\n", "{}", text(&given.stderr));
+    assert_eq!(files_with(&yard.home(), PASSWORD), Vec::<PathBuf>::new());
 
     // The engine has it now: nobody is asked again.
     drop(registry);

@@ -96,7 +96,17 @@ fn show_and_remove_take_the_beginning_of_a_key() {
     let shown = ok(&yard, &source, &["env", "show", &key[..8]]);
     assert!(shown.contains("yardtest==1.0"), "{shown}");
     assert!(!ok(&yard, &source, &["env", "show", &key[..8], "--log"]).is_empty());
-    ok(&yard, &source, &["env", "remove", &key[..8]]);
+    ok(&yard, &source, &["env", "register", "named:1", "requirements.txt"]);
+    let removed = ok(&yard, &source, &["env", "remove", "--json", "named", &key[..8]]);
+    let removed: Value = serde_json::from_str(&removed).unwrap();
+    let expected = serde_json::json!({
+        "schemaVersion": 1,
+        "removed": [
+            {"kind": "name", "name": "named", "versions": 1},
+            {"kind": "environment", "key": &key[..8]},
+        ],
+    });
+    assert_eq!(removed, expected);
     assert!(environments(&yard).is_empty());
     assert_eq!(yard.call(["env", "show", &key[..8]]).status.code(), Some(2));
 }

@@ -183,6 +183,31 @@ fn a_rerun_takes_the_same_snapshot_though_the_source_has_changed() {
 }
 
 #[test]
+fn what_differs_between_runs_is_one_document() {
+    let yard = Yard::new();
+    let source = yard.script("print('first version')");
+    let one = yard.submit(&source, &["--tag", "lr=1"]);
+    yard.ended(&one);
+    fs::write(source.join("train.py"), "print('second version')").unwrap();
+    let two = yard.submit(&source, &["--tag", "lr=2"]);
+    yard.ended(&two);
+
+    let all = yard.json(["diff", &one, &two, "--json"]);
+    let expected = serde_json::json!({
+        "schemaVersion": 1,
+        "old": one,
+        "new": two,
+        "params": [{"name": "tag lr", "old": "1", "new": "2"}],
+        "environment": [],
+        "metrics": [],
+        "code": [{"path": "train.py", "change": "changed", "from": null}],
+    });
+    assert_eq!(all, expected);
+    let code = yard.json(["diff", &one, &one, "--code", "--json"]);
+    assert_eq!(code, serde_json::json!({"schemaVersion": 1, "old": one, "new": one, "code": []}));
+}
+
+#[test]
 fn outputs_are_copied_out_and_nothing_is_overwritten() {
     let yard = Yard::new();
     let run = yard.submit(&yard.script(SCRIPT), &[]);

@@ -105,6 +105,19 @@ pub(super) fn changes(old: &Side, new: &Side) -> Result<Vec<Change>, Failure> {
     Ok(snapshots::diff::diff(old_trees, old_root, new_trees, new_root)?)
 }
 
+/// Returns a change as `--json` has it.
+pub(super) fn document(change: &Change) -> serde_json::Value {
+    let (name, from) = match &change.kind {
+        ChangeKind::Added => ("added", None),
+        ChangeKind::Removed => ("removed", None),
+        ChangeKind::Changed => ("changed", None),
+        ChangeKind::Renamed { from } => ("renamed", Some(String::from_utf8_lossy(from))),
+    };
+    serde_json::json!({
+        "path": String::from_utf8_lossy(&change.path), "change": name, "from": from,
+    })
+}
+
 /// Prints changes, a line each, or with their text.
 ///
 /// # Errors

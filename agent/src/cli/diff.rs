@@ -3,8 +3,11 @@
 mod facts;
 
 use anstyle::Style;
+use snapshots::diff::Change;
 
+use self::facts::Difference;
 use super::comparison::{self, Side};
+use super::context::SCHEMA_VERSION;
 use super::{Context, Exit, Failure, Outcome, reference, snapshotting};
 use crate::api::wire::run::Run;
 use crate::client::Start;
@@ -37,7 +40,13 @@ pub(super) struct Args {
     /// With the text of changed files
     #[arg(short, long)]
     patch: bool,
+    /// Prints one JSON document
+    #[arg(long, conflicts_with = "patch")]
+    json: bool,
 }
+
+/// What differs in one respect: its key in JSON, its title for people.
+type Section = (&'static str, &'static str, Vec<Difference>);
 
 /// Compares two runs.
 pub(super) fn diff(args: &Args, context: &Context) -> Outcome {
@@ -45,27 +54,60 @@ pub(super) fn diff(args: &Args, context: &Context) -> Outcome {
     let (old, new) = context
         .wait_for(async { Ok((client.run(&args.old).await?, client.run(&args.new).await?)) })?;
     let all = !(args.code || args.env || args.params || args.metrics);
-    let mut sections = Vec::new();
-    if all || args.params {
-        sections
-            .push(("Parameters", facts::differences(&facts::params(&old), &facts::params(&new))));
+    let sections = sections(args, all, &old, &new);
+    if args.json {
+        return print_json(args, context, all, &sections, (&old, &new));
     }
-    if all || args.env {
-        let (old, new) = (facts::environment(&old), facts::environment(&new));
-        sections.push(("Environment", facts::differences(&old, &new)));
-    }
-    if all || args.metrics {
-        let (old, new) = (facts::metrics(&old), facts::metrics(&new));
-        sections.push(("Metrics", facts::differences(&old, &new)));
-    }
-    for (title, lines) in &sections {
+    for (_, title, lines) in &sections {
         heading(context, title, sections.len() > 1 || all, lines.is_empty())?;
-        let lines: String = lines.iter().map(|line| format!("{}\n", Plain(line))).collect();
+        let lines: String =
+            lines.iter().map(|line| format!("{}\n", Plain(&line.to_string()))).collect();
         context.print(lines)?;
     }
     if all || args.code {
         code(args, context, &old, &new, all || !sections.is_empty())?;
     }
+    Ok(Exit::OK)
+}
+
+fn sections(args: &Args, all: bool, old: &Run, new: &Run) -> Vec<Section> {
+    let mut sections = Vec::new();
+    if all || args.params {
+        let differ = facts::differences(&facts::params(old), &facts::params(new));
+        sections.push(("params", "Parameters", differ));
+    }
+    if all || args.env {
+        let differ = facts::differences(&facts::environment(old), &facts::environment(new));
+        sections.push(("environment", "Environment", differ));
+    }
+    if all || args.metrics {
+        let differ = facts::differences(&facts::metrics(old), &facts::metrics(new));
+        sections.push(("metrics", "Metrics", differ));
+    }
+    sections
+}
+
+/// Prints what was asked for, and only that.
+fn print_json(
+    args: &Args,
+    context: &Context,
+    all: bool,
+    sections: &[Section],
+    (old, new): (&Run, &Run),
+) -> Outcome {
+    let mut document = serde_json::json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "old": old.summary.run_id,
+        "new": new.summary.run_id,
+    });
+    for (key, _, differ) in sections {
+        document[*key] = serde_json::to_value(differ).map_err(Failure::failed)?;
+    }
+    if all || args.code {
+        let (_, _, changes) = code_changes(context, old, new)?;
+        document["code"] = changes.iter().map(comparison::document).collect();
+    }
+    context.print_json(&document)?;
     Ok(Exit::OK)
 }
 
@@ -85,6 +127,16 @@ fn code(
     new: &Run,
     with_heading: bool,
 ) -> Result<(), Failure> {
+    let (old, new, changes) = code_changes(context, old, new)?;
+    heading(context, "Code", with_heading, changes.is_empty())?;
+    comparison::show(context, &old, &new, &changes, args.patch)
+}
+
+fn code_changes(
+    context: &Context,
+    old: &Run,
+    new: &Run,
+) -> Result<(Side, Side, Vec<Change>), Failure> {
     let store = snapshotting::store(&context.workspace()?)?;
     let side = |run: &Run| -> Result<Side, Failure> {
         let root = run.summary.snapshot_id.parse().map_err(Failure::failed)?;
@@ -92,6 +144,5 @@ fn code(
     };
     let (old, new) = (side(old)?, side(new)?);
     let changes = comparison::changes(&old, &new)?;
-    heading(context, "Code", with_heading, changes.is_empty())?;
-    comparison::show(context, &old, &new, &changes, args.patch)
+    Ok((old, new, changes))
 }

@@ -1,15 +1,23 @@
 //! `trainyard rerun`: the same snapshot in the same environment, once more.
 
+use std::io::{Read, stdin};
+
+use images::environment::Environment;
+
 use super::context::SCHEMA_VERSION;
 use super::following::follow_to_exit;
 use super::run::configuration::check_display_name;
 use super::{Context, Exit, Failure, Outcome, reference, variables};
-use crate::api::wire::submission::{Submitted, Variables};
+use crate::api::wire::submission::{Hidden, Submitted, Variables};
 use crate::client::{Client, Start};
+
+/// A registry's tokens are a few KiB.
+const LONGEST_PASSWORD: u64 = 1 << 20;
 
 /// Runs a run again: same snapshot, same environment, same arguments
 ///
-/// Secrets were not kept and have to be given again.
+/// Secrets were not kept and have to be given again. The same goes for the password for a registry,
+/// where the image has to be pulled again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  trainyard rerun @")]
 pub(super) struct Args {
@@ -22,6 +30,9 @@ pub(super) struct Args {
     /// Sets a secret variable from FILE, or from your own value
     #[arg(long = "secret", value_name = "K[=FILE]")]
     secrets: Vec<String>,
+    /// Reads the password for the registry of its image from standard input; it was not kept
+    #[arg(long)]
+    registry_password_stdin: bool,
     /// Resolves the environment again, and pulls its image again, whatever was built before
     #[arg(long)]
     fresh: bool,
@@ -50,6 +61,9 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
             .hint(format!("give it again: --secret {name}")));
     }
     request.secrets = Variables(secrets);
+    if args.registry_password_stdin {
+        request.registry_password = Some(registry_password(&request.environment, &mut stdin())?);
+    }
     request.display_name.clone_from(&args.name);
     request.fresh_environment = args.fresh;
     request.rerun_of = Some(original.summary.run_id);
@@ -62,6 +76,31 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
         .terminal
         .status("Rerun", format!("of {} as {display_name}", original.summary.display_name));
     follow_to_exit(context, &client, run_id, display_name, args.raw)
+}
+
+/// Reads the password for the registry that `environment` comes from: the text without its last
+/// newline, as `docker login --password-stdin` does.
+fn registry_password(environment: &Environment, from: &mut dyn Read) -> Result<Hidden, Failure> {
+    let registry = match environment {
+        Environment::Docker { docker } => docker.registry.as_ref(),
+        _ => None,
+    };
+    let Some(registry) = registry else {
+        return Err(Failure::usage("the run's environment names no user of a registry")
+            .hint("leave --registry-password-stdin out; `docker login` serves such images"));
+    };
+    let mut text = String::new();
+    let read = from.take(LONGEST_PASSWORD).read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format!("cannot read the password: {error}")))?;
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    if password.is_empty() {
+        return Err(Failure::usage("there is no password on standard input").hint(format!(
+            "send that of {} at {}, as in `trainyard rerun RUN --registry-password-stdin < FILE`",
+            registry.username, registry.address
+        )));
+    }
+    Ok(Hidden(password.to_owned()))
 }
 
 /// Says that a run was accepted: its id on standard output, how to return on standard error.
@@ -96,6 +135,33 @@ pub(super) fn submitted_document(submitted: &Submitted) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_asked_for_where_the_image_has_a_registry_with_a_user() {
+        let read = |registry: serde_json::Value, mut text: &[u8]| {
+            let environment = serde_json::from_value(serde_json::json!({
+                "kind": "docker",
+                "docker": {"base": {"from": "image", "reference": "x"}, "registry": registry},
+            }));
+            match registry_password(&environment.unwrap(), &mut text) {
+                Ok(Hidden(password)) => format!("{password:?}"),
+                Err(failure) => format!("{:?} {:?}", failure.message(), failure.next_step()),
+            }
+        };
+        let user = || serde_json::json!({"address": "r:1", "username": "ana"});
+
+        insta::assert_snapshot!([
+            read(user(), b"two words \r\n"),
+            read(user(), b"no end of line"),
+            read(user(), b"\n"),
+            read(serde_json::Value::Null, b"secret\n"),
+        ].join("\n"), @r#"
+        "two words "
+        "no end of line"
+        Some("there is no password on standard input") Some("send that of ana at r:1, as in `trainyard rerun RUN --registry-password-stdin < FILE`")
+        Some("the run's environment names no user of a registry") Some("leave --registry-password-stdin out; `docker login` serves such images")
+        "#);
+    }
 
     #[test]
     fn the_json_of_a_submission() {

@@ -111,4 +111,14 @@ impl EnvironmentError {
             _ => None,
         }
     }
+
+    /// Says whether a registry did not let us have an image.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(EngineError::Denied { .. })
+                | Self::Build { source: BuildError::Engine(EngineError::Denied { .. }) }
+        )
+    }
 }

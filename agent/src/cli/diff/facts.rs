@@ -1,8 +1,10 @@
 //! What two runs are compared by, as names and values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use images::environment::{PreparedImage, RequirementsFile};
+use serde::Serialize;
 use snapshots::digest::Digest;
 
 use crate::api::wire::run::Run;
@@ -87,15 +89,32 @@ pub(super) fn metrics(run: &Run) -> Facts {
         .collect()
 }
 
-/// Returns a line for each fact that differs.
-pub(super) fn differences(old: &Facts, new: &Facts) -> Vec<String> {
+/// A fact that is not the same in both.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Difference {
+    name: String,
+    /// `None` where there is no such fact.
+    old: Option<String>,
+    new: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<String>| value.as_deref().unwrap_or("-").to_owned();
+        write!(f, "  {}: {} → {}", self.name, shown(&self.old), shown(&self.new))
+    }
+}
+
+/// Returns the facts that differ.
+pub(super) fn differences(old: &Facts, new: &Facts) -> Vec<Difference> {
     let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     names
         .into_iter()
         .filter(|name| old.get(*name) != new.get(*name))
-        .map(|name| {
-            let shown = |facts: &Facts| facts.get(name).map_or("-", String::as_str).to_owned();
-            format!("  {name}: {} → {}", shown(old), shown(new))
+        .map(|name| Difference {
+            name: name.clone(),
+            old: old.get(name).cloned(),
+            new: new.get(name).cloned(),
         })
         .collect()
 }
@@ -127,7 +146,9 @@ mod tests {
             differences(&metrics(&old), &metrics(&new)),
         ];
 
-        insta::assert_snapshot!(lines.concat().join("\n"), @r#"
+        let lines: Vec<String> =
+            lines.iter().flatten().map(|line| line.to_string().trim_start().to_owned()).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
         arguments: ["--lr", "0.1"] → ["--lr", "0.2"]
         env DEBUG: - → 1
         env SEED: 1 → -

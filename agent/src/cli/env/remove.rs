@@ -1,5 +1,8 @@
 //! `trainyard env remove`: built environments and names.
 
+use serde::Serialize;
+
+use crate::cli::context::SCHEMA_VERSION;
 use crate::cli::{Context, Exit, Failure, Outcome};
 use crate::client::Start;
 use crate::registered::Register;
@@ -17,21 +20,43 @@ pub(in crate::cli) struct Args {
     /// Registered names, with their version or all versions, or keys or unique beginnings of them
     #[arg(required = true, value_name = "NAME|KEY")]
     names: Vec<String>,
+    /// Prints one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was removed.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+enum Removed {
+    /// Versions of a name.
+    Name { name: String, versions: u64 },
+    /// A built environment, by what was typed of its key.
+    Environment { key: String },
 }
 
 /// Removes environments.
 pub(super) fn remove(args: &Args, context: &Context) -> Outcome {
     let register = Register::new(&context.workspace()?);
+    let mut removed = Vec::new();
     for text in &args.names {
         let (name, version) = split(text);
-        let count = register.remove(name, version)? as u64;
-        if count == 0 {
+        let versions = register.remove(name, version)? as u64;
+        if versions == 0 {
             remove_built(text, context)?;
             context.terminal.status("Removed", text);
+            removed.push(Removed::Environment { key: text.clone() });
         } else {
-            let count = measure::count(count, "version");
+            let count = measure::count(versions, "version");
             context.terminal.status("Removed", format!("the name {name} ({count})"));
+            removed.push(Removed::Name { name: name.to_owned(), versions });
         }
+    }
+    if args.json {
+        context.print_json(&serde_json::json!({
+            "schemaVersion": SCHEMA_VERSION,
+            "removed": removed,
+        }))?;
     }
     Ok(Exit::OK)
 }

@@ -3,13 +3,15 @@
 use std::fmt::Write;
 
 use images::environment::{DockerBase, DockerPackages, Environment};
-use runner::run_configuration::{Network, size};
+use runner::container::{self, ContainerRequest};
+use runner::run_configuration::{Network, Process, size};
 
 use super::build_context;
 use super::configuration::Wanted;
 use super::environment::{BuildContext, Chosen};
 use crate::cli::context::SCHEMA_VERSION;
-use crate::cli::{Context, Exit, Outcome, snapshotting};
+use crate::cli::{Context, Exit, Failure, Outcome, snapshotting};
+use crate::config::Settings;
 use crate::terminal::{Plain, measure};
 
 /// Says what would happen; nothing does.
@@ -63,6 +65,35 @@ pub(super) fn show(
     context.print(text)?;
     snapshotting::warn(context, &warnings);
     Ok(Exit::OK)
+}
+
+/// Checks what is asked of the run's container as the agent does when it is handed in.
+///
+/// # Errors
+///
+/// It may not be asked for. Judged by this user's settings: those of an agent of somebody else may
+/// allow more or less.
+pub(super) fn check_container(
+    wanted: &Wanted,
+    chosen: &Chosen,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    if chosen.process() != Process::InContainer {
+        return Ok(());
+    }
+    let request = ContainerRequest {
+        options: &chosen.container,
+        resources: &wanted.configuration.resources,
+        network: wanted.configuration.network,
+        policy: &settings.container_policy(),
+    };
+    match container::plan(&request) {
+        Ok(_) => Ok(()),
+        Err(refused) => {
+            let hint = refused.hint.clone();
+            Err(Failure::usage(refused).hint(hint))
+        }
+    }
 }
 
 /// Says what the run's container is to be; never a password.

@@ -1,7 +1,5 @@
 //! `trainyard snapshot diff`
 
-use snapshots::diff::{Change, ChangeKind};
-
 use crate::cli::comparison::{self, Side};
 use crate::cli::context::SCHEMA_VERSION;
 use crate::cli::{Context, Exit, Outcome, snapshotting};
@@ -35,22 +33,10 @@ pub(super) fn diff(args: &Args, context: &Context) -> Outcome {
     if args.json {
         context.print_json(&serde_json::json!({
             "schemaVersion": SCHEMA_VERSION,
-            "changes": changes.iter().map(document).collect::<Vec<_>>(),
+            "changes": changes.iter().map(comparison::document).collect::<Vec<_>>(),
         }))?;
     } else {
         comparison::show(context, &old, &new, &changes, args.patch)?;
     }
     Ok(Exit::OK)
-}
-
-fn document(change: &Change) -> serde_json::Value {
-    let (name, from) = match &change.kind {
-        ChangeKind::Added => ("added", None),
-        ChangeKind::Removed => ("removed", None),
-        ChangeKind::Changed => ("changed", None),
-        ChangeKind::Renamed { from } => ("renamed", Some(String::from_utf8_lossy(from))),
-    };
-    serde_json::json!({
-        "path": String::from_utf8_lossy(&change.path), "change": name, "from": from,
-    })
 }

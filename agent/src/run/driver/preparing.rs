@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use images::cache::{EnvironmentCache, EnvironmentError, EnvironmentLease, Wanted};
-use images::environment::PreparedEnvironment;
+use images::environment::{Environment, PreparedEnvironment};
 use runner::durable_file;
 use runner::exit_record::ExitReason;
 use runner::run_directory::RunDirectory;
@@ -17,7 +17,7 @@ use tracing::{debug, debug_span, error};
 
 use super::starting::Prepared;
 use super::{Context, Stopped};
-use crate::api::wire::submission::Hidden;
+use crate::api::wire::submission::{Hidden, SubmitRequest};
 use crate::run::status::RunEvent;
 use crate::run::{source, workplace};
 use crate::store::{Change, Facts, NewAttempt, StoreError};
@@ -72,7 +72,8 @@ impl Admitted {
                 let reason = ExitReason::EnvironmentFailed;
                 Err(match error {
                     NoEnvironment::Build(error) => {
-                        Stopped::advised(context, reason, &error, error.hint())
+                        let hint = password_hint(&context.row.request, &error);
+                        Stopped::advised(context, reason, &error, hint.or_else(|| error.hint()))
                     }
                     NoEnvironment::Path(error) => Stopped::never(context, reason, &error),
                 })
@@ -149,6 +150,19 @@ async fn environment(context: &mut Context) -> Result<Ready, NoEnvironment> {
             }
         }
     }
+}
+
+/// Says what a run needs that runs another one again, whose password for a registry was not kept.
+fn password_hint(request: &SubmitRequest, error: &EnvironmentError) -> Option<String> {
+    let Environment::Docker { docker } = &request.environment else { return None };
+    let registry = docker.registry.as_ref().filter(|_| error.is_denied())?;
+    let again = request.rerun_of.as_ref()?;
+    Some(format!(
+        "the password of {} at {} was not kept: give it again, \
+         `trainyard rerun {again} --registry-password-stdin < FILE`, or `docker login {}` as the \
+         user whose agent this is",
+        registry.username, registry.address, registry.address
+    ))
 }
 
 /// Reads the password that came with the run, if one did.
