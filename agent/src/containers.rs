@@ -1,8 +1,9 @@
 //! Containers that are left over: those of runs that are over, or that nobody knows.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
-use images::engine::{Engine, EngineError, OurContainer, RUN_LABEL};
+use images::engine::{Engine, EngineError, EnginePlace, OurContainer, RUN_LABEL};
 use images::host::HostVariables;
 use tracing::{info, warn};
 
@@ -37,13 +38,21 @@ pub(crate) async fn sweep(agent: &Agent, dry_run: bool) -> Result<u64, StoreErro
     Ok(task::blocking(move || remove(&left_over)).await)
 }
 
-/// Connects to the engine that this process's variables name.
+/// Returns this process's variables. The engine they lead to stays the same for as long as it
+/// lives: a container is not to be looked for elsewhere because another docker context became the
+/// current one meanwhile.
+pub(crate) fn host() -> &'static HostVariables {
+    static HOST: OnceLock<HostVariables> = OnceLock::new();
+    HOST.get_or_init(|| EnginePlace::pinned(&HostVariables::new(std::env::vars_os())))
+}
+
+/// Connects to the engine that this process's variables, or `docker`'s own files, name.
 ///
 /// # Errors
 ///
 /// There is none, or it is not for us.
 pub(crate) fn connect() -> Result<Engine, EngineError> {
-    Engine::connect(&HostVariables::new(std::env::vars_os()))
+    Engine::connect(host())
 }
 
 /// Returns the containers that nothing needs: those of runs that are not among `unfinished`, and

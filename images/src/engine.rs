@@ -8,16 +8,20 @@ mod answer;
 mod build;
 mod connection;
 mod container;
+mod docker_context;
 mod error;
 mod facts;
 mod image;
+mod place;
 mod runtime;
+mod tls_files;
 
 use std::future::Future;
 use std::time::Duration;
 
 use crate::host::HostVariables;
 
+use self::address::Address;
 pub use self::build::{BuildEnd, ImageBuild};
 pub use self::container::{
     Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer, ShortRun,
@@ -25,6 +29,7 @@ pub use self::container::{
 pub use self::error::EngineError;
 pub use self::facts::{EngineFacts, EngineLimits};
 pub use self::image::{ImageFacts, RegistryLogin};
+pub use self::place::{EngineOrigin, EnginePlace};
 use self::runtime::Runtime;
 
 /// A label on everything that is ours, so that it is told from others'.
@@ -51,23 +56,25 @@ const CALL_LIMIT: Duration = Duration::from_secs(120);
 pub struct Engine {
     runtime: Runtime,
     docker: bollard::Docker,
+    address: Address,
     facts: EngineFacts,
     variables: HostVariables,
 }
 
 impl Engine {
-    /// Connects to the engine that the variables name, or to the usual places, and asks it what it
-    /// is.
+    /// Connects to the engine that the variables or `docker`'s own files name, or to the usual
+    /// places, and asks it what it is.
     ///
     /// # Errors
     ///
     /// There is none, it is not ours to use, does not answer, or is too old.
     pub fn connect(variables: &HostVariables) -> Result<Self, EngineError> {
-        let (first, others) = address::candidates(variables);
+        let EnginePlace { first, others, .. } = EnginePlace::find(variables)?;
         let runtime =
             Runtime::new().map_err(|source| EngineError::gone(&first.to_string(), source))?;
-        let (docker, facts) = runtime.block_on(connection::open(&first, &others, CONNECT_LIMIT))?;
-        Ok(Self { runtime, docker, facts, variables: variables.clone() })
+        let opened = runtime.block_on(connection::open(&first, &others, CONNECT_LIMIT))?;
+        let (address, docker, facts) = opened;
+        Ok(Self { runtime, docker, address, facts, variables: variables.clone() })
     }
 
     /// Returns what it is.

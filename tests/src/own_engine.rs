@@ -1,4 +1,5 @@
-//! Docker engines that a test may stop and kill, gone when dropped: as root, or without root.
+//! Docker engines that a test may stop and kill, gone when dropped: as root, without root, or
+//! behind TLS.
 
 use std::fs;
 use std::io::Write as _;
@@ -16,11 +17,20 @@ use crate::{Yard, is_alive, wait_until};
 /// Who an engine without root runs as: a user that nobody is.
 pub const ROOTLESS_USER: u32 = 1_234_567;
 
+/// Where an engine speaks TLS, in its own network.
+pub const TLS_HOST: &str = "tcp://127.0.0.1:2376";
+
 /// What else an engine is told.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Kind {
-    AsRoot { live_restore: bool },
+    AsRoot {
+        live_restore: bool,
+    },
     Rootless,
+    /// With certificates that are in this directory.
+    Tls {
+        certificates: PathBuf,
+    },
 }
 
 /// An engine with files, socket and containers of its own. As root it has no network but `none`.
@@ -48,6 +58,26 @@ impl OwnEngine {
         Self::of_kind(Kind::Rootless)
     }
 
+    /// One that also speaks TLS at [`TLS_HOST`], in a network of its own, to whoever has the
+    /// certificates of `certificates`.
+    #[must_use]
+    pub fn tls(certificates: &Path) -> Option<Self> {
+        Self::of_kind(Kind::Tls { certificates: certificates.to_owned() })
+    }
+
+    /// Returns the binary as one runs it in `yard` within the engine's network.
+    #[must_use]
+    pub fn trainyard(&self, yard: &Yard) -> Command {
+        let mut command = Command::new("nsenter");
+        let inside = yard.trainyard();
+        command.arg(format!("--net=/proc/{}/ns/net", self.daemon.id())).arg(inside.get_program());
+        command.env_clear().current_dir(inside.get_current_dir().unwrap()).stdin(Stdio::null());
+        for (name, value) in inside.get_envs() {
+            command.env(name, value.unwrap());
+        }
+        command
+    }
+
     fn of_kind(kind: Kind) -> Option<Self> {
         if !docker_is_here() || !nix::unistd::geteuid().is_root() {
             eprintln!("\n*** LEFT OUT, NOTHING WAS TESTED: only root starts engines ***\n");
@@ -58,7 +88,7 @@ impl OwnEngine {
         if kind == Kind::Rootless {
             give(directory.path());
         }
-        let daemon = daemon(&directory, kind);
+        let daemon = daemon(&directory, &kind);
         let engine = Self { daemon, kind, directory };
         engine.wait();
         let archive = engine.path("image.tar");
@@ -87,7 +117,7 @@ impl OwnEngine {
 
     /// Starts it again.
     pub fn start_again(&mut self) {
-        self.daemon = daemon(&self.directory, self.kind);
+        self.daemon = daemon(&self.directory, &self.kind);
         self.wait();
     }
 
@@ -157,7 +187,7 @@ fn give(path: &Path) {
     }
 }
 
-fn daemon(directory: &TempDir, kind: Kind) -> Child {
+fn daemon(directory: &TempDir, kind: &Kind) -> Child {
     let path = |name: &str| directory.path().join(name).display().to_string();
     let log = fs::File::options().create(true).append(true).open(path("log")).unwrap();
     let mut command = match kind {
@@ -170,6 +200,20 @@ fn daemon(directory: &TempDir, kind: Kind) -> Child {
             command
         }
         Kind::Rootless => within_namespaces(&path("")),
+        Kind::Tls { certificates } => {
+            const START: &str = "ip link set lo up && exec dockerd \"$@\"";
+            let file = |name| certificates.join(name);
+            let mut command = Command::new("unshare");
+            command
+                .args(["--net", "sh", "-c", START, "dockerd", "-H", TLS_HOST, "--tlsverify"])
+                .arg("--tlscacert")
+                .arg(file("ca.pem"))
+                .arg("--tlscert")
+                .arg(file("cert.pem"))
+                .arg("--tlskey")
+                .arg(file("key.pem"));
+            command
+        }
     };
     let mut daemon = command
         .args(["-H", &format!("unix://{}", path("docker.sock"))])
@@ -181,7 +225,7 @@ fn daemon(directory: &TempDir, kind: Kind) -> Child {
         .spawn()
         .unwrap();
     let mut stdin = daemon.stdin.take().unwrap();
-    if kind == Kind::Rootless {
+    if *kind == Kind::Rootless {
         map_users(daemon.id());
         stdin.write_all(b"mapped\n").unwrap();
     }

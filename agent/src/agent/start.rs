@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use images::cache::{CacheOptions, EnvironmentCache};
-use images::host::HostVariables;
 use jiff::Timestamp;
 use runner::compute_target::local::LocalTarget;
 use runner::process_identity;
@@ -70,11 +69,10 @@ impl Agent {
         let Parts { workspace, program, concurrency, policies } = parts;
         let store = Store::open(&workspace.database())?;
         let objects = LocalStore::open(&workspace.store())?;
-        let host = HostVariables::new(std::env::vars_os());
         let environments = EnvironmentCache::open(
             &workspace.environments(),
             CacheOptions {
-                host,
+                host: containers::host().clone(),
                 objects: Some(objects.clone()),
                 settings: policies.build.clone(),
                 home: workspace.label(),
@@ -87,7 +85,7 @@ impl Agent {
             environments,
             container_policy: policies.container,
             most_environment_bytes: policies.build.max_bytes,
-            target: Arc::new(LocalTarget::new(program)),
+            target: Arc::new(LocalTarget::new(program).with_engine(containers::host().clone())),
             live: Default::default(),
             packages: Default::default(),
             script_user: ScriptUser::current(),

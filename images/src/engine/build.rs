@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::messages::Messages;
+use super::address::Address;
 use super::{Engine, EngineError};
 
 /// How often it is looked whether somebody cancelled.
@@ -91,7 +92,11 @@ impl Engine {
         cancel: &AtomicBool,
     ) -> Result<BuildEnd, E> {
         let (sender, receiver) = mpsc::channel(PIECES);
-        let connection = Connection { address: &self.facts.address, api: &self.facts.api_version };
+        let connection = Connection {
+            name: &self.facts.address,
+            address: &self.address,
+            api: &self.facts.api_version,
+        };
         thread::scope(|scope| {
             let writer = scope.spawn(move || {
                 let mut out = Pieces { sender, piece: Vec::new() };
@@ -185,7 +190,9 @@ impl Write for Pieces {
 
 /// Where the engine is.
 struct Connection<'a> {
-    address: &'a str,
+    /// Its address, for messages.
+    name: &'a str,
+    address: &'a Address,
     api: &'a str,
 }
 
@@ -284,7 +291,7 @@ impl Connection<'_> {
     }
 
     async fn connect(&self, tasks: &mut JoinSet<()>) -> Result<SendRequest<Body>, EngineError> {
-        let stream = connection::connect(self.address).await?;
+        let stream = connection::connect(self.name, self.address).await?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|source| self.gone(source))?;
         tasks.spawn(async move {
@@ -295,7 +302,7 @@ impl Connection<'_> {
     }
 
     fn gone(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> EngineError {
-        EngineError::gone(self.address, source)
+        EngineError::gone(self.name, source)
     }
 }
 

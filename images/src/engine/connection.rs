@@ -10,23 +10,27 @@ use tokio::net::UnixStream;
 use super::address::Address;
 use super::{CALL_LIMIT, EngineError, EngineFacts, answer, facts};
 
+/// How a port that speaks TLS answers where it is not spoken to so.
+const NOT_TLS: &str = "HTTP request to an HTTPS server";
+const UNASKED: &str = "it speaks nothing else, and DOCKER_TLS_VERIFY=1 does not ask for it";
+
 /// Connects to `first`, or to the first of `others` that answers where that is not there or not
-/// for us.
+/// for us. Returns which of them it was.
 pub(super) async fn open(
     first: &Address,
     others: &[Address],
     limit: Duration,
-) -> Result<(Docker, EngineFacts), EngineError> {
+) -> Result<(Address, Docker, EngineFacts), EngineError> {
     let mut error = match open_one(first, limit).await {
         Err(error) => error,
-        Ok(opened) => return Ok(opened),
+        Ok((docker, facts)) => return Ok((first.clone(), docker, facts)),
     };
     for other in others {
         if !matches!(error, EngineError::NotFound { .. } | EngineError::NotPermitted { .. }) {
             break;
         }
         match open_one(other, limit).await {
-            Ok(opened) => return Ok(opened),
+            Ok((docker, facts)) => return Ok((other.clone(), docker, facts)),
             // One that is there and not for us says more than one that is not there.
             Err(EngineError::NotFound { .. }) => {}
             Err(better) => error = better,
@@ -57,7 +61,10 @@ async fn open_one(
     };
     match tokio::time::timeout(limit, facts).await {
         Ok(opened) => opened,
-        Err(elapsed) => Err(EngineError::gone(&text, elapsed)),
+        Err(_) => {
+            let late = format!("it said nothing within {} s", limit.as_secs_f32());
+            Err(EngineError::gone(&text, io::Error::new(io::ErrorKind::TimedOut, late)))
+        }
     }
 }
 
@@ -70,18 +77,16 @@ async fn client(address: &Address, text: &str) -> Result<(Docker, Option<u32>), 
             owner = try_socket(path, text).await?;
             Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
         }
-        Address::Tcp { host, certificates: None } => {
+        Address::Tcp { host, tls: None } => {
             Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION)
         }
-        Address::Tcp { host, certificates: Some(directory) } => {
+        Address::Tcp { host, tls: Some(files) } => {
+            // The client of this library says nothing of files that it cannot use.
+            files.client()?;
             // One that is installed already is as good.
             drop(rustls::crypto::ring::default_provider().install_default());
-            let [key, certificate, authority] =
-                ["key.pem", "cert.pem", "ca.pem"].map(|name| directory.join(name));
-            for file in [&key, &certificate, &authority] {
-                std::fs::File::open(file)
-                    .map_err(|source| EngineError::Certificates { path: file.clone(), source })?;
-            }
+            let (key, certificate, authority) =
+                (files.key(), files.certificate(), files.authority());
             let version = API_DEFAULT_VERSION;
             Docker::connect_with_ssl(host, &key, &certificate, &authority, seconds, version)
         }
@@ -114,6 +119,10 @@ fn connect_error(address: &str, error: bollard::errors::Error) -> EngineError {
     match answer::error(address, error) {
         EngineError::Refused { status: 401 | 403, .. } => {
             EngineError::NotPermitted { address: address.to_owned() }
+        }
+        // What Go's servers say.
+        EngineError::Refused { status: 400, message } if message.contains(NOT_TLS) => {
+            EngineError::Untrusted { address: address.to_owned(), source: UNASKED.into() }
         }
         EngineError::Refused { status, message } => {
             EngineError::strange(address, format!("it answers {status}: {message}"))

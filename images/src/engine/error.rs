@@ -50,12 +50,30 @@ pub enum EngineError {
         address: String,
     },
     /// A file that TLS needs.
-    #[error("cannot read {path:?}, which DOCKER_TLS_VERIFY asks for")]
+    #[error("cannot use {path:?}, which TLS with the container engine needs")]
     Certificates {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// One of the two does not take the other's certificate.
+    #[error("there is no TLS with the container engine at {address}")]
+    Untrusted {
+        /// Where it is.
+        address: String,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A context of the `docker` command line that names no engine we could use.
+    #[error("docker context {name:?}, which {named_by} names, cannot be used: {why}")]
+    Context {
+        /// What it is called.
+        name: String,
+        /// A variable or a file.
+        named_by: String,
+        /// Why not.
+        why: String,
     },
     /// It stopped answering, or never did.
     #[error("the container engine at {address} does not answer")]
@@ -153,9 +171,28 @@ fn innermost(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync
     }
 }
 
+/// Returns what TLS says, where that is among the causes.
+fn tls_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(said) = error.downcast_ref() {
+            return Some(said);
+        }
+        // What an error of the system's holds is not its cause: the cause of that is.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = held.map(|held| held as _).or_else(|| error.source());
+    }
+    None
+}
+
 impl EngineError {
+    /// It is gone; or it was never spoken to, where TLS is the reason.
     pub(super) fn gone(address: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Gone { address: address.to_owned(), source: innermost(source.into()) }
+        let (address, source) = (address.to_owned(), source.into());
+        match tls_cause(&*source) {
+            Some(cause) => Self::Untrusted { address, source: cause.to_string().into() },
+            None => Self::Gone { address, source: innermost(source) },
+        }
     }
 
     pub(super) fn strange(address: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -191,7 +228,16 @@ impl EngineError {
                 "set DOCKER_HOST as in unix:///var/run/docker.sock, or unset it"
             }
             Self::Certificates { .. } => {
-                "set DOCKER_CERT_PATH to the directory with key.pem, cert.pem and ca.pem"
+                "set DOCKER_CERT_PATH to the directory with key.pem, cert.pem and ca.pem, or give \
+                 all three to the docker context"
+            }
+            Self::Untrusted { .. } => {
+                "ca.pem has to be of the authority that signed the engine's certificate, which has \
+                 to name this host, and cert.pem of one that the engine knows (--tlscacert)"
+            }
+            Self::Context { .. } => {
+                "see `docker context ls`, make or update it, `docker context use` another, or set \
+                 DOCKER_HOST"
             }
             Self::Gone { .. } => {
                 "see whether `docker version` answers, and what the engine's log says \
@@ -223,5 +269,23 @@ impl EngineError {
             }
         };
         Some(hint.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tls_says_is_told_from_a_connection_that_is_gone() {
+        let of = |error: io::Error| EngineError::gone("tcp://m:1", error);
+        let tls = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = io::Error::other(io::Error::other(tls()));
+        for error in [io::Error::other(tls()), wrapped] {
+            let EngineError::Untrusted { source, .. } = of(error) else { panic!("not of TLS") };
+            assert_eq!(source.to_string(), "invalid peer certificate: UnknownIssuer");
+        }
+        let cut = io::Error::new(io::ErrorKind::UnexpectedEof, io::Error::other("cut"));
+        assert!(matches!(of(cut), EngineError::Gone { .. }));
     }
 }

@@ -1,39 +1,62 @@
 //! The container engine: whether it is there, ours to use, and what it can do.
 
-use images::engine::{EngineError, EngineFacts};
+use std::os::unix::fs::FileTypeExt as _;
+
+use images::engine::{Engine, EngineError, EngineFacts, EngineOrigin, EnginePlace};
+use images::host::HostVariables;
 
 use super::{Finding, checks};
-use crate::containers;
 
 const NAME: &str = "containers";
 
 /// Looks for the engine and asks it what it can do.
 pub(super) fn look() -> Vec<Finding> {
     let has_driver = checks::on_path("nvidia-smi").is_some();
-    match containers::connect() {
-        Ok(engine) => capable(engine.facts(), has_driver),
-        Err(error) => vec![unusable(&error)],
+    let variables = HostVariables::new(std::env::vars_os());
+    let place = match EnginePlace::find(&variables) {
+        Ok(place) => place,
+        Err(error) => return vec![unusable(&error, None)],
+    };
+    match Engine::connect(&variables) {
+        Ok(engine) => capable(engine.facts(), place.origin(), has_driver),
+        Err(error) => vec![unusable(&error, Some(place.origin()))],
     }
 }
 
-fn unusable(error: &EngineError) -> Finding {
+/// Says why there is none; `origin` is who said where to look.
+fn unusable(error: &EngineError, origin: Option<&EngineOrigin>) -> Finding {
     let advice = match error {
-        EngineError::NotFound { .. } => {
+        EngineError::NotFound { address } if is_there(address) => {
+            "its socket is there, and nobody listens: start Docker (`sudo systemctl start docker`, \
+             rootless `systemctl --user start docker`)"
+                .to_owned()
+        }
+        // Whoever named none may not want one.
+        EngineError::NotFound { .. } if origin == Some(&EngineOrigin::Usual) => {
             "optional: install and start Docker; only environments that are images need it"
                 .to_owned()
         }
         error => error.hint().unwrap_or_else(|| "look at the engine's own log".to_owned()),
     };
-    Finding::missing(NAME, error.to_string(), advice)
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    let origin = origin.map(|origin| format!(" ({origin})"));
+    let found = format!("{error}{}{}", cause.unwrap_or_default(), origin.unwrap_or_default());
+    Finding::missing(NAME, found, advice)
+}
+
+/// Says whether an engine that does not answer has left its socket.
+fn is_there(address: &str) -> bool {
+    let path = address.strip_prefix("unix://").map(std::path::Path::new);
+    path.and_then(|path| path.metadata().ok()).is_some_and(|found| found.file_type().is_socket())
 }
 
 /// Says what an engine can do; `has_driver` is whether this machine has NVIDIA's.
-fn capable(facts: &EngineFacts, has_driver: bool) -> Vec<Finding> {
+fn capable(facts: &EngineFacts, origin: &EngineOrigin, has_driver: bool) -> Vec<Finding> {
     let EngineFacts { name, version, api_version, address, platform, .. } = facts;
     let root = if facts.rootless { "without root" } else { "as root" };
     let mut findings = vec![Finding::good(
         NAME,
-        format!("{name} {version} {root} at {address} (API {api_version}, {platform})"),
+        format!("{name} {version} {root} at {address}, {origin} (API {api_version}, {platform})"),
     )];
     findings.push(if facts.buildkit {
         Finding::good("image builds", "by BuildKit")
@@ -125,8 +148,8 @@ mod tests {
 
     #[test]
     fn an_engine_is_told_with_what_it_lacks_and_what_to_do() {
-        insta::assert_snapshot!(told(&capable(&facts(), true)), @r#"
-        containers: Docker 20.10.24 as root at unix:///var/run/docker.sock (API 1.41, linux/amd64)
+        insta::assert_snapshot!(told(&capable(&facts(), &EngineOrigin::Usual, true)), @r#"
+        containers: Docker 20.10.24 as root at unix:///var/run/docker.sock, one of the usual sockets (API 1.41, linux/amd64)
         image builds: by BuildKit
         engine restarts: end the runs in containers: live-restore is off
           → optional: "live-restore": true in /etc/docker/daemon.json, then reload the engine
@@ -136,8 +159,8 @@ mod tests {
         "#);
         let limits = EngineLimits { memory: false, cpus: false, cpuset: false, pids: false };
         let poor = EngineFacts { buildkit: false, init: false, rootless: true, limits, ..facts() };
-        insta::assert_snapshot!(told(&capable(&poor, false)), @r#"
-        containers: Docker 20.10.24 without root at unix:///var/run/docker.sock (API 1.41, linux/amd64)
+        insta::assert_snapshot!(told(&capable(&poor, &EngineOrigin::Variable, false)), @r#"
+        containers: Docker 20.10.24 without root at unix:///var/run/docker.sock, named by DOCKER_HOST (API 1.41, linux/amd64)
         image builds: by the classic builder, which does without RUN --mount and parallel stages
           → optional: an engine of version 20.10 or newer has BuildKit
         engine restarts: end the runs in containers: live-restore is off
@@ -159,8 +182,23 @@ mod tests {
             EngineError::TooOld { address: address(), found: "1.30".to_owned(), needed: "1.40" },
         ];
         for error in errors {
-            let finding = unusable(&error);
+            let finding = unusable(&error, Some(&EngineOrigin::Variable));
             assert!(finding.advice.is_some_and(|advice| !advice.is_empty()), "{error}");
         }
+    }
+
+    #[test]
+    fn one_that_is_stopped_is_told_from_one_that_is_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let advice = |path: &std::path::Path, origin| {
+            let address = format!("unix://{}", path.display());
+            unusable(&EngineError::NotFound { address }, Some(&origin)).advice.unwrap()
+        };
+        assert!(advice(&socket, EngineOrigin::Usual).contains("nobody listens"));
+        let missing = directory.path().join("missing");
+        assert!(advice(&missing, EngineOrigin::Usual).starts_with("optional: install"));
+        assert!(advice(&missing, EngineOrigin::Variable).contains("DOCKER_HOST"));
     }
 }
