@@ -13,6 +13,7 @@ install_engine() {
     command -v docker-registry >/dev/null || packages+=(docker-registry)
     command -v htpasswd >/dev/null || packages+=(apache2-utils)
     command -v debootstrap >/dev/null || packages+=(debootstrap)
+    command -v ip >/dev/null || packages+=(iproute2)
     [ ${#packages[@]} = 0 ] && return
     if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
         missing "not installed: ${packages[*]} (as root on Debian or Ubuntu this installs them)"
