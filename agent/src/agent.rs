@@ -4,13 +4,11 @@ mod start;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use images::builder::BuildSettings;
 use images::cache::EnvironmentCache;
 use jiff::Timestamp;
-use runner::compute_target::ComputeTarget;
 use runner::container::ContainerPolicy;
 use runner::run_id::RunId;
 use snapshots::store::local::LocalStore;
@@ -21,11 +19,11 @@ pub(crate) use start::run;
 
 use crate::run::live::LiveRuns;
 use crate::run::packages::Packages;
-use crate::run::script_user::ScriptUser;
 use crate::run::status::RunStatus;
 use crate::scheduler::Scheduler;
 use crate::service::Stop;
 use crate::store::{Change, Store, StoreError};
+use crate::targets::Targets;
 use crate::workspace::Workspace;
 
 /// What the agent is told when it starts.
@@ -67,13 +65,11 @@ pub(crate) struct Agent {
     /// What containers may have.
     pub(crate) container_policy: ContainerPolicy,
     /// Where runs are carried out.
-    pub(crate) target: Arc<dyn ComputeTarget>,
+    pub(crate) targets: Targets,
     /// Where the runs that are not over stand.
     pub(crate) live: LiveRuns,
-    /// What is installed beside the Pythons that were used.
+    /// The lists of packages that are on their way.
     pub(crate) packages: Packages,
-    /// Who scripts run as.
-    pub(crate) script_user: ScriptUser,
     /// Who gives places.
     pub(crate) scheduler: Scheduler,
     /// Held shared while a run is accepted and alone while objects are freed, so that what a new

@@ -31,7 +31,7 @@ mod tests {
     use snapshots::path_error::PathError;
 
     use super::*;
-    use crate::run::source::SourceError;
+    use runner::source::SourceError;
 
     #[test]
     fn a_full_disk_is_found_behind_what_it_caused() {

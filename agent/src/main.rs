@@ -16,6 +16,7 @@ mod run;
 mod scheduler;
 mod service;
 mod store;
+mod targets;
 mod task;
 mod terminal;
 mod workspace;

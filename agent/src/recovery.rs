@@ -86,7 +86,8 @@ fn forget_secrets(workspace: &Workspace, unfinished: &HashSet<&str>) {
 
 async fn take_up(agent: &Agent, row: &RunRow) -> Result<(), StoreError> {
     let directory = agent.workspace.run_directory(&row.id);
-    let supervisor = match agent.target.probe(&directory) {
+    let target = agent.targets.of_run(&row.request.target);
+    let supervisor = match target.probe(&directory) {
         Ok(state) => Some(state),
         Err(error) => {
             warn!(%error, "Could not ask where a run stands.");

@@ -7,8 +7,6 @@ pub(crate) mod launching;
 pub(crate) mod live;
 pub(crate) mod packages;
 pub(crate) mod removal;
-pub(crate) mod script_user;
-pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod submission;
 pub(crate) mod workplace;

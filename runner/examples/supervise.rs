@@ -7,8 +7,7 @@ use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
-use runner::compute_target::ComputeTarget as _;
-use runner::compute_target::local::LocalTarget;
+use runner::compute_target::supervisors::Supervisors;
 use runner::run_directory::RunDirectory;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -19,7 +18,7 @@ fn main() -> ExitCode {
             runner::supervisor::supervise(Path::new(directory))
         }
         [command, directory] if command == "start" => {
-            let target = LocalTarget::new(env::current_exe().expect("this program has a path"));
+            let target = Supervisors::new(env::current_exe().expect("this program has a path"));
             let started = target.start(&RunDirectory::new(directory));
             started.expect("the supervisor starts");
             let _never_returns = kill_process(getpid(), Signal::KILL);

@@ -5,19 +5,26 @@
 //! and starts that supervisor there.
 
 pub mod base_environment;
+pub mod build_log;
 pub mod cancel_request;
 pub mod compute_target;
 pub mod container;
 pub mod durable_file;
 pub mod exit_record;
 pub mod gpu;
+pub mod installed_packages;
 pub mod launch;
 pub mod log_index;
 pub mod log_reader;
 pub mod metrics_line;
 pub mod outputs;
 pub mod process_identity;
+pub mod remote;
 pub mod run_configuration;
 pub mod run_directory;
 pub mod run_id;
+pub mod script_user;
+pub mod snapshot_files;
+pub mod source;
+pub mod ssh;
 pub mod supervisor;

@@ -1,11 +1,12 @@
 //! The run directory: which file is where, and how each is written.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use snapshots::path_error::{IoContext as _, PathError};
 
-/// The directory of one run. Only names: nothing here touches the disk.
+/// The directory of one run. Names, as a rule: little here touches the disk.
 ///
 /// ```text
 /// run.json                                what was asked, resolved        agent, atomically
@@ -43,6 +44,24 @@ impl RunDirectory {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes the directory and those in it that are there before the source comes, for their owner
+    /// only. What is there already stays.
+    ///
+    /// # Errors
+    ///
+    /// One cannot be made.
+    pub fn create(&self) -> Result<(), PathError> {
+        let logs = [self.std_log(), self.build_log()];
+        let inside = logs.iter().filter_map(|path| path.parent());
+        for path in std::iter::once(self.path()).chain(inside) {
+            match fs::DirBuilder::new().mode(0o700).create(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.context("create", path)?,
+            }
+        }
+        Ok(())
     }
 
     /// Returns the snapshot's place, and the script's working directory.

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use images::cache::{CacheOptions, EnvironmentCache};
 use jiff::Timestamp;
 use runner::compute_target::local::LocalTarget;
+use runner::compute_target::supervisors::Supervisors;
 use runner::process_identity;
 use snapshots::store::local::LocalStore;
 use tracing::{error, info, info_span, warn};
@@ -17,10 +18,10 @@ use super::{Agent, Options, Parts};
 use crate::api::server;
 use crate::containers;
 use crate::recovery;
-use crate::run::script_user::ScriptUser;
 use crate::scheduler::{self, Inbox, Scheduler};
 use crate::service;
 use crate::store::Store;
+use crate::targets::Targets;
 use crate::task;
 use crate::workspace::Workspace;
 use crate::workspace::lock::AgentLock;
@@ -78,6 +79,9 @@ impl Agent {
                 home: workspace.label(),
             },
         )?;
+        let supervisors = Supervisors::new(program).with_engine(containers::host().clone());
+        let home = workspace.home().to_owned();
+        let local = LocalTarget::new(home, supervisors, objects.clone(), environments.clone());
         let (scheduler, inbox) = Scheduler::new();
         let agent = Self {
             store,
@@ -85,10 +89,9 @@ impl Agent {
             environments,
             container_policy: policies.container,
             most_environment_bytes: policies.build.max_bytes,
-            target: Arc::new(LocalTarget::new(program).with_engine(containers::host().clone())),
+            targets: Targets::new(Arc::new(local)),
             live: Default::default(),
             packages: Default::default(),
-            script_user: ScriptUser::current(),
             scheduler,
             collecting: Default::default(),
             stop: Default::default(),

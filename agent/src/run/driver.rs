@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use runner::cancel_request::CancelRequest;
+use runner::compute_target::ComputeTarget;
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::run_directory::RunDirectory;
 use runner::run_id::RunId;
@@ -55,6 +56,8 @@ struct Context {
     agent: Arc<Agent>,
     row: RunRow,
     directory: RunDirectory,
+    /// Where it is carried out.
+    target: Arc<dyn ComputeTarget>,
     cancel: watch::Receiver<Option<CancelRequest>>,
 }
 
@@ -77,7 +80,8 @@ pub(crate) async fn drive(
 ) -> Result<(), StoreError> {
     let row = agent.store.row(&run).await?;
     let directory = agent.workspace.run_directory(&run);
-    let context = Context { agent, row, directory, cancel };
+    let target = agent.targets.of_run(&row.request.target);
+    let context = Context { agent, row, directory, target, cancel };
     match task::caught(phases(context.clone(), begin)).await {
         Ok(done) => done,
         Err(words) => fault::end(context, &words).await,

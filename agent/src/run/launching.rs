@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use images::environment::{PreparedEnvironment, PreparedImage};
 use runner::base_environment::{BaseEnvironment, ContainerEnvironment};
+use runner::compute_target::{ComputeTarget, Place, TargetError};
 use runner::container::{
     self, ContainerOptions, ContainerPlan, ContainerPolicy, ContainerRefused, ContainerRequest,
 };
-use runner::gpu::{self, GpuError};
 use runner::launch::{DEFAULT_GRACE_SECONDS, LAUNCH_VERSION, Launch};
 use runner::run_directory::RunDirectory;
+use runner::script_user::ScriptUser;
 
-use super::script_user::ScriptUser;
 use crate::api::wire::submission::SubmitRequest;
 use crate::store::RunRow;
 
@@ -26,9 +26,9 @@ pub(crate) enum NoContainer {
     /// It may not be. What was handed in was checked, but perhaps by an agent that allowed more.
     #[error(transparent)]
     Refused(#[from] ContainerRefused),
-    /// It asks for GPUs that are not there.
+    /// The target has no such GPUs, or cannot be asked.
     #[error(transparent)]
-    Gpu(#[from] GpuError),
+    Target(#[from] TargetError),
 }
 
 impl NoContainer {
@@ -36,7 +36,7 @@ impl NoContainer {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(refused) => Some(refused.hint.clone()),
-            Self::Gpu(error) => error.hint(),
+            Self::Target(error) => error.hint(),
         }
     }
 }
@@ -65,11 +65,12 @@ impl Contained {
         request: &SubmitRequest,
         image: PreparedImage,
         policy: &ContainerPolicy,
-        home: String,
+        place: &Place,
+        target: &dyn ComputeTarget,
     ) -> Result<Self, NoContainer> {
         let plan = plan(request, policy)?;
-        let gpus = gpu::choose(plan.gpus)?;
-        Ok(Self { plan, image, gpus, home })
+        let gpus = target.gpus(plan.gpus)?;
+        Ok(Self { plan, image, gpus, home: place.label() })
     }
 }
 
@@ -94,20 +95,20 @@ pub(crate) fn plan(
 /// Works out what the supervisor of `row` is to do.
 pub(crate) fn launch(
     row: &RunRow,
-    directory: &RunDirectory,
+    place: &Place,
     environment: &PreparedEnvironment,
-    agent: &ScriptUser,
     contained: Option<Contained>,
 ) -> Launch {
     let request = &row.request;
-    let user = if contained.is_some() { agent.in_container(row.uid) } else { agent.clone() };
+    let in_container = || place.user_in_container(row.uid);
+    let user = if contained.is_some() { in_container() } else { place.user.clone() };
     let mut variables = match &contained {
-        None => of_process(row, directory, environment, &user),
+        None => of_process(row, &place.run_directory(&row.id), environment, &user),
         Some(contained) => of_container(row, environment, &user, contained),
     };
     variables.extend(environment.variables.clone());
     variables.extend(request.environment_variables.0.clone());
-    let program = program(request, environment, contained.is_none().then_some(user.shell));
+    let program = program(request, environment, contained.is_none().then_some(&user.shell));
     Launch {
         version: LAUNCH_VERSION,
         run_id: row.id.clone(),
@@ -217,6 +218,12 @@ mod tests {
         }
     }
 
+    fn place(uid: u32) -> Place {
+        let user = user(uid);
+        let boot_id = String::new();
+        Place { home: "/state".into(), user, knows_submitters: true, boot_id }
+    }
+
     fn user(uid: u32) -> ScriptUser {
         ScriptUser {
             name: "ana".to_owned(),
@@ -224,27 +231,27 @@ mod tests {
             gid: uid,
             home: "/home/ana".into(),
             time_zone: None,
-            shell: "/bin/bash",
+            shell: "/bin/bash".to_owned(),
         }
     }
 
     fn contained(request: &SubmitRequest, environment: &PreparedEnvironment) -> Contained {
         let image = environment.image.clone().unwrap();
         let policy = ContainerPolicy::default();
-        Contained::new(request, image, &policy, "/state".to_owned()).unwrap()
+        let plan = plan(request, &policy).unwrap();
+        Contained { plan, image, gpus: Vec::new(), home: place(0).label() }
     }
 
     #[test]
     fn a_container_belongs_to_whoever_handed_it_in() {
         let environment = prepared();
         let request = request(Digest::of(b"source"));
-        let launched = |agent: ScriptUser| {
+        let launched = |place: Place| {
             let contained = contained(&request, &environment);
-            let directory = RunDirectory::new("/runs/r");
-            launch(&row(request.clone()), &directory, &environment, &agent, Some(contained))
+            launch(&row(request.clone()), &place, &environment, Some(contained))
         };
 
-        let by_root = launched(user(0));
+        let by_root = launched(place(0));
         assert_eq!(by_root.program, ["python3", "train.py", "--alpha", "0.5"]);
         assert_eq!(by_root.environment["TRAINYARD_OUTPUT_DIR"], "/azureml-run/outputs");
         assert_eq!(by_root.environment["USER"], "uid1234567");
@@ -253,7 +260,10 @@ mod tests {
         assert_eq!(container.image, "sha256:1");
         assert_eq!(container.labels["trainyard.home"], "/state");
 
-        let by_its_own = launched(user(1000));
+        let elsewhere = launched(Place { knows_submitters: false, ..place(0) });
+        assert_eq!(elsewhere.container.unwrap().user, "0:0");
+
+        let by_its_own = launched(place(1000));
         assert_eq!(by_its_own.environment["USER"], "ana");
         assert_eq!(by_its_own.container.unwrap().user, "1000:1000");
     }

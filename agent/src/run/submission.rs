@@ -15,7 +15,7 @@ use snapshots::digest::Digest;
 use snapshots::path_error::{IoContext, PathError};
 use tracing::info;
 
-use super::{display_name, workplace};
+use super::display_name;
 use crate::agent::Agent;
 use crate::api::wire::submission::{Hidden, SubmitRequest, Submitted};
 use crate::store::{Accepted, NewRun, StoreError};
@@ -133,7 +133,7 @@ impl Sealed {
 
     /// Puts it into the run directory, on the disk, before the run is accepted.
     fn put_into(&self, directory: &RunDirectory) -> Result<(), PathError> {
-        workplace::create(directory)?;
+        directory.create()?;
         if !self.secrets.is_empty() {
             // The file is made with mode 0600, as temporary files are.
             durable_file::write_json(&directory.secrets_json(), &self.secrets)?;

@@ -1,7 +1,5 @@
 //! What the driver of a run puts into its run directory, and reads from it.
 
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use runner::launch::Launch;
@@ -11,19 +9,6 @@ use snapshots::path_error::{IoContext, PathError};
 use tracing::error;
 
 use crate::store::RunRow;
-
-/// Makes the run directory and what is in it before the source comes.
-pub(crate) fn create(directory: &RunDirectory) -> Result<(), PathError> {
-    let logs = [directory.std_log(), directory.build_log()];
-    let inside = logs.iter().filter_map(|path| path.parent());
-    for path in std::iter::once(directory.path()).chain(inside) {
-        match std::fs::DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.context("create", path)?,
-        }
-    }
-    Ok(())
-}
 
 /// Removes the values of secrets of a run that will have no script any more: they are nobody's
 /// business.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use runner::compute_target::{ComputeTarget as _, LostReason, SupervisorState, TargetError};
+use runner::compute_target::{LostReason, SupervisorState, TargetError};
 use runner::exit_record::ExitReason;
 
 use crate::container::{ContainerRun, docker};

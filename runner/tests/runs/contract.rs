@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use images::cache::{CacheOptions, EnvironmentCache};
 use jiff::Timestamp;
 use runner::cancel_request::{CancelRequest, CancelledBy};
 use runner::compute_target::local::LocalTarget;
+use runner::compute_target::supervisors::Supervisors;
 use runner::compute_target::{ComputeTarget, SupervisorState, TargetError};
 use runner::exit_record::ExitReason;
+use snapshots::store::local::LocalStore;
 
 use crate::support::{PATIENCE, TestRun};
 
@@ -66,7 +69,12 @@ fn prepared(script: &str) -> TestRun {
 
 #[test]
 fn the_local_target_holds_to_the_contract() {
-    let target = prepared("").target.clone();
+    let home = tempfile::tempdir().unwrap();
+    let objects = LocalStore::open(&home.path().join("store")).unwrap();
+    let environments = home.path().join("environments");
+    let environments = EnvironmentCache::open(&environments, CacheOptions::default()).unwrap();
+    let supervisors = prepared("").target.clone();
+    let target = LocalTarget::new(home.path().into(), supervisors, objects, environments);
     assert_eq!(target.name(), "local");
     holds_to_the_contract(&target, &prepared);
 }
@@ -105,8 +113,8 @@ fn a_watch_tells_the_end_of_the_supervisor() {
 #[test]
 fn a_supervisor_that_does_not_start_is_an_error() {
     let run = prepared("");
-    let missing = LocalTarget::new("/nonexistent/trainyard".into());
-    let wrong = LocalTarget::new("/bin/false".into());
+    let missing = Supervisors::new("/nonexistent/trainyard".into());
+    let wrong = Supervisors::new("/bin/false".into());
 
     let error = missing.start(&run.directory).unwrap_err();
     let expected = r#"cannot start the supervisor "/nonexistent/trainyard""#;

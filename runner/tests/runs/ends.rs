@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use runner::compute_target::{ComputeTarget as _, LostReason, SupervisorState};
+use runner::compute_target::{LostReason, SupervisorState};
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::supervisor::claim::SupervisorRecord;
 use runner::supervisor::events::Event;

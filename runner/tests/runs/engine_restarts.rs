@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use runner::compute_target::{ComputeTarget as _, SupervisorState};
+use runner::compute_target::SupervisorState;
 use runner::exit_record::ExitReason;
 use runner::supervisor::events::Event;
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use runner::compute_target::{ComputeTarget as _, LostReason, SupervisorState, TargetError};
+use runner::compute_target::{LostReason, SupervisorState, TargetError};
 use runner::exit_record::ExitReason;
 use runner::supervisor::events::Event;
 

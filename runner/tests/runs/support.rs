@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use runner::cancel_request::{CancelRequest, CancelledBy};
-use runner::compute_target::local::LocalTarget;
-use runner::compute_target::{ComputeTarget as _, SupervisorState};
+use runner::compute_target::SupervisorState;
+use runner::compute_target::supervisors::Supervisors;
 use runner::exit_record::ExitRecord;
 use runner::launch::{LAUNCH_VERSION, Launch};
 use runner::log_reader::{LogReader, StreamFilter};
@@ -28,7 +28,7 @@ pub(crate) struct TestRun {
     base: tempfile::TempDir,
     pub(crate) directory: RunDirectory,
     pub(crate) launch: Launch,
-    pub(crate) target: LocalTarget,
+    pub(crate) target: Supervisors,
 }
 
 impl TestRun {
@@ -55,7 +55,7 @@ impl TestRun {
             grace_seconds: 30.0,
             container: None,
         };
-        Self { base, directory, launch, target: LocalTarget::new(supervise_program()) }
+        Self { base, directory, launch, target: Supervisors::new(supervise_program()) }
     }
 
     /// Starts it.

@@ -1,15 +1,14 @@
 //! Ending: what the run left is collected, and how it ended is recorded.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use runner::compute_target::TargetError;
 use runner::exit_record::{ExitReason, ExitRecord};
-use runner::outputs::{self, OutputLimits, Outputs};
+use runner::outputs::Outputs;
 use runner::run_directory::RunDirectory;
 use runner::supervisor::events;
-use snapshots::digest::Digest;
-use snapshots::store::local::LocalStore;
-use snapshots::tree::{EntryKind, Tree};
+use tracing::{info_span, warn};
 
 use super::preparing::chain;
 use super::{Context, NeverStarted};
@@ -18,6 +17,9 @@ use crate::run::status::{Ending, RunEvent};
 use crate::run::workplace;
 use crate::store::{Change, Facts, StoreError};
 use crate::task::{self, Task};
+
+/// How long until a target that is out of reach is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A run whose script is over.
 pub(super) struct Over {
@@ -64,6 +66,7 @@ impl Over {
         agent.record(&context.row.id, change).await?;
         // Neither the run's end nor its place waits for the list; who asks for the run does.
         packages.detach();
+        release(&context).detach();
         Ok(())
     }
 }
@@ -111,52 +114,34 @@ fn said(directory: &RunDirectory) -> Vec<String> {
     said
 }
 
-async fn collect(context: &Context) -> Outputs {
-    let directory = context.directory.clone();
-    let objects = context.agent.objects.clone();
-    let root = context.row.request.snapshot_id;
-    task::blocking(move || {
-        let snapshot = SnapshotFiles::new(objects, root);
-        let in_snapshot = |path: &[u8]| snapshot.digest(path);
-        outputs::collect(&directory, &OutputLimits::default(), &in_snapshot).unwrap_or_else(
-            |error| Outputs {
-                files: Vec::new(),
-                notes: vec![format!("what the run left could not be listed: {}", chain(&error))],
-            },
-        )
-    })
-    .await
-}
-
-/// Looks up files of a snapshot by path. Reads each directory once.
-struct SnapshotFiles {
-    objects: LocalStore,
-    root: Digest,
-    trees: std::cell::RefCell<HashMap<Digest, Option<Tree>>>,
-}
-
-impl SnapshotFiles {
-    fn new(objects: LocalStore, root: Digest) -> Self {
-        Self { objects, root, trees: std::cell::RefCell::default() }
-    }
-
-    fn digest(&self, path: &[u8]) -> Option<Digest> {
-        let mut at = self.root;
-        let mut names = path.split(|byte| *byte == b'/').peekable();
-        while let Some(name) = names.next() {
-            match (self.entry(&at, name)?, names.peek()) {
-                (EntryKind::File { digest, .. }, None) => return Some(digest),
-                (EntryKind::Directory { digest }, Some(_)) => at = digest,
-                _ => return None,
+/// Lets the target forget the run, however long that takes: all of it is at home.
+fn release(context: &Context) -> Task<()> {
+    let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
+    task::spawn(info_span!("release", run = %context.row.id), async move {
+        loop {
+            let (target, directory) = (Arc::clone(&target), directory.clone());
+            match task::blocking(move || target.release(&directory)).await {
+                Err(TargetError::OutOfContact { .. }) => tokio::time::sleep(AGAIN).await,
+                Err(error) => return warn!(%error, "The target keeps what it has of a run."),
+                Ok(()) => return,
             }
         }
-        None
-    }
+    })
+}
 
-    fn entry(&self, tree: &Digest, name: &[u8]) -> Option<EntryKind> {
-        let mut trees = self.trees.borrow_mut();
-        // A tree that cannot be read has no files: then all that the run left counts as its own.
-        let tree = trees.entry(*tree).or_insert_with(|| self.objects.read_tree(tree).ok());
-        tree.as_ref()?.get(name).map(|entry| entry.kind.clone())
+/// Lists what the run left and brings it home. A target that is out of reach is asked again, for
+/// as long as it takes.
+async fn collect(context: &Context) -> Outputs {
+    let root = context.row.request.snapshot_id;
+    loop {
+        let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
+        match task::blocking(move || target.collect(&directory, &root)).await {
+            Ok(outputs) => return outputs,
+            Err(TargetError::OutOfContact { .. }) => tokio::time::sleep(AGAIN).await,
+            Err(error) => {
+                let note = format!("what the run left could not be listed: {}", chain(&error));
+                return Outputs { files: Vec::new(), notes: vec![note] };
+            }
+        }
     }
 }

@@ -23,8 +23,8 @@ pub(super) async fn end(context: Context, words: &str) -> Result<(), StoreError>
     error!(words, "A fault in the agent: ending the run it was at.");
     let message = format!("a fault in the agent: {words}");
     let exit = ExitRecord::new(ExitReason::AgentFault, message, Timestamp::now());
-    let (target, directory) = (Arc::clone(&context.agent.target), context.directory.clone());
-    let by = CancelledBy { uid: context.agent.script_user.uid, user: None };
+    let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
+    let by = CancelledBy { uid: rustix::process::geteuid().as_raw(), user: None };
     let request = CancelRequest::new(by, Timestamp::now(), false);
     let started = task::blocking(move || match target.probe(&directory)? {
         SupervisorState::NotStarted => Ok(false),

@@ -38,8 +38,8 @@ pub(super) struct Started {
 /// in its place meanwhile. Without it the run goes on; it is in use all the same.
 pub(super) async fn lease(context: &Context) -> Option<EnvironmentLease> {
     let environment = context.row.environment.clone()?;
-    let cache = context.agent.environments.clone();
-    match task::blocking(move || cache.lease_prepared(&environment)).await {
+    let target = Arc::clone(&context.target);
+    match task::blocking(move || target.lease(&environment)).await {
         Ok(lease) => lease,
         Err(error) => {
             warn!(%error, "Could not keep the environment of a run.");
@@ -117,7 +117,7 @@ async fn hand_on_all(
 /// Leaves the request to end where the supervisor sees it, however long that takes.
 async fn hand_on(context: &Context, request: CancelRequest) {
     loop {
-        let (target, directory) = (Arc::clone(&context.agent.target), context.directory.clone());
+        let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
         let request = request.clone();
         match task::blocking(move || target.cancel(&directory, &request)).await {
             Ok(()) => return,
@@ -129,7 +129,7 @@ async fn hand_on(context: &Context, request: CancelRequest) {
 
 /// Waits until the supervisor is gone and returns why the run is over.
 pub(super) fn wait(context: &Context) -> impl Future<Output = ExitRecord> + 'static {
-    let (target, directory) = (Arc::clone(&context.agent.target), context.directory.clone());
+    let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
     async move {
         loop {
             let (waiting, at) = (Arc::clone(&target), directory.clone());
@@ -160,16 +160,14 @@ pub(super) fn wait(context: &Context) -> impl Future<Output = ExitRecord> + 'sta
 
 /// Asks what is installed in the run's environment, off the way to the script's first line.
 fn packages(context: &Context) -> Task<()> {
-    let agent = Arc::clone(&context.agent);
+    let (agent, target) = (Arc::clone(&context.agent), Arc::clone(&context.target));
     let run = context.row.id.clone();
     let environment = context.row.environment.clone();
     let asking = agent.packages.begin(&run);
     task::spawn(info_span!("packages", %run), async move {
         let _asking = asking;
         let Some(environment) = environment else { return };
-        let of = Arc::clone(&agent);
-        let packages =
-            task::blocking(move || of.packages.in_environment(&of.environments, &environment));
+        let packages = task::blocking(move || target.packages(&environment));
         let kept = match packages.await {
             Ok(packages) => agent.store.set_packages(&run, packages.to_vec()).await,
             Err(error) => return warn!(%error, "Could not list the packages of a run's Python."),

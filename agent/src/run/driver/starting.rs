@@ -1,10 +1,11 @@
 //! Starting: the intent is on the disk before the supervisor is started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use images::cache::EnvironmentLease;
 use images::environment::PreparedEnvironment;
-use runner::compute_target::TargetError;
+use runner::compute_target::{Place, TargetError};
 use runner::exit_record::ExitReason;
 use runner::run_directory::RunDirectory;
 use runner::supervisor::events;
@@ -17,6 +18,9 @@ use crate::run::status::RunEvent;
 use crate::run::workplace;
 use crate::store::{Change, Facts, StoreError};
 use crate::task;
+
+/// How long until a place that is out of reach is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A run that has all it needs to be started.
 pub(super) struct Prepared {
@@ -52,8 +56,8 @@ impl Prepared {
     pub(super) async fn start(self) -> Result<Started, Stopped> {
         let Self { mut context, lease, intent } = self;
         if let Some(Intent { environment, mut warnings }) = intent {
-            let contained = match contained(&context, &environment).await.transpose() {
-                Ok(contained) => contained,
+            let (place, contained) = match there(&context, &environment).await {
+                Ok(there) => there,
                 Err(error) => {
                     let hint = error.hint();
                     return Err(Stopped::advised(context, ExitReason::CannotStart, &error, hint));
@@ -61,8 +65,7 @@ impl Prepared {
             };
             warnings.extend(contained.iter().flat_map(|it| it.plan.notes.clone()));
             let agent = &context.agent;
-            let (row, user) = (&context.row, &agent.script_user);
-            let launch = launching::launch(row, &context.directory, &environment, user, contained);
+            let launch = launching::launch(&context.row, &place, &environment, contained);
             let (directory, row) = (context.directory.clone(), context.row.clone());
             let written =
                 task::blocking(move || workplace::write_launch(&directory, &row, &launch)).await;
@@ -78,9 +81,17 @@ impl Prepared {
                 Err(error) => return Err(error.into()),
             }
         }
-        let (target, directory) = (Arc::clone(&context.agent.target), context.directory.clone());
+        let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
         let begun = std::time::Instant::now();
-        let started = task::blocking(move || target.start(&directory)).await;
+        let started = loop {
+            let (target, directory) = (Arc::clone(&target), directory.clone());
+            match task::blocking(move || target.start(&directory)).await {
+                Err(TargetError::OutOfContact { .. }) if !context.is_cancelled() => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answer => break answer,
+            }
+        };
         debug!(elapsed_us = begun.elapsed().as_micros(), "Started the supervisor.");
         match started {
             Ok(_) => {}
@@ -103,18 +114,31 @@ impl Prepared {
     }
 }
 
-/// Works out the container of a run, where its environment is an image.
-async fn contained(
+/// Asks what a run finds where it is carried out, and works out its container, where its
+/// environment is an image. A place that is out of reach is asked again.
+async fn there(
     context: &Context,
     environment: &PreparedEnvironment,
-) -> Option<Result<Contained, NoContainer>> {
-    let image = environment.image.clone()?;
-    let agent = Arc::clone(&context.agent);
-    let request = context.row.request.clone();
-    let contained = task::blocking(move || {
-        Contained::new(&request, image, &agent.container_policy, agent.workspace.label())
-    });
-    Some(contained.await)
+) -> Result<(Place, Option<Contained>), NoContainer> {
+    loop {
+        let (agent, target) = (Arc::clone(&context.agent), Arc::clone(&context.target));
+        let (request, image) = (context.row.request.clone(), environment.image.clone());
+        let asked = task::blocking(move || {
+            let place = target.place()?;
+            let contained = image.map(|image| {
+                Contained::new(&request, image, &agent.container_policy, &place, target.as_ref())
+            });
+            Ok((place, contained.transpose()?))
+        });
+        match asked.await {
+            Err(NoContainer::Target(TargetError::OutOfContact { .. }))
+                if !context.is_cancelled() =>
+            {
+                tokio::time::sleep(AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// The change to Running. The supervisor knows the moment; where it has not said so yet, now is

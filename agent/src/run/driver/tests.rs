@@ -4,15 +4,22 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use images::cache::EnvironmentLease;
+use images::environment::PreparedEnvironment;
 use runner::cancel_request::CancelledBy;
-use runner::compute_target::{ComputeTarget, SupervisorState, TargetError};
+use runner::compute_target::{
+    ComputeTarget, Needs, NotPrepared, OutOfContact, Place, Ready, SupervisorState, TargetError,
+};
+use runner::outputs::Outputs;
 use runner::process_identity::ProcessIdentity;
+use snapshots::digest::Digest;
 
 use super::*;
 use crate::agent::{Parts, Policies};
 use crate::run::status::{RunEvent, RunStatus};
 use crate::store::tests::new_run;
 use crate::store::{Change, Facts};
+use crate::targets::Targets;
 use crate::workspace::Workspace;
 
 /// Panics when a run is started, or when the end of one that is on is awaited for the first time.
@@ -24,7 +31,39 @@ struct Faulty {
 
 impl ComputeTarget for Faulty {
     fn name(&self) -> &str {
-        "faulty"
+        "local"
+    }
+
+    fn place(&self) -> Result<Place, TargetError> {
+        unreachable!("nothing gets so far")
+    }
+
+    fn prepare(&self, _: &RunDirectory, _: &Needs, _: &AtomicBool) -> Result<Ready, NotPrepared> {
+        unreachable!("nothing gets so far")
+    }
+
+    fn lease(&self, _: &PreparedEnvironment) -> Result<Option<EnvironmentLease>, TargetError> {
+        Ok(None)
+    }
+
+    fn gpus(&self, _: u32) -> Result<Vec<String>, TargetError> {
+        Ok(Vec::new())
+    }
+
+    fn collect(&self, _: &RunDirectory, _: &Digest) -> Result<Outputs, TargetError> {
+        Ok(Outputs::default())
+    }
+
+    fn packages(&self, _: &PreparedEnvironment) -> Result<Arc<[String]>, TargetError> {
+        Ok(Arc::default())
+    }
+
+    fn release(&self, _: &RunDirectory) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn out_of_contact(&self) -> Option<OutOfContact> {
+        None
     }
 
     fn start(&self, _run: &RunDirectory) -> Result<ProcessIdentity, TargetError> {
@@ -67,7 +106,7 @@ async fn driven(home: &Path, past: &[RunEvent], begin: Begin, is_on: bool) -> St
     let cancelled = Arc::new(AtomicBool::new(false));
     let faulty =
         Faulty { is_on, waited: AtomicBool::new(false), cancelled: Arc::clone(&cancelled) };
-    Arc::get_mut(&mut agent).unwrap().target = Arc::new(faulty);
+    Arc::get_mut(&mut agent).unwrap().targets = Targets::new(Arc::new(faulty));
     let run = new_run("exp", 1);
     let id = run.id.clone();
     agent.store.submit(run).await.unwrap();

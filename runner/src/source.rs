@@ -4,15 +4,16 @@ use std::io;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-use runner::run_directory::RunDirectory;
 use snapshots::digest::Digest;
 use snapshots::materialize::{MaterializeError, materialize};
 use snapshots::path_error::{IoContext, PathError};
 use snapshots::store::local::LocalStore;
 
+use crate::run_directory::RunDirectory;
+
 /// Why a run's source cannot be laid out.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SourceError {
+pub enum SourceError {
     /// The store has it not, or not whole.
     #[error("cannot lay out snapshot {snapshot}")]
     Snapshot {
@@ -34,7 +35,11 @@ pub(crate) enum SourceError {
 
 /// Lays `snapshot` out in `work/` of `directory`, with `outputs/` and `logs/`. What an earlier
 /// try left there goes first. Returns what the user should know.
-pub(crate) fn lay_out(
+///
+/// # Errors
+///
+/// [`SourceError`]. Trying again begins anew.
+pub fn lay_out(
     store: &LocalStore,
     snapshot: &Digest,
     directory: &RunDirectory,

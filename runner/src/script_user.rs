@@ -3,33 +3,37 @@
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{self, Gid, Uid, User};
+use serde::{Deserialize, Serialize};
 
-/// Who the agent's scripts run as.
-#[derive(Clone, Debug)]
-pub(crate) struct ScriptUser {
+/// Who scripts run as on a compute target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScriptUser {
     /// The name.
-    pub(crate) name: String,
+    pub name: String,
     /// The user.
-    pub(crate) uid: u32,
+    pub uid: u32,
     /// Its primary group.
-    pub(crate) gid: u32,
+    pub gid: u32,
     /// The home directory.
-    pub(crate) home: PathBuf,
-    /// The agent's `TZ`.
-    pub(crate) time_zone: Option<String>,
+    pub home: PathBuf,
+    /// The `TZ` of whoever starts supervisors there.
+    pub time_zone: Option<String>,
     /// What carries out command lines.
-    pub(crate) shell: &'static str,
+    pub shell: String,
 }
 
 impl ScriptUser {
-    /// The user that the agent runs as, as the system's user database has it.
-    pub(crate) fn current() -> Self {
+    /// The user that this process runs as, as the system's user database has it.
+    #[must_use]
+    pub fn current() -> Self {
         Self { gid: unistd::getegid().as_raw(), ..Self::of(unistd::geteuid()) }
     }
 
-    /// Who scripts in containers run as that `submitter` handed in: whoever handed them in where
+    /// Returns who scripts in containers run as that `submitter` handed in: whoever handed them in where
     /// the agent may act for others, else the agent's own user.
-    pub(crate) fn in_container(&self, submitter: u32) -> Self {
+    #[must_use]
+    pub fn in_container(&self, submitter: u32) -> Self {
         if acts_for(self.uid, submitter) {
             Self::of(Uid::from_raw(submitter))
         } else {
@@ -38,7 +42,8 @@ impl ScriptUser {
     }
 
     /// Returns `uid:gid`.
-    pub(crate) fn ids(&self) -> String {
+    #[must_use]
+    pub fn ids(&self) -> String {
         format!("{}:{}", self.uid, self.gid)
     }
 
@@ -51,7 +56,14 @@ impl ScriptUser {
         // Azure's command jobs are lines for bash.
         let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
         let time_zone = std::env::var("TZ").ok();
-        Self { name, uid: uid.as_raw(), gid: gid.as_raw(), home, time_zone, shell }
+        Self {
+            name,
+            uid: uid.as_raw(),
+            gid: gid.as_raw(),
+            home,
+            time_zone,
+            shell: shell.to_owned(),
+        }
     }
 }
 

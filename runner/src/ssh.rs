@@ -1,0 +1,54 @@
+//! SSH: one connection, its host key checked before anything is sent, and commands over it.
+//!
+//! The only home of the crate `ssh2`. A connection belongs to one thread at a time. It never waits
+//! without a deadline of its own: libssh2's time limits and keepalive are not trusted.
+
+pub mod config;
+mod connection;
+pub mod credential;
+mod error;
+pub mod host_key;
+mod jump;
+mod known_hosts;
+mod wire;
+
+use std::time::Duration;
+
+pub use connection::{CommandEnd, CommandOutput, SshConnection};
+pub use credential::Credential;
+pub use error::SshError;
+pub use host_key::{HostKey, HostKeyPolicy};
+pub use wire::Wire;
+
+/// Where an SSH server is, and how to be let in.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// A name or an address.
+    pub host: String,
+    /// 22 as a rule.
+    pub port: u16,
+    /// Who logs in.
+    pub user: String,
+    /// Which host key is accepted.
+    pub host_key: HostKeyPolicy,
+    /// What proves who logs in. The first that is accepted counts.
+    pub credentials: Vec<Credential>,
+    /// Machines to go through, the one nearest to here first.
+    pub jumps: Vec<Endpoint>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Until the connection is there, host key and login included.
+    pub connect: Duration,
+    /// Without a byte from the other side while one is awaited, or without one taken while some
+    /// are sent.
+    pub silence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(20), silence: Duration::from_secs(15) }
+    }
+}
