@@ -36,6 +36,7 @@ mod record;
 mod removal;
 mod subject;
 mod sweep;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub use self::entry::{EnvironmentDetails, EnvironmentEntry};
 pub use self::error::EnvironmentError;
 pub use self::lease::EnvironmentLease;
 use self::record::Names;
+pub use self::tools::{Tool, ToolCleanup};
 use crate::environment::{Environment, PreparedEnvironment};
 use crate::host::HostVariables;
 use crate::key::{EnvironmentKey, KeyParts};

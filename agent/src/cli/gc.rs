@@ -6,7 +6,7 @@ use runner::run_configuration::size;
 
 use super::context::SCHEMA_VERSION;
 use super::{Context, Exit, Failure, Outcome};
-use crate::api::wire::agent::{GcReport, GcRequest, RemovedEnvironment};
+use crate::api::wire::agent::{GcReport, GcRequest, RemovedEnvironment, RemovedTool};
 use crate::client::Start;
 use crate::terminal::measure;
 
@@ -17,7 +17,8 @@ pub(super) struct Args {
     /// Says what would be freed, and frees nothing
     #[arg(long)]
     dry_run: bool,
-    /// Leaves alone what is younger than this [default: 1d]
+    /// Leaves alone what is younger than this, or was used for a build within it
+    /// [default: 1d; tools and packages kept for builds: 30d]
     #[arg(long, value_name = "DURATION")]
     grace: Option<String>,
     /// Also removes runs that ended longer ago than this
@@ -59,7 +60,14 @@ pub(super) fn gc(args: &Args, context: &Context) -> Outcome {
         for environment in &report.environments_removed {
             context.terminal.status(each, environment_line(environment, Timestamp::now()));
         }
+        for tool in &report.tools_removed {
+            context.terminal.status(each, tool_line(tool, Timestamp::now()));
+        }
         context.terminal.status(verb, line(&report));
+        if report.tool_bytes_left > 0 {
+            let bytes = measure::size(report.tool_bytes_left);
+            context.terminal.detail(format!("tools and packages kept for builds: {bytes}"));
+        }
     }
     Ok(Exit::OK)
 }
@@ -71,13 +79,15 @@ fn line(report: &GcReport) -> String {
         (report.runs_removed, "run"),
         (report.environments_removed.len() as u64, "environment"),
         (report.environment_leftovers, "unfinished environment"),
+        (report.tools_removed.len() as u64, "tool"),
         (report.containers_removed, "container"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
     .map(|(number, thing)| measure::count(number, thing))
     .collect();
-    let bytes = measure::size(report.bytes_freed + report.environment_bytes_freed);
+    let freed = report.bytes_freed + report.environment_bytes_freed + report.tool_bytes_freed;
+    let bytes = measure::size(freed);
     if parts.is_empty() { bytes } else { format!("{bytes}: {}", parts.join(", ")) }
 }
 
@@ -85,6 +95,13 @@ fn environment_line(environment: &RemovedEnvironment, now: Timestamp) -> String 
     let RemovedEnvironment { key, definition, bytes, last_used_time_utc } = environment;
     let (size, used) = (measure::size(*bytes), measure::ago(*last_used_time_utc, now));
     format!("environment {} ({definition}, {size}, used {used})", key.get(..8).unwrap_or(key))
+}
+
+fn tool_line(tool: &RemovedTool, now: Timestamp) -> String {
+    let RemovedTool { name, bytes, last_used_time_utc } = tool;
+    let what = if name == "conda" { "conda packages" } else { name };
+    let (size, used) = (measure::size(*bytes), measure::ago(*last_used_time_utc, now));
+    format!("{what} kept for builds ({size}, used {used})")
 }
 
 #[cfg(test)]
@@ -104,14 +121,22 @@ mod tests {
             environment_line(&environment, now),
             "environment 5e1f20ab (requirements.txt, 120.0 MB, used 3h ago)"
         );
+        let tool = RemovedTool {
+            name: "conda".to_owned(),
+            bytes: 3_000_000,
+            last_used_time_utc: "2026-10-11T12:00:00Z".parse().unwrap(),
+        };
+        assert_eq!(tool_line(&tool, now), "conda packages kept for builds (3.0 MB, used 1mo ago)");
         let report = GcReport {
             bytes_freed: 1_000_000,
             environments_removed: vec![environment],
             environment_bytes_freed: 120_000_000,
+            tools_removed: vec![tool.clone()],
+            tool_bytes_freed: 3_000_000,
             containers_removed: 2,
             ..GcReport::default()
         };
-        assert_eq!(line(&report), "121.0 MB: 1 environment, 2 containers");
+        assert_eq!(line(&report), "124.0 MB: 1 environment, 1 tool, 2 containers");
     }
 
     #[test]

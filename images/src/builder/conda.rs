@@ -109,6 +109,7 @@ pub(crate) fn build(
     let prefix = prefix(workshop.directory);
     let order = Order::new(workshop, packages, &file, previous, &prefix)?;
     say_warnings(&file, watch);
+    super::venv::note_use(workshop.tools, &order.cache);
     let mut built_by = match tool::find(workshop) {
         Some(tool) => tool.create(workshop, &order, watch)?,
         None => create(&order, watch)?,

@@ -87,13 +87,28 @@ fn frozen(requirements: &Requirements<'_>, packages: &[String]) -> RequirementsF
     RequirementsFile { name: conda::PIP_LOCK.to_owned(), text }
 }
 
+/// Notes that a build uses `path` if it is among `tools`.
+pub(super) fn note_use(tools: &Path, path: &Path) {
+    let Ok(below) = path.strip_prefix(tools) else { return };
+    let Some(first) = below.components().next() else { return };
+    let noted = std::fs::File::open(tools.join(first))
+        .and_then(|it| it.set_modified(std::time::SystemTime::now()));
+    if let Err(error) = noted
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "Could not note the use of a tool.");
+    }
+}
+
 /// Finds the program `name` on the host's `PATH`, else in `tools`.
 pub(super) fn find_tool(name: &str, host: &HostVariables, tools: &Path) -> Option<PathBuf> {
     let search_path = host.get("PATH").unwrap_or_default();
     let both = std::env::join_paths(
         std::env::split_paths(search_path).chain([tools.to_owned(), tools.join("bin")]),
     );
-    interpreter::on_path(OsStr::new(name), &both.ok()?)
+    let found = interpreter::on_path(OsStr::new(name), &both.ok()?)?;
+    note_use(tools, &found);
+    Some(found)
 }
 
 fn with_uv(

@@ -166,6 +166,7 @@ fn run(
 ) -> Result<Built, BuildError> {
     let in_engine = matches!(job.asked.base, Base::Images { .. });
     record::write(&names.building(), &Building { directory: name.to_owned(), in_engine })?;
+    let _tools = cache.lease_tools()?;
     let options = &cache.options;
     let workshop = Workshop {
         key: *names.key,
@@ -174,7 +175,7 @@ fn run(
         settings: &options.settings,
         fresh: job.fresh,
         directory: path,
-        tools: &cache.directory().join("tools"),
+        tools: &cache.tools(),
         objects: options.objects.as_ref(),
         home: &options.home,
     };

@@ -4,6 +4,7 @@ mod image_builds;
 mod images;
 mod projects;
 mod sharing;
+mod tools;
 mod versions;
 
 use std::fs;
@@ -85,7 +86,7 @@ impl Fixture {
             format!("<key>{rest}")
         };
         let mut names: Vec<String> = fs::read_dir(self.cache_path()).unwrap().map(shown).collect();
-        names.retain(|name| !["interpreters", "tools"].contains(&name.as_str()));
+        names.retain(|name| !["interpreters", "tools", "tools.lock"].contains(&name.as_str()));
         names.sort_unstable();
         names
     }

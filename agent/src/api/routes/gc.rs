@@ -26,6 +26,9 @@ use crate::task;
 /// What is younger stays, unless the caller says otherwise: it may be on its way into a run.
 const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What builds keep for later ones stays if one used it within this time.
+const DEFAULT_TOOL_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Frees what nothing refers to: objects, containers, left-overs of environments, environments over
 /// the limit that were not used for longest and, if asked, old runs.
 #[utoipa::path(post, path = "/v1/gc", operation_id = "collectGarbage", tag = "agent",
@@ -61,6 +64,7 @@ pub(in super::super) async fn gc(
     }
     report.containers_removed = containers::sweep(&agent, request.dry_run).await?;
     environments(&agent, &request, &mut report).await?;
+    tools(&agent, &request, &mut report).await?;
     let collected = objects(&agent, &request, old).await?;
     report.objects_removed = collected.objects;
     report.bytes_freed = collected.bytes;
@@ -93,6 +97,17 @@ async fn environments(
     report.environment_bytes_freed = removed.iter().map(|entry| entry.bytes).sum();
     report.environment_bytes_left = plan.bytes.saturating_sub(report.environment_bytes_freed);
     report.environments_removed = removed.iter().map(RemovedEnvironment::from).collect();
+    Ok(())
+}
+
+/// Removes what builds kept and none used any more.
+async fn tools(agent: &Agent, request: &GcRequest, report: &mut GcReport) -> Result<(), ApiError> {
+    let age = request.grace_seconds.map_or(DEFAULT_TOOL_AGE, Duration::from_secs);
+    let (cache, dry_run) = (agent.environments.clone(), request.dry_run);
+    let cleanup = task::blocking(move || cache.clean_up_tools(age, dry_run)).await?;
+    report.tool_bytes_freed = cleanup.removed.iter().map(|tool| tool.bytes).sum();
+    report.tool_bytes_left = cleanup.bytes_left;
+    report.tools_removed = cleanup.removed.into_iter().map(Into::into).collect();
     Ok(())
 }
 

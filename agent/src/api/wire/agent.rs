@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use images::cache::EnvironmentEntry;
+use images::cache::{EnvironmentEntry, Tool};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -52,7 +52,8 @@ pub(crate) struct GcRequest {
     /// Only say what would go.
     #[serde(default)]
     pub(crate) dry_run: bool,
-    /// Objects and snapshots younger than this stay. Default: one day.
+    /// Objects and snapshots younger than this stay, by default one day; tools and packages that
+    /// builds keep and used within it, too, by default 30 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) grace_seconds: Option<u64>,
     /// Ended runs older than this go too. Default: none goes.
@@ -91,9 +92,38 @@ pub(crate) struct GcReport {
     /// What all environments take afterwards, or would.
     #[serde(default)]
     pub(crate) environment_bytes_left: u64,
+    /// What builds kept for later ones and none used any more.
+    #[serde(default)]
+    pub(crate) tools_removed: Vec<RemovedTool>,
+    /// What of that they alone took.
+    #[serde(default)]
+    pub(crate) tool_bytes_freed: u64,
+    /// What the rest of it takes.
+    #[serde(default)]
+    pub(crate) tool_bytes_left: u64,
     /// Containers that nothing needed.
     #[serde(default)]
     pub(crate) containers_removed: u64,
+}
+
+/// Something that builds kept, and that went, or would go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RemovedTool {
+    /// What it was: `uv`, or `conda` for packages.
+    pub(crate) name: String,
+    /// What it alone took.
+    pub(crate) bytes: u64,
+    /// When a build last used it.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) last_used_time_utc: Timestamp,
+}
+
+impl From<Tool> for RemovedTool {
+    fn from(tool: Tool) -> Self {
+        let Tool { name, bytes, last_used_time_utc } = tool;
+        Self { name, bytes, last_used_time_utc }
+    }
 }
 
 /// An environment that went, or would go.
