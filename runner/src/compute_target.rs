@@ -92,7 +92,7 @@ pub trait ComputeTarget: Send + Sync {
     /// - [`TargetError::AlreadyStarted`]: the run has had a supervisor. Probe it.
     /// - [`TargetError::OutOfContact`]: nobody knows. Start it again.
     /// - others: no supervisor runs; the run has not been started.
-    fn start(&self, run: &RunDirectory) -> Result<ProcessIdentity, TargetError>;
+    fn start(&self, run: &RunDirectory) -> Result<(), TargetError>;
 
     /// Says where the supervisor of `run` stands.
     ///

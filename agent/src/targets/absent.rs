@@ -14,7 +14,6 @@ use runner::compute_target::{
 };
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::outputs::Outputs;
-use runner::process_identity::ProcessIdentity;
 use runner::run_directory::RunDirectory;
 use snapshots::digest::Digest;
 
@@ -62,7 +61,7 @@ impl ComputeTarget for Absent {
         self.refuse()
     }
 
-    fn start(&self, _: &RunDirectory) -> Result<ProcessIdentity, TargetError> {
+    fn start(&self, _: &RunDirectory) -> Result<(), TargetError> {
         self.refuse()
     }
 

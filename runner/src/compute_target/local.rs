@@ -24,7 +24,7 @@ use crate::exit_record::ExitRecord;
 use crate::gpu;
 use crate::installed_packages::{InstalledPackages, NoPackages};
 use crate::outputs::{self, OutputLimits, Outputs};
-use crate::process_identity::{ProcessIdentity, boot_id};
+use crate::process_identity::boot_id;
 use crate::run_directory::RunDirectory;
 use crate::script_user::ScriptUser;
 use crate::snapshot_files::SnapshotFiles;
@@ -134,8 +134,8 @@ impl ComputeTarget for LocalTarget {
         Ok(gpu::choose(count)?)
     }
 
-    fn start(&self, run: &RunDirectory) -> Result<ProcessIdentity, TargetError> {
-        self.supervisors.start(run)
+    fn start(&self, run: &RunDirectory) -> Result<(), TargetError> {
+        self.supervisors.start(run).map(drop)
     }
 
     fn probe(&self, run: &RunDirectory) -> Result<SupervisorState, TargetError> {

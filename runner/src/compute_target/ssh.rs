@@ -18,7 +18,6 @@ use super::{
 use crate::cancel_request::CancelRequest;
 use crate::exit_record::ExitRecord;
 use crate::outputs::Outputs;
-use crate::process_identity::ProcessIdentity;
 use crate::remote::message::{Cleaned, Hello, Purged};
 use crate::remote::report::MachineReport;
 use crate::run_directory::RunDirectory;
@@ -171,7 +170,7 @@ impl ComputeTarget for SshTarget {
         todo!()
     }
 
-    fn start(&self, _: &RunDirectory) -> Result<ProcessIdentity, TargetError> {
+    fn start(&self, _: &RunDirectory) -> Result<(), TargetError> {
         todo!()
     }
 

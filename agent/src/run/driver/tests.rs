@@ -66,7 +66,7 @@ impl ComputeTarget for Faulty {
         None
     }
 
-    fn start(&self, _run: &RunDirectory) -> Result<ProcessIdentity, TargetError> {
+    fn start(&self, _run: &RunDirectory) -> Result<(), TargetError> {
         panic!("no luck with starting");
     }
 
