@@ -184,7 +184,11 @@ fn a_run_goes_on_while_its_engine_restarts_with_live_restore() {
     let Some(mut engine) = OwnEngine::start(true) else { return };
     let (yard, id) = start(&engine);
 
+    assert!(!yard.ok(["explain", &id]).contains("out of contact"));
     engine.stop();
+    wait_until("it is told", || yard.ok(["explain", &id]).contains("out of contact since"));
+    assert!(yard.ok(["show", &id]).contains("out of contact since"));
+    assert!(yard.show(&id)["engineAwaySinceTimeUtc"].is_string());
     make(&yard, &id, "0");
     wait_until("the log grows", || yard.ok(["logs", &id]) == "on\nstep 0\n");
     engine.start_again();

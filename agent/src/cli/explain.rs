@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::context::SCHEMA_VERSION;
-use super::{Context, Exit, Outcome, ending, reference};
+use super::{Context, Exit, Outcome, ending, reference, show};
 use crate::api::wire::agent::AgentStatus;
 use crate::api::wire::run::{self, Run};
 use crate::client::Start;
@@ -66,6 +66,13 @@ fn reasons(run: &Run, agent: &AgentStatus) -> Vec<String> {
         (status, Some(exit)) => ended(run, status, exit),
         (status, None) => vec![format!("{name} is {}", status.name())],
     };
+    if let Some(since) = run.engine_away_since_time_utc {
+        let away = show::engine_away(since);
+        reasons.push(format!(
+            "its container engine is {away}: whether the script goes on is not known, its output is \
+             still followed, and the run, cancelled or not, ends when the engine answers again"
+        ));
+    }
     if let [.., _, last] = run.attempts.as_slice() {
         reasons.push(format!("attempt {}: {}", last.number, last.reason));
     }
@@ -166,6 +173,21 @@ mod tests {
         check its name
         `trainyard logs --build swift-otter-12` shows all that the build said
         "#);
+    }
+
+    #[test]
+    fn an_engine_that_does_not_answer_is_told() {
+        let mut document = run_document();
+        document["exit"] = serde_json::Value::Null;
+        document["engineAwaySinceTimeUtc"] = "2026-11-21T12:00:00Z".into();
+        let told = ["Running", "CancelRequested"].map(|status| {
+            document["status"] = status.into();
+            let run = serde_json::from_value(document.clone()).unwrap();
+            reasons(&run, &agent_status()).join("\n")
+        });
+        for told in told {
+            assert!(told.contains("engine is out of contact since 2026-11-21T12:00:00Z"), "{told}");
+        }
     }
 
     fn exit(reason: &str, code: Option<i32>, signal: Option<i32>) -> serde_json::Value {

@@ -55,6 +55,11 @@ pub(super) fn show(args: &Args, context: &Context) -> Outcome {
     Ok(Exit::OK)
 }
 
+/// Says that the engine of a run's container does not answer.
+pub(super) fn engine_away(since: Timestamp) -> String {
+    format!("out of contact since {}", measure::rfc3339(since))
+}
+
 /// Returns what is known of a run, most wanted first. Times are relative if `now` is given.
 fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
     let summary = &run.summary;
@@ -67,6 +72,7 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
         ("Id", summary.run_id.clone()),
         ("Experiment", summary.experiment.clone()),
         ("Status", status(run, now)),
+        ("Engine", run.engine_away_since_time_utc.map(engine_away).unwrap_or_default()),
         ("Created", moment(summary.created_time_utc)),
         ("Command", summary.command_line.clone()),
         ("Target", summary.target.clone()),

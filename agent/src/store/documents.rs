@@ -131,6 +131,7 @@ fn document(connection: &Connection, run: &RunId) -> Result<Run, StoreError> {
         prepared_environment: environment
             .map(|environment| PreparedEnvironment::new(environment, packages.unwrap_or_default())),
         warnings: warnings(connection, number)?,
+        engine_away_since_time_utc: None,
         run_directory: String::new(),
         request: request.ok_or(StoreError::Closed)?,
         summary,

@@ -210,6 +210,22 @@ pub fn read(run: &RunDirectory) -> Result<Vec<TimedEvent>, PathError> {
     Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
+/// Returns since when the engine of a run that is not over is out of contact, if it is.
+#[must_use]
+pub fn engine_away_since(events: &[TimedEvent]) -> Option<Timestamp> {
+    let mut since = None;
+    for line in events {
+        match line.event {
+            Event::EngineAway { .. } => since = Some(line.time_utc),
+            Event::EngineBack { .. } | Event::Ended { .. } | Event::SupervisorLost { .. } => {
+                since = None;
+            }
+            _ => {}
+        }
+    }
+    since
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +245,21 @@ mod tests {
 
         let events: Vec<_> = read(&run).unwrap().into_iter().map(|line| line.event).collect();
         assert_eq!(events, [started, ended]);
+    }
+
+    #[test]
+    fn an_engine_is_away_until_it_is_back_or_the_run_is_over() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let line = |second, event| TimedEvent { time_utc: at(second), event };
+        let away = |second| line(second, Event::EngineAway { error: String::new() });
+        let back = |second| line(second, Event::EngineBack { running: true });
+        let ended = line(9, Event::Ended { reason: ExitReason::Completed });
+
+        assert_eq!(engine_away_since(&[]), None);
+        assert_eq!(engine_away_since(&[away(1)]), Some(at(1)));
+        assert_eq!(engine_away_since(&[away(1), back(2)]), None);
+        assert_eq!(engine_away_since(&[away(1), back(2), away(3)]), Some(at(3)));
+        assert_eq!(engine_away_since(&[away(1), ended]), None);
     }
 
     #[test]

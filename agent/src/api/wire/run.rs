@@ -73,6 +73,11 @@ pub(crate) struct Run {
     pub(crate) prepared_environment: Option<PreparedEnvironment>,
     /// What the user was warned of, at submission and since.
     pub(crate) warnings: Vec<String>,
+    /// Since when the container engine of a run that is on does not answer. Whether the script goes
+    /// on, and its end, are not known before the engine is back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) engine_away_since_time_utc: Option<Timestamp>,
     /// The run directory on the agent's machine.
     pub(crate) run_directory: String,
     /// What was handed in, without the values of secrets: enough to hand it in again.
