@@ -1,8 +1,9 @@
 # What the tests of containers need: a Docker engine, a registry to start, an image with Python and
 # a conda channel. Sourced by tests/run, whose $tools and `missing` it uses.
 
-# The image that tests start containers from: a Debian or Ubuntu as this machine's, with Python.
-base_image=trainyard-test-base:latest
+# The image that tests start containers from, and machines to log in to by SSH: a Debian or Ubuntu
+# as this machine's, with Python. A change of what is in it changes its tag too.
+base_image=trainyard-test-base:2
 engine_pid=
 base_image_pid=
 
@@ -71,9 +72,11 @@ make_base_image() {
     mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' \
         'Created-By: Packages' 'Component: main' | sed -n "s/ $VERSION_CODENAME\$//p" | head -n 1)
     debootstrap --variant=minbase --components="$components" \
-        --include=python3,python3-venv,python3-pip,ca-certificates,procps \
+        --include=python3,python3-venv,python3-pip,ca-certificates,procps,openssh-server,iproute2,rsync,sudo \
         "$VERSION_CODENAME" "$root" "$mirror"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+    # Every machine makes its own.
+    rm -f "$root"/etc/ssh/ssh_host_*
     ln -s python3 "$root/usr/bin/python"
     tar -C "$root" -c . | docker import -c 'CMD ["/bin/bash"]' - "$base_image"
 }

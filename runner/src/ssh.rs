@@ -3,13 +3,17 @@
 //! The only home of the crate `ssh2`. A connection belongs to one thread at a time. It never waits
 //! without a deadline of its own: libssh2's time limits and keepalive are not trusted.
 
+mod command;
 pub mod config;
 mod connection;
 pub mod credential;
 mod error;
+mod handshake;
 pub mod host_key;
 mod jump;
 mod known_hosts;
+mod link;
+mod login;
 mod wire;
 
 use std::time::Duration;
@@ -43,12 +47,16 @@ pub struct Patience {
     /// Until the connection is there, host key and login included.
     pub connect: Duration,
     /// Without a byte from the other side while one is awaited, or without one taken while some
-    /// are sent.
+    /// are sent. A server that has nothing to say is asked whether it is there, and that answer
+    /// counts.
     pub silence: Duration,
+    /// Without what is awaited of a command, although the server is there: the command is stuck.
+    pub answer: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(20), silence: Duration::from_secs(15) }
+        let [connect, silence, answer] = [20, 15, 600].map(Duration::from_secs);
+        Self { connect, silence, answer }
     }
 }

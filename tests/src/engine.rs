@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use crate::{Yard, text};
 
 /// The image that containers are started from: a Debian or Ubuntu with Python.
-pub const BASE_IMAGE: &str = "trainyard-test-base:latest";
+pub const BASE_IMAGE: &str = "trainyard-test-base:2";
 
 /// Tells whether an engine answers and has the base image; says so loudly when not.
 ///

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod own_engine;
 pub mod reference;
 pub mod registry;
+pub mod vm;
 pub mod wheel;
 
 use std::ffi::OsStr;

@@ -15,8 +15,7 @@ const DEFAULT: &str = include_str!("azureml/default.runconfig");
 const CONDA: &str = include_str!("azureml/conda_dependencies.yml");
 
 /// The user's setting that takes Microsoft's images from this machine.
-const MAP: &str =
-    "[images.map]\n\"mcr.microsoft.com/azureml/*\" = \"trainyard-test-base:latest\"\n";
+const MAP: &str = "[images.map]\n\"mcr.microsoft.com/azureml/*\" = \"trainyard-test-base:2\"\n";
 
 /// Says what can be seen of a run configuration.
 const SCRIPT: &str = "

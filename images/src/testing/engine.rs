@@ -6,7 +6,7 @@ use crate::engine::{ContainerSpec, Engine};
 use crate::host::HostVariables;
 
 /// An image with a shell and Python, known to whoever prepares a machine for tests.
-pub(crate) const BASE: &str = "trainyard-test-base:latest";
+pub(crate) const BASE: &str = "trainyard-test-base:2";
 
 /// Returns an engine that has [`BASE`]. Without one a test fails where everything has to be there
 /// (`CI=true`), and says that it proves nothing elsewhere.

@@ -1,9 +1,11 @@
 //! What can go wrong with SSH, in words that say what to do.
 
+use std::fmt::Display;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use super::HostKey;
+use super::{Endpoint, HostKey};
 
 /// Why a connection is not there, or not any more.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,16 @@ pub enum SshError {
         /// The key that was shown.
         found: Box<HostKey>,
     },
+    /// `known_hosts` says that nobody is to have this host key any more. Nothing was sent.
+    #[error("{known_hosts} revokes the host key of {host}, {}", found.fingerprint())]
+    HostKeyRevoked {
+        /// The host.
+        host: String,
+        /// The file.
+        known_hosts: String,
+        /// The key that was shown.
+        found: Box<HostKey>,
+    },
     /// The server accepts none of the credentials.
     #[error("{host} does not let {user} in: {said}")]
     Denied {
@@ -84,6 +96,9 @@ pub enum SshError {
         /// How long.
         after: Duration,
     },
+    /// What is to be sent cannot be read.
+    #[error("cannot read what is to be sent")]
+    Input(#[source] io::Error),
     /// The configuration of SSH cannot be used.
     #[error("cannot use {file}: {said}")]
     Config {
@@ -98,12 +113,58 @@ impl SshError {
     /// Returns one sentence on what to do next.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        todo!()
+        Some(match self {
+            Self::Unreachable { port, .. } => {
+                format!("check that the machine is on, its address, and that port {port} is open")
+            }
+            Self::Handshake { .. } => {
+                "check that an SSH server is there, OpenSSH 7.2 or later".into()
+            }
+            Self::HostKeyChanged { .. } => {
+                "if the machine was set up anew, accept its new key; if not, somebody may be in \
+                 between: ask who runs it"
+                    .into()
+            }
+            Self::HostKeyUnknown { known_hosts, .. } => {
+                format!("compare it with the machine's own, then add it to {known_hosts}")
+            }
+            Self::HostKeyRevoked { .. } => "ask who runs the machine for its new key".into(),
+            Self::Denied { .. } => {
+                "check the user name, and that this password or key is the user's there".into()
+            }
+            Self::Key { .. } => "give the right private key file, and its passphrase".into(),
+            Self::Silent { .. } => "check that the machine and the network are well".into(),
+            Self::Lost { .. } | Self::Input(_) | Self::Config { .. } => return None,
+        })
     }
 
     /// Says whether the same may work later: the network, not the login or the key, is at fault.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. })
+    }
+
+    pub(super) fn unreachable(endpoint: &Endpoint, source: io::Error) -> Self {
+        Self::Unreachable { host: endpoint.host.clone(), port: endpoint.port, source }
+    }
+
+    pub(super) fn lost(host: &str, error: &ssh2::Error) -> Self {
+        Self::Lost { host: host.to_owned(), said: error.message().to_owned() }
+    }
+
+    pub(super) fn config(file: &Path, said: impl Display) -> Self {
+        Self::Config { file: file.display().to_string(), said: said.to_string() }
+    }
+}
+
+impl From<SshError> for io::Error {
+    /// Of kind `TimedOut` for [`SshError::Silent`], of `ConnectionReset` for [`SshError::Lost`].
+    fn from(error: SshError) -> Self {
+        let kind = match error {
+            SshError::Silent { .. } => io::ErrorKind::TimedOut,
+            SshError::Lost { .. } => io::ErrorKind::ConnectionReset,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }

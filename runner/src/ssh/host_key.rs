@@ -1,8 +1,12 @@
 //! Host keys: how they are written, and which are accepted.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// The public key of an SSH server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +21,23 @@ impl HostKey {
     /// Returns the fingerprint as `ssh-keygen -l` writes it: `SHA256:` and 43 characters.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        todo!()
+        let blob = STANDARD.decode(&self.key).unwrap_or_default();
+        format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
+    }
+
+    /// Reads the form in which keys are sent, which begins with the algorithm (RFC 4253, 6.6).
+    pub(super) fn of_blob(blob: &[u8]) -> Option<Self> {
+        let (length, rest) = blob.split_first_chunk::<4>()?;
+        let algorithm = rest.get(..u32::from_be_bytes(*length).try_into().ok()?)?;
+        let algorithm = String::from_utf8(algorithm.to_vec()).ok()?;
+        Some(Self { algorithm, key: STANDARD.encode(blob) })
+    }
+}
+
+impl fmt::Display for HostKey {
+    /// As in `known_hosts`: algorithm and base64.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.algorithm, self.key)
     }
 }
 

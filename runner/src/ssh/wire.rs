@@ -2,42 +2,77 @@
 
 use std::io::{self, Read, Write};
 
-/// The stdin and stdout of a command on the other side. Reading and writing give up after
-/// [`Patience::silence`](super::Patience::silence) with an error of kind `TimedOut`; one of kind
-/// `ConnectionReset` says that the connection is gone. Dropping it never blocks for long.
+use super::SshError;
+use super::command::Command;
+use super::link::Link;
+
+/// How much of stderr is kept.
+const STDERR_TAIL: usize = 4096;
+
+/// The stdin and stdout of a command on the other side.
+///
+/// Reading and writing give up after [`Patience`](super::Patience) with an error of kind
+/// `TimedOut`; one of kind `ConnectionReset` says that the connection is gone, one of kind
+/// `BrokenPipe` that the command reads no more. Behind an error is an [`SshError`]. What was
+/// written is sent at once; what comes meanwhile is kept, up to 64 MiB. Dropping it ends the
+/// connection and never blocks.
 pub struct Wire {
-    _todo: (),
+    command: Command,
+    link: Link,
 }
 
 impl Wire {
-    /// Returns the last 4 KiB of what the command wrote to stderr: why it ended, as a rule.
-    #[must_use]
-    pub fn stderr_tail(&self) -> String {
-        todo!()
+    pub(super) fn open(link: Link, command: &str) -> Result<Self, SshError> {
+        let command = Command::start(&link, command, STDERR_TAIL)?;
+        Ok(Self { command, link })
     }
 
-    /// Says whether something can be read without waiting.
+    /// Returns the last 4 KiB of what the command wrote to stderr: why it ended, as a rule. It is
+    /// complete once the end of its stdout was read.
+    #[must_use]
+    pub fn stderr_tail(&self) -> String {
+        String::from_utf8_lossy(self.command.stderr()).into_owned()
+    }
+
+    /// Says whether reading would return at once, be it with the end.
     ///
     /// # Errors
     ///
     /// The connection is gone.
     pub fn has_input(&mut self) -> io::Result<bool> {
-        todo!()
+        self.command.has_output(&self.link).map_err(io::Error::from)
+    }
+
+    /// Waits until the command is over, whose stdout was read to its end, and says how it ended.
+    ///
+    /// # Errors
+    ///
+    /// As reading.
+    pub fn end(&mut self) -> io::Result<super::CommandEnd> {
+        self.command.end(&self.link).map_err(io::Error::from)
     }
 }
 
 impl Read for Wire {
-    fn read(&mut self, _bytes: &mut [u8]) -> io::Result<usize> {
-        todo!()
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.command.read(&self.link, bytes).map_err(io::Error::from)
     }
 }
 
 impl Write for Wire {
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        todo!()
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.command.write(&self.link, bytes).map_err(io::Error::from)?;
+        written.ok_or_else(|| {
+            let said = format!("the command on {} has ended", self.link.host());
+            io::Error::new(io::ErrorKind::BrokenPipe, said)
+        })
     }
 
+    /// Does nothing: all is sent.
     fn flush(&mut self) -> io::Result<()> {
-        todo!()
+        Ok(())
     }
 }

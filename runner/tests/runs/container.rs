@@ -13,7 +13,7 @@ use runner::run_configuration::{Network, Resources};
 use crate::support::TestRun;
 
 /// A Debian with Python.
-pub(crate) const BASE_IMAGE: &str = "trainyard-test-base:latest";
+pub(crate) const BASE_IMAGE: &str = "trainyard-test-base:2";
 
 /// A run of a Python script in a container.
 pub(crate) struct ContainerRun {

@@ -51,11 +51,11 @@ fn a_program_that_cannot_start_says_why() {
         table += &format!("{}\n{}", shown(&record), run.text());
     }
     insta::assert_snapshot!(table, @r#"
-    cannot_start code=None signal=None exit=125: the program "nonsense" was not found in the image "trainyard-test-base:latest"
+    cannot_start code=None signal=None exit=125: the program "nonsense" was not found in the image "trainyard-test-base:2"
     trainyard: 20: exec: nonsense: not found
-    cannot_start code=None signal=None exit=125: the program "./nonsense" was not found in the image "trainyard-test-base:latest"
+    cannot_start code=None signal=None exit=125: the program "./nonsense" was not found in the image "trainyard-test-base:2"
     trainyard: 20: exec: ./nonsense: not found
-    cannot_start code=None signal=None exit=125: the program "/etc/passwd" of the image "trainyard-test-base:latest" may not be executed
+    cannot_start code=None signal=None exit=125: the program "/etc/passwd" of the image "trainyard-test-base:2" may not be executed
     trainyard: 20: exec: /etc/passwd: Permission denied
     "#);
 }

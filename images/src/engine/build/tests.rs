@@ -4,7 +4,7 @@ use std::time::Instant;
 use super::*;
 use crate::context::{ContextError, ContextWriter};
 
-const BASE: &str = "trainyard-test-base:latest";
+const BASE: &str = "trainyard-test-base:2";
 
 #[derive(Debug)]
 #[allow(dead_code)]
@@ -96,7 +96,7 @@ fn what_fails_says_so() {
         assert!(message.contains('3'), "{message}");
         assert!(build.log.contains("seen\n"), "{}", build.log);
 
-        let end = build.end("FROM trainyard-test-base:latest\nNONSENSE x");
+        let end = build.end("FROM trainyard-test-base:2\nNONSENSE x");
         let BuildEnd::Failed(message) = end else { panic!("{end:?}") };
         assert!(message.to_lowercase().contains("unknown instruction"), "{message}");
     }
