@@ -4,7 +4,6 @@
 
 mod body;
 mod error;
-pub(crate) mod files;
 mod follow;
 mod openapi;
 mod routes;

@@ -33,5 +33,12 @@ fn main() -> ExitCode {
     {
         return runner::supervisor::supervise(Path::new(run_directory));
     }
+    // What an agent on another machine asks of this one; it takes no configuration.
+    if let [_, command, rest @ ..] = arguments.as_slice()
+        && command == "remote"
+        && let Some(code) = runner::remote::main(rest)
+    {
+        return code;
+    }
     cli::main(arguments)
 }

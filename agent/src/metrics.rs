@@ -11,12 +11,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use runner::log_reader::{LogReader, StreamFilter};
 use runner::metrics_line::{self, MAX_LINE_BYTES};
+use runner::plain_file::open_beneath;
 use runner::run_directory::RunDirectory;
 use runner::run_id::RunId;
 use tracing::warn;
 
 use crate::agent::Agent;
-use crate::api::files;
 use crate::store::{MetricRow, StoreError};
 use crate::task;
 
@@ -157,7 +157,7 @@ fn from_file(
     each: &mut dyn FnMut(&[u8]),
 ) -> std::io::Result<bool> {
     use std::os::unix::fs::FileExt;
-    let Some(file) = files::open_beneath(&directory.work(), b"logs/metrics.jsonl")? else {
+    let Some(file) = open_beneath(&directory.work(), b"logs/metrics.jsonl")? else {
         return Ok(false);
     };
     let mut bytes = vec![0; PIECE];

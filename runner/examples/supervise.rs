@@ -1,7 +1,8 @@
 //! A supervisor without the rest of the product, for the tests of this crate.
 //!
 //! `supervise supervise RUN_DIR` is what the agent starts of its own program; `supervise start
-//! RUN_DIR` is an agent that starts a supervisor and is killed on the spot.
+//! RUN_DIR` is an agent that starts a supervisor and is killed on the spot; `supervise remote …` is
+//! what an agent on another machine asks of its own program here.
 
 use std::env;
 use std::path::Path;
@@ -16,6 +17,9 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         [command, directory] if command == "supervise" => {
             runner::supervisor::supervise(Path::new(directory))
+        }
+        [command, rest @ ..] if command == "remote" => {
+            runner::remote::main(rest).expect("serve, or prepare RUN_DIR")
         }
         [command, directory] if command == "start" => {
             let target = Supervisors::new(env::current_exe().expect("this program has a path"));

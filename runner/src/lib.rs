@@ -18,6 +18,7 @@ pub mod log_index;
 pub mod log_reader;
 pub mod metrics_line;
 pub mod outputs;
+pub mod plain_file;
 pub mod process_identity;
 pub mod remote;
 pub mod run_configuration;

@@ -19,7 +19,62 @@ pub mod message;
 pub mod report;
 pub mod server;
 
+mod bytes;
 mod cleaning;
+mod lock;
 mod preparing;
+mod refusal;
+mod run;
+mod workshop;
 
 pub use preparing::prepare;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use self::files::RemoteHome;
+use crate::run_directory::RunDirectory;
+
+/// Carries out `serve` or `prepare RUN_DIR`, what comes after `trainyard remote`; `None` when
+/// `arguments` are neither. The state directory is [`RemoteHome::of_this_user`].
+///
+/// Run directories and links to them are given by whoever serves, never by users.
+#[must_use]
+pub fn main(arguments: &[OsString]) -> Option<ExitCode> {
+    let home = RemoteHome::of_this_user();
+    let done = match arguments {
+        [command] if command == "serve" => {
+            program().and_then(|program| Ok(serve_standard_streams(&home, program)?))
+        }
+        [command, run] if command == "prepare" => {
+            program().and_then(|program| Ok(prepare(&home, program, &RunDirectory::new(run))?))
+        }
+        _ => return None,
+    };
+    Some(done.map_or_else(
+        |error: Box<dyn Error>| {
+            eprintln!("{}", refusal::chain(error.as_ref()));
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    ))
+}
+
+fn program() -> Result<PathBuf, Box<dyn Error>> {
+    Ok(std::env::current_exe()?)
+}
+
+/// Serves on stdin and stdout, which nothing else reads or writes from then on.
+fn serve_standard_streams(home: &RemoteHome, program: PathBuf) -> io::Result<()> {
+    let mut from = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut to = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    server::serve(home, program, &mut from, &mut to)
+}

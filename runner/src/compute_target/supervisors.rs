@@ -120,7 +120,7 @@ impl Supervisors {
 
 /// Forks once more and lets the first process end, so that the supervisor becomes nobody's child
 /// here: it never waits to be reaped by an agent, nor dies with it.
-fn leave() -> io::Result<()> {
+pub(crate) fn leave() -> io::Result<()> {
     setsid()?;
     // SAFETY: called between fork and exec, where this process has one thread.
     match unsafe { fork() }? {

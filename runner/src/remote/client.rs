@@ -1,10 +1,21 @@
 //! The asking side.
 
-use std::io::{Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::os::fd::AsFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
 
+use super::bytes::{BytesWriter, DecodeError, FramedBytes, Rest};
+use super::frame::{self, GREETING, Kind, Message};
 use super::message::{Refusal, Request};
+use crate::ssh::Wire;
+
+/// How much a login shell may print before the greeting, in bytes.
+const MOST_BEFORE_GREETING: usize = 64 << 10;
+
+/// How much is read of what goes with a request, before it is looked whether it is refused.
+const PIECE: usize = 128 << 10;
 
 /// Why a request was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +24,7 @@ pub enum RemoteError {
     #[error("the connection broke")]
     Broken {
         /// What the stream answered.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The other side speaks otherwise.
     #[error("the other side answers in a way that this program does not understand: {said}")]
@@ -27,27 +38,108 @@ pub enum RemoteError {
         /// Why.
         refusal: Refusal,
     },
+    /// What was to be sent cannot be read on this side, or what came cannot be kept.
+    #[error("cannot read what is to be sent, or keep what comes")]
+    Local {
+        /// Why.
+        source: io::Error,
+    },
 }
 
-/// Asks a server over `stream`. After a [`RemoteError::Broken`] or `Protocol` it is of no use.
+/// A connection to a server.
+pub trait Stream: Read + Write {
+    /// Says whether something can be read without waiting for long. Where that is not known, it is
+    /// `false`: a refusal is then heard when all is sent.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone.
+    fn has_input(&mut self) -> io::Result<bool>;
+}
+
+impl Stream for Wire {
+    fn has_input(&mut self) -> io::Result<bool> {
+        Wire::has_input(self)
+    }
+}
+
+/// The two pipes of a server that runs on this machine.
+#[derive(Debug)]
+pub struct Pipes<R, W> {
+    /// Its stdout.
+    pub from: R,
+    /// Its stdin.
+    pub to: W,
+}
+
+impl<R: Read, W> Read for Pipes<R, W> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.from.read(bytes)
+    }
+}
+
+impl<R, W: Write> Write for Pipes<R, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+impl<R: Read + AsFd, W: Write> Stream for Pipes<R, W> {
+    fn has_input(&mut self) -> io::Result<bool> {
+        let mut descriptors = [PollFd::new(&self.from, PollFlags::IN)];
+        Ok(poll(&mut descriptors, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+    }
+}
+
+/// Asks a server over `stream`, one thing after the other.
 pub struct RemoteClient<S> {
-    stream: S,
+    stream: BufReader<S>,
+    good: bool,
 }
 
-impl<S: Read + Write> RemoteClient<S> {
+impl<S: Stream> RemoteClient<S> {
     /// Waits for the greeting, passing over what came before it.
     ///
     /// # Errors
     ///
-    /// [`RemoteError::Protocol`] with what came instead.
+    /// [`RemoteError::Protocol`] with the first line of what came instead;
+    /// [`RemoteError::Broken`].
     pub fn greet(stream: S) -> Result<Self, RemoteError> {
-        drop(stream);
-        todo!()
+        let mut stream = BufReader::with_capacity(64 << 10, stream);
+        let mut seen = Vec::new();
+        loop {
+            let read = match stream.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(|source| RemoteError::Broken { source })?,
+            };
+            let Some(&byte) = read.first() else {
+                return Err(RemoteError::Protocol { said: first_line(&seen) });
+            };
+            stream.consume(1);
+            seen.push(byte);
+            if seen.ends_with(GREETING) {
+                return Ok(Self { stream, good: true });
+            }
+            if seen.len() >= MOST_BEFORE_GREETING {
+                return Err(RemoteError::Protocol { said: first_line(&seen) });
+            }
+        }
     }
 
     /// Returns the stream.
     pub fn stream(&mut self) -> &mut S {
-        &mut self.stream
+        self.stream.get_mut()
+    }
+
+    /// Says whether something else can be asked. After an error of any kind it may not be so: what
+    /// was refused leaves a good connection as a rule.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.good
     }
 
     /// Asks something whose answer is one message.
@@ -56,35 +148,219 @@ impl<S: Read + Write> RemoteClient<S> {
     ///
     /// [`RemoteError`].
     pub fn ask<A: DeserializeOwned>(&mut self, request: &Request) -> Result<A, RemoteError> {
-        let _ = request;
-        todo!()
+        self.request(request)?;
+        let answer = self.answer()?;
+        self.good = true;
+        Ok(answer)
     }
 
     /// Asks something that bytes go with. A refusal in the middle is heard as soon as it is there.
     ///
     /// # Errors
     ///
-    /// [`RemoteError`]; also what `bytes` answered.
+    /// [`RemoteError`]; [`RemoteError::Local`] with what `bytes` answered.
     pub fn send<A: DeserializeOwned>(
         &mut self,
         request: &Request,
         bytes: &mut dyn Read,
     ) -> Result<A, RemoteError> {
-        let _ = (request, bytes);
-        todo!()
+        self.request(request)?;
+        let sent = self.send_bytes(bytes);
+        match sent {
+            Ok(Sent::All) => {}
+            Ok(Sent::Heard(error)) => {
+                self.end_bytes()?;
+                return Err(self.refused(error));
+            }
+            Ok(Sent::NotRead(source)) => {
+                self.end_bytes()?;
+                // It refuses what it has not got whole; whatever it says, all is said then.
+                let refused = self.answer::<serde::de::IgnoredAny>();
+                self.good = matches!(refused, Err(RemoteError::Refused { .. }));
+                return Err(RemoteError::Local { source });
+            }
+            Err(source) => return Err(self.last_words(source)),
+        }
+        let answer = self.answer()?;
+        self.good = true;
+        Ok(answer)
     }
 
     /// Asks something whose answer bytes follow, and hands those to `to` as they come.
     ///
     /// # Errors
     ///
-    /// [`RemoteError`]; also what `to` answered.
+    /// [`RemoteError`]; [`RemoteError::Local`] with what `to` answered, after which the connection
+    /// is of no use.
     pub fn receive<A: DeserializeOwned>(
         &mut self,
         request: &Request,
-        to: &mut dyn FnMut(&A, &[u8]) -> std::io::Result<()>,
+        to: &mut dyn FnMut(&A, &[u8]) -> io::Result<()>,
     ) -> Result<A, RemoteError> {
-        let _ = (request, to);
-        todo!()
+        self.request(request)?;
+        let answer = self.answer()?;
+        let mut framed = FramedBytes::new(&mut self.stream);
+        let decoded = framed.decode(&mut |bytes| to(&answer, bytes));
+        let decoded = match decoded {
+            Err(DecodeError::Sink { source }) => return Err(RemoteError::Local { source }),
+            Err(DecodeError::Stream { source }) => Err(source),
+            Ok(()) => Ok(()),
+        };
+        match (decoded, framed.is_broken()) {
+            (Err(source), true) => return Err(understood(source)),
+            (decoded, _) => match framed.drain().map_err(understood)? {
+                Rest::Refused(json) => {
+                    let refusal = refusal(&json)?;
+                    return Err(self.refused(refusal));
+                }
+                // It ended, but not as it should.
+                Rest::Ended => decoded.map_err(|error| RemoteError::Protocol {
+                    said: format!("bytes that are no zstd stream: {error}"),
+                })?,
+            },
+        }
+        self.good = true;
+        Ok(answer)
     }
+
+    fn request(&mut self, request: &Request) -> Result<(), RemoteError> {
+        if !self.good {
+            let source = io::Error::other("the connection cannot be used any more");
+            return Err(RemoteError::Broken { source });
+        }
+        let json = serde_json::to_vec(request)
+            .map_err(|error| RemoteError::Local { source: error.into() })?;
+        if json.len() > frame::MOST_MESSAGE {
+            let what = format!("a request of {} bytes is too large", json.len());
+            return Err(RemoteError::Local { source: io::Error::other(what) });
+        }
+        // Whatever goes wrong from here on, nobody knows what comes next.
+        self.good = false;
+        let stream = self.stream.get_mut();
+        let written =
+            frame::write_message(stream, Kind::Message, &json).and_then(|()| stream.flush());
+        written.map_err(|source| self.last_words(source))
+    }
+
+    fn send_bytes(&mut self, bytes: &mut dyn Read) -> io::Result<Sent> {
+        let stream = std::cell::RefCell::new(&mut self.stream);
+        let mut sink =
+            |kind: Kind, payload: &[u8]| frame::write(stream.borrow_mut().get_mut(), kind, payload);
+        let mut writer = BytesWriter::new(&mut sink)?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match bytes.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => writer.write(&buffer[..length])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Ok(Sent::NotRead(error)),
+            }
+            if let Some(refused) = heard(&mut stream.borrow_mut())? {
+                return Ok(Sent::Heard(refused));
+            }
+        }
+        writer.finish()?;
+        self.stream.get_mut().flush()?;
+        Ok(Sent::All)
+    }
+
+    fn end_bytes(&mut self) -> Result<(), RemoteError> {
+        let stream = self.stream.get_mut();
+        let ended = frame::write(stream, Kind::End, &[]).and_then(|()| stream.flush());
+        ended.map_err(|source| self.last_words(source))
+    }
+
+    /// Reads the answer to what was asked.
+    fn answer<A: DeserializeOwned>(&mut self) -> Result<A, RemoteError> {
+        let (kind, json) = next_message(&mut self.stream).map_err(understood)?;
+        if kind == Kind::Refusal {
+            let refusal = refusal(&json)?;
+            return Err(self.refused(refusal));
+        }
+        serde_json::from_slice(&json).map_err(|error| RemoteError::Protocol {
+            said: format!("{} ({error})", first_line(&json)),
+        })
+    }
+
+    fn refused(&mut self, refusal: Refusal) -> RemoteError {
+        self.good = true;
+        RemoteError::Refused { refusal }
+    }
+
+    /// Returns the refusal that was sent before the connection broke, if there is one.
+    fn last_words(&mut self, source: io::Error) -> RemoteError {
+        match next_message(&mut self.stream) {
+            Ok((Kind::Refusal, json)) => match refusal(&json) {
+                Ok(refusal) => RemoteError::Refused { refusal },
+                Err(error) => error,
+            },
+            _ => RemoteError::Broken { source },
+        }
+    }
+}
+
+/// How far sending came.
+enum Sent {
+    All,
+    /// It was refused on the way.
+    Heard(Refusal),
+    /// What was to be sent could not be read.
+    NotRead(io::Error),
+}
+
+/// Looks, without waiting, whether a refusal has come.
+fn heard<S: Stream>(stream: &mut BufReader<S>) -> io::Result<Option<Refusal>> {
+    while !stream.buffer().is_empty() || stream.get_mut().has_input()? {
+        match frame::read(stream)? {
+            Some((Kind::Alive, _)) => {}
+            Some((Kind::Refusal, json)) => {
+                let refusal = serde_json::from_slice(&json);
+                return Ok(Some(refusal.map_err(io::Error::from)?));
+            }
+            Some((kind, _)) => {
+                let what = format!("{kind:?} before all was sent");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a whole message, which may be a refusal.
+fn next_message(from: &mut dyn Read) -> io::Result<(Kind, Vec<u8>)> {
+    let mut message = Message::default();
+    loop {
+        match frame::read(from)? {
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some((Kind::Alive, _)) => {}
+            Some((kind, payload)) => {
+                if let Some(json) = message.take(kind, payload)? {
+                    return Ok((kind, json));
+                }
+            }
+        }
+    }
+}
+
+fn refusal(json: &[u8]) -> Result<Refusal, RemoteError> {
+    serde_json::from_slice(json)
+        .map_err(|error| RemoteError::Protocol { said: format!("{} ({error})", first_line(json)) })
+}
+
+/// Tells a stream that broke from one that says what was not agreed.
+fn understood(source: io::Error) -> RemoteError {
+    if source.kind() == io::ErrorKind::InvalidData {
+        RemoteError::Protocol { said: source.to_string() }
+    } else {
+        RemoteError::Broken { source }
+    }
+}
+
+/// Returns the first line that says something, fit to be shown.
+fn first_line(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let shown = line.unwrap_or("it ended without a word").chars().take(200);
+    shown.map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

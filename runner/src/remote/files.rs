@@ -3,18 +3,28 @@
 //! ```text
 //! ~/.trainyard/                 mode 0700
 //!   bin/<version>-<digest>/     trainyard: this program
+//!   machine-id                  tells the machine from others, where /etc/machine-id does not
 //!   store/  environments/       as in a state directory at home
+//!   runs/.gone-*                a run directory on its way out
 //!   runs/<run id>/              a run directory, and in it:
 //!     owner.json                which agent's it is
 //!     prepare.json              what the run needs
 //!     prepare.lock              held by the process that prepares it, and keeps its environment
+//!     prepare.log               what that process had to say
+//!     prepare.tries             in which boots it was begun, a line each
 //!     prepared.json             what came of that
+//!     start.lock                held while the run is started, settled or removed
 //! ```
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+use snapshots::path_error::{IoContext as _, PathError};
 
 use crate::run_directory::RunDirectory;
 use crate::run_id::RunId;
+use crate::script_user::ScriptUser;
 
 /// The files of a run directory that are the same on both sides, each only ever appended to: those
 /// that speak of another come after it.
@@ -38,6 +48,32 @@ impl RemoteHome {
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
         Self { path }
+    }
+
+    /// Finds the state directory of this user: `TRAINYARD_REMOTE_HOME`, or `~/.trainyard`.
+    #[must_use]
+    pub fn of_this_user() -> Self {
+        let home = |variable| std::env::var_os(variable).filter(|path| !path.is_empty());
+        Self::at(home("TRAINYARD_REMOTE_HOME").map_or_else(
+            || {
+                let user = home("HOME").map_or_else(|| ScriptUser::current().home, PathBuf::from);
+                user.join(".trainyard")
+            },
+            PathBuf::from,
+        ))
+    }
+
+    /// Makes the state directory, for its owner only. What is there already stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn create(&self) -> Result<(), PathError> {
+        for path in [&self.path, &self.runs()] {
+            let mut builder = DirBuilder::new();
+            builder.mode(0o700).recursive(true).create(path).context("create", path)?;
+        }
+        Ok(())
     }
 
     /// Returns the state directory.

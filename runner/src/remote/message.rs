@@ -1,4 +1,7 @@
 //! Requests and answers.
+//!
+//! Where bytes go with a message, they are one zstd stream in frames: [`super::client`] and the
+//! server compress and decompress, nobody else needs to.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +34,8 @@ pub enum Request {
         /// At most [`snapshots::transfer::BATCH`].
         digests: Vec<Digest>,
     },
-    /// Take this pack: zstd-compressed bytes follow. Answer: [`Done`].
+    /// Take this pack, whose bytes follow. Answer: [`Done`]. What of a pack that breaks off had come
+    /// whole is kept.
     Pack,
     /// The snapshot is complete. Answer: [`Finished`].
     Finish {
@@ -39,7 +43,8 @@ pub enum Request {
         record: SnapshotRecord,
     },
     /// Prepare a run: its directory, source and environment, by a process of its own. Answer:
-    /// [`Done`] at once; [`News`] tells what came of it.
+    /// [`Done`] at once; [`News`] tells what came of it. Asked again, also after a process that died
+    /// over it, it goes on; a run that was prepared or refused stays so until the machine is booted.
     Prepare {
         /// Which run.
         run: RunId,
@@ -50,7 +55,8 @@ pub enum Request {
         /// The password for the registry of its image.
         registry_password: Option<Hidden>,
     },
-    /// Start a prepared run. Answer: [`Started`].
+    /// Start a prepared run. Answer: [`Started`]. Refused with [`RefusalKind::NotPrepared`] when it
+    /// is not, or not since this boot.
     Start {
         /// Which run.
         run: RunId,
@@ -59,22 +65,26 @@ pub enum Request {
         /// The values of its secrets.
         secrets: BTreeMap<String, Hidden>,
     },
-    /// What is new? Waits until something is, but no longer than `wait_ms`. Answer: [`News`], and
-    /// then the bytes of all its pieces, one after the other.
+    /// What is new? Waits until something is, but no longer than `wait_ms`, at most a minute.
+    /// Answer: [`News`], and then the bytes of all its pieces, one after the other. A run whose
+    /// preparation died is taken up again.
     Look {
         /// About these runs.
         runs: Vec<Known>,
         /// In milliseconds.
         wait_ms: u64,
     },
-    /// End a run. Answer: [`Done`].
+    /// End a run, or its preparation. Answer: [`Done`]. Also counts if it starts later; then ask to
+    /// settle one that never will.
     Cancel {
         /// Which run.
         run: RunId,
         /// Who asked, and how.
         cancel: CancelRequest,
     },
-    /// End what a supervisor that is gone left. Answer: [`ExitRecord`](crate::exit_record::ExitRecord).
+    /// End what a supervisor that is gone left. A run that was to end and never started ends as
+    /// cancelled. Answer: [`ExitRecord`](crate::exit_record::ExitRecord), also when it is there
+    /// already.
     Settle {
         /// Which run.
         run: RunId,
@@ -91,8 +101,10 @@ pub enum Request {
         /// What it began with: unchanged files do not count.
         snapshot: Digest,
     },
-    /// The content of a file below `work/` of a run, from `offset` on. Answer: [`Done`], then
-    /// zstd-compressed bytes.
+    /// The content of a file below `work/` of a run, from `offset` to where it ends at that moment.
+    /// Answer: [`Done`], then the bytes. Refused with [`RefusalKind::NotFound`] when it is no plain
+    /// file with one name, and with [`RefusalKind::Changed`], also in the middle, when it is shorter
+    /// than it was.
     Fetch {
         /// Which run.
         run: RunId,
@@ -106,16 +118,21 @@ pub enum Request {
         /// The environment.
         environment: PreparedEnvironment,
     },
-    /// Nothing of this run is needed any more: remove its directory. Answer: [`Done`].
+    /// Nothing of this run is needed any more: remove its directory. Answer: [`Done`], also when
+    /// there is none. Ends a preparation; refused with [`RefusalKind::StillSupervised`] for a run
+    /// that is not over, or whose end has not been settled.
     Release {
         /// Which run.
         run: RunId,
     },
-    /// Remove what nobody needs. Answer: [`Cleaned`].
+    /// Remove what nobody needs: also versions of this program that nobody runs, and what uploads
+    /// left. Nothing that was used in the last hour goes. Answer: [`Cleaned`].
     Clean {
-        /// Ended runs that nobody released, if they are older than this, in seconds.
+        /// Ended runs that nobody released, and snapshots that no run needs, go if they are older
+        /// than this, in seconds.
         runs_older_seconds: u64,
-        /// How many bytes objects and environments may take.
+        /// How many bytes objects and environments may take: over that, snapshots that no run needs
+        /// go, then environments that were not used for longest.
         max_bytes: Option<u64>,
         /// Only say what would go.
         dry_run: bool,
@@ -192,7 +209,8 @@ pub enum Started {
 pub struct Known {
     /// Which run.
     pub run: RunId,
-    /// How much of each of [`super::files::MIRRORED`], in that order, in bytes.
+    /// How much of each of [`super::files::MIRRORED`], in that order, in bytes; of those that are
+    /// not listed, nothing.
     pub have: Vec<u64>,
     /// What it was told last; nothing is news that is still so.
     pub standing: Option<Standing>,
@@ -242,10 +260,11 @@ pub struct RunNews {
     pub run: RunId,
     /// Where it stands. It is read before the pieces: the files of an ended run are whole.
     pub standing: Standing,
-    /// What its files have grown by. A piece of the log's index comes after one of the log that has
-    /// all it speaks of.
+    /// What its files have grown by, each by 1 MiB at most, all runs together by 8 MiB. A piece of
+    /// the log's index comes after one of the log, if that has grown, and speaks of nothing that
+    /// has not been sent.
     pub pieces: Vec<Piece>,
-    /// Whether there is more than the pieces have.
+    /// Whether there is more than the pieces have: ask again at once.
     pub more: bool,
 }
 
@@ -285,6 +304,12 @@ pub struct Cleaned {
     pub environments: u64,
     /// Their bytes.
     pub environment_bytes: u64,
+    /// Versions of this program, and what uploads of it left.
+    #[serde(default)]
+    pub programs: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub program_bytes: u64,
 }
 
 /// What came of [`Request::Purge`].
@@ -323,6 +348,12 @@ pub enum RefusalKind {
     DiskFull,
     /// A run that is still supervised cannot be settled or released.
     StillSupervised,
+    /// A run that was neither started nor cancelled cannot be settled.
+    NotStarted,
+    /// A run cannot be started that is not prepared: prepare it.
+    NotPrepared,
+    /// A file is not what it was: list the files again.
+    Changed,
     /// A pack or another request is malformed.
     Invalid,
     /// Anything else.

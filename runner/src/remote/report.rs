@@ -1,6 +1,12 @@
 //! What a machine is, and whether it will do: `target check`.
 
+use snapshots::digest::Hasher;
+use snapshots::path_error::{IoContext as _, PathError};
+
 use serde::{Deserialize, Serialize};
+
+use super::files::RemoteHome;
+use crate::durable_file;
 
 /// What a machine says of itself. Everything that is not known is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,4 +56,34 @@ pub struct MachineReport {
     pub time_utc: Option<jiff::Timestamp>,
     /// The user who answers.
     pub user: String,
+}
+
+/// Asks the machine.
+pub(super) fn report(home: &RemoteHome) -> MachineReport {
+    let _ = home;
+    MachineReport::default()
+}
+
+/// Tells this machine and user from all others: a digest of the machine's id and the user's number,
+/// in hexadecimal. A machine without an id gets one, which is kept in `home`.
+pub(super) fn machine(home: &RemoteHome) -> Result<String, PathError> {
+    let known = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let id = known.iter().find_map(|path| read(path).filter(|id| id.trim().len() == 32));
+    let id = match id {
+        Some(id) => id,
+        None => own_id(home)?,
+    };
+    let mut hasher = Hasher::new();
+    hasher.update(id.trim().as_bytes());
+    hasher.update(format!("\n{}\n", nix::unistd::getuid()).as_bytes());
+    Ok(hasher.finish().to_string())
+}
+
+fn own_id(home: &RemoteHome) -> Result<String, PathError> {
+    home.create()?;
+    let path = home.path().join("machine-id");
+    let new = format!("{:032x}\n", rand::random::<u128>());
+    durable_file::create_new(&path, new.as_bytes())?;
+    std::fs::read_to_string(&path).context("read", &path)
 }

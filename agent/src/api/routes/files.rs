@@ -9,11 +9,12 @@ use axum::http::Uri;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
+use runner::plain_file::open_beneath;
 use runner::run_directory::RunDirectory;
 use tokio_util::io::ReaderStream;
 
 use super::super::error::ApiError;
-use super::super::files::open_beneath;
+
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
 use crate::task;

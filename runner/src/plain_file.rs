@@ -15,7 +15,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
 /// # Errors
 ///
 /// It is there and cannot be opened.
-pub(crate) fn open_beneath(root: &Path, path: &[u8]) -> io::Result<Option<File>> {
+pub fn open_beneath(root: &Path, path: &[u8]) -> io::Result<Option<File>> {
     let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let plain = |name: &&[u8]| !name.is_empty() && **name != *b"." && **name != *b"..";
     if !names.iter().all(plain) || path.contains(&0) {
