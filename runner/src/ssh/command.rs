@@ -30,6 +30,8 @@ pub(super) struct Command {
     taken: usize,
     stderr: Vec<u8>,
     stderr_limit: usize,
+    /// How many bytes were read from libssh2.
+    received: u64,
     is_over: bool,
 }
 
@@ -46,6 +48,7 @@ impl Command {
             taken: 0,
             stderr: Vec::new(),
             stderr_limit,
+            received: 0,
             is_over: false,
         };
         link.try_patiently(|_| command_line.channel.exec(command))?.map_err(lost)?;
@@ -82,17 +85,29 @@ impl Command {
                 Err(error) if !would_block(&error) => {
                     return Err(SshError::lost(link.host(), &error));
                 }
-                // No room, or not a byte of it was taken. libssh2 has to be given the same bytes
-                // again; reading in between is allowed.
+                // Not a byte of it was taken. libssh2 has to be given the same bytes again.
                 _ => {}
             }
+            // Whatever reads takes in all that has come, also leave to write more, and nothing of
+            // that is seen by waiting: after reading, it has to be tried again.
+            let received = self.received;
+            let has_room = self.ahead.len() - self.taken < AHEAD;
+            if has_room && !link.is_sending() && self.has_arrived() {
+                self.take_in(link)?;
+            }
+            if self.received > received {
+                continue;
+            }
             // The end of its stdout is not enough: it may have closed that and read on.
-            if self.channel.eof() && self.channel.wait_close().is_ok() {
-                return Ok(None);
+            if self.channel.eof() {
+                if self.channel.wait_close().is_ok() {
+                    return Ok(None);
+                }
+                if self.channel.write_window().remaining > 0 && !link.is_sending() {
+                    continue;
+                }
             }
-            if self.ahead.len() - self.taken >= AHEAD || !self.take_in(link)? {
-                link.wait(&mut vigil)?;
-            }
+            link.wait(&mut vigil)?;
         }
     }
 
@@ -147,19 +162,34 @@ impl Command {
 
     /// Reads what is there of stdout, and of stderr; `None` if there is nothing yet of stdout.
     fn try_read(&mut self, link: &Link, bytes: &mut [u8]) -> Result<Option<usize>, SshError> {
-        let read = self.try_stream(link, 0, bytes)?;
-        // What is not read of stderr takes room that stdout needs, until nothing comes any more.
-        let mut chunk = [0; 4096];
-        while let Some(read @ 1..) = self.try_stream(link, 1, &mut chunk)? {
-            self.stderr.extend_from_slice(&chunk[..read]);
-            if self.stderr.len() > 2 * self.stderr_limit {
-                self.stderr.drain(..self.stderr.len() - self.stderr_limit);
+        loop {
+            let received = self.received;
+            let read = self.try_stream(link, 0, bytes)?;
+            // What is not read of stderr takes room that stdout needs, until nothing comes any
+            // more.
+            let mut chunk = [0; 4096];
+            while let Some(read @ 1..) = self.try_stream(link, 1, &mut chunk)? {
+                self.stderr.extend_from_slice(&chunk[..read]);
+                if self.stderr.len() > 2 * self.stderr_limit {
+                    self.stderr.drain(..self.stderr.len() - self.stderr_limit);
+                }
+            }
+            match read {
+                Some(1..) => return Ok(read),
+                _ if self.channel.eof() => return Ok(Some(0)),
+                // Reading the one may have taken in some of the other, and no waiting would see it.
+                _ if self.received > received => {}
+                _ if self.has_arrived() && !link.is_sending() => {
+                    return self.try_stream(link, 0, bytes).map(|read| read.filter(|&n| n > 0));
+                }
+                _ => return Ok(None),
             }
         }
-        match read {
-            Some(0) if !self.channel.eof() => Ok(None),
-            read => Ok(read),
-        }
+    }
+
+    /// Says whether libssh2 has something of stdout or stderr that was not read.
+    fn has_arrived(&self) -> bool {
+        self.channel.read_window().available > 0
     }
 
     fn try_stream(
@@ -169,7 +199,10 @@ impl Command {
         bytes: &mut [u8],
     ) -> Result<Option<usize>, SshError> {
         match self.channel.stream(stream).read(bytes).map_err(|e| cause(link.session(), &e)) {
-            Ok(read) => Ok(Some(read)),
+            Ok(read) => {
+                self.received += read as u64;
+                Ok(Some(read))
+            }
             Err(error) if would_block(&error) => Ok(None),
             Err(error) => Err(SshError::lost(link.host(), &error)),
         }

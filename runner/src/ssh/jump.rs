@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use ssh2::{BlockDirections, Channel};
+use ssh2::Channel;
 
 use super::connection::connect as log_in;
 use super::link::{Link, cause, close, would_block};
@@ -113,35 +113,33 @@ impl Pump {
         let _gone = self.channel.wait_eof();
     }
 
-    /// Carries what can be carried without waiting; says whether there was something.
+    /// Carries what can be carried without waiting; says whether there may be more.
     fn step(&mut self, out: &mut Load, back: &mut Load) -> io::Result<bool> {
         let Self { channel, socket, link } = self;
-        let mut moved = or_later(out.fill(|bytes| socket.read(bytes)))?;
-        moved |= or_later(out.send(|bytes| later(link, channel.write(bytes))))?;
-        moved |= or_later(back.fill(|bytes| match later(link, channel.read(bytes))? {
+        let mut moved = or_later(back.fill(|bytes| match later(link, channel.read(bytes))? {
             0 if !channel.eof() => Err(io::ErrorKind::WouldBlock.into()),
             read => Ok(read),
         }))?;
         moved |= or_later(back.send(|bytes| socket.write(bytes)))?;
-        Ok(moved)
+        moved |= or_later(out.fill(|bytes| socket.read(bytes)))?;
+        moved |= or_later(out.send(|bytes| later(link, channel.write(bytes))))?;
+        // Writing takes in what has come, which no waiting would see.
+        let arrived = channel.read_window().available > 0 || channel.eof();
+        Ok(moved || back.is_empty() && !back.ended && arrived && !link.is_sending())
     }
 
     fn wait(&self, out: &Load, back: &Load) {
-        let link = match self.link.session().block_directions() {
-            BlockDirections::Outbound => PollFlags::OUT,
-            BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
-            BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
-        };
-        // While there is no room to read into, the link is not listened to, or this would spin.
-        let link = if back.is_empty() || !out.is_empty() { link } else { PollFlags::empty() };
         let mut socket = PollFlags::empty();
         socket.set(PollFlags::IN, out.is_empty() && !out.ended);
         socket.set(PollFlags::OUT, !back.is_empty());
+        let link = if self.link.is_sending() { PollFlags::OUT } else { PollFlags::IN };
         let mut fds = [
-            PollFd::new(self.link.socket(), link),
             PollFd::from_borrowed_fd(self.socket.as_fd(), socket),
+            PollFd::new(self.link.socket(), link),
         ];
-        let _interrupted = poll(&mut fds, None);
+        // While there is no room to read into, the link is not listened to, or this would spin.
+        let listens = back.is_empty() || !out.is_empty();
+        let _interrupted = poll(&mut fds[..if listens { 2 } else { 1 }], None);
     }
 }
 

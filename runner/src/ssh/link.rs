@@ -116,20 +116,30 @@ impl Link {
         Ok(())
     }
 
-    /// Polls in the directions that libssh2 waits for; says whether there was something.
+    /// Says whether a packet of ours waits to go out whole. Only what began to send it can go on
+    /// then, and libssh2 may read nothing until it has.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
+    }
+
+    /// Polls for what libssh2 waits for; says whether the other side has sent or taken something.
     fn poll(&self, limit: Duration) -> bool {
-        let flags = match self.session.block_directions() {
-            BlockDirections::Outbound => PollFlags::OUT,
-            BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
-            BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
-        };
-        let mut fds = [PollFd::new(&self.socket, flags)];
+        let sending = self.is_sending();
+        // That there is room at once says nothing of the other side.
+        if sending && self.is_ready(PollFlags::OUT, Duration::ZERO) {
+            return false;
+        }
         // Never a fraction of a millisecond: that would be no waiting at all.
         let limit = limit.max(Duration::from_millis(1));
+        self.is_ready(if sending { PollFlags::OUT } else { PollFlags::IN }, limit)
+    }
+
+    fn is_ready(&self, flags: PollFlags, limit: Duration) -> bool {
         let limit = Timespec {
             tv_sec: limit.as_secs().cast_signed(),
             tv_nsec: limit.subsec_nanos().into(),
         };
+        let mut fds = [PollFd::new(&self.socket, flags)];
         poll(&mut fds, Some(&limit)).is_ok_and(|ready| ready > 0)
     }
 
@@ -137,10 +147,7 @@ impl Link {
     fn ask(&self) {
         // libssh2 forgets a question that does not go out whole, and then all else is stuck: none
         // is asked while something waits to go out, or there is no room.
-        let waits = self.session.block_directions();
-        let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
-        let room = poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
-        if room && matches!(waits, BlockDirections::Inbound | BlockDirections::None) {
+        if !self.is_sending() && self.is_ready(PollFlags::OUT, Duration::ZERO) {
             let _the_answer_counts = self.session.keepalive_send();
         }
     }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "the lint knows test functions, not what helps them")]
 
+mod agent;
+mod host_keys;
+mod jumps;
 mod logins;
 mod support;
 #[path = "../../../tests/src/vm.rs"]

@@ -10,10 +10,11 @@ use runner::ssh::{
 
 use crate::vm::{KeyPair, PASSWORD, USER, Vm, VmOptions};
 
-/// Short where a test is about it, but enough for a machine with much to do.
+/// Enough for a machine with much to do. The server is asked whether it is there so seldom that
+/// its answer wakes nobody who waits for what is there already: that ends as an error.
 pub(crate) const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(30),
-    silence: Duration::from_secs(30),
+    silence: Duration::from_secs(600),
     answer: Duration::from_secs(60),
 };
 
