@@ -96,21 +96,19 @@ impl Link {
     pub(super) fn wait(&self, vigil: &mut Vigil) -> Result<(), SshError> {
         let Patience { silence, answer, .. } = self.patience;
         let now = Instant::now();
-        for (since, after) in [(vigil.heard, silence), (vigil.begun, answer)] {
-            if now.duration_since(since) >= after {
-                return Err(SshError::Silent { host: self.host.clone(), after });
-            }
-        }
         let ask_every = silence / QUESTIONS;
-        let quiet_since = vigil.heard.max(vigil.asked);
-        let ask_in = (quiet_since + ask_every).saturating_duration_since(now);
-        if ask_in.is_zero() {
+        if now >= vigil.heard.max(vigil.asked) + ask_every {
             vigil.asked = now;
             self.ask();
         }
-        let give_up_in = (vigil.heard + silence).saturating_duration_since(now);
-        let next = if ask_in.is_zero() { ask_every } else { ask_in };
-        if self.poll(next.min(give_up_in)) {
+        let mut next = vigil.heard.max(vigil.asked) + ask_every;
+        for (since, after) in [(vigil.heard, silence), (vigil.begun, answer)] {
+            if now >= since + after {
+                return Err(SshError::Silent { host: self.host.clone(), after });
+            }
+            next = next.min(since + after);
+        }
+        if self.poll(next.saturating_duration_since(now)) {
             vigil.heard = Instant::now();
         }
         Ok(())
