@@ -76,5 +76,9 @@ fn serve_standard_streams(home: &RemoteHome, program: PathBuf) -> io::Result<()>
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
-    server::serve(home, program, &mut from, &mut to)
+    match server::serve(home, program, &mut from, &mut to) {
+        // Whoever asked has gone: there is nobody to tell.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        served => served,
+    }
 }

@@ -1,6 +1,6 @@
 //! The run directory: which file is where, and how each is written.
 
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -62,6 +62,23 @@ impl RunDirectory {
             }
         }
         Ok(())
+    }
+
+    /// Removes the directory with all that is in it, also directories that cannot be entered, as a
+    /// script may leave. Follows no link. That there is none is as good.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be removed: it belongs to somebody else.
+    pub fn remove(&self) -> Result<(), PathError> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                open_up(&self.path)?;
+                fs::remove_dir_all(&self.path).context("remove", &self.path)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.context("remove", &self.path),
+        }
     }
 
     /// Returns the snapshot's place, and the script's working directory.
@@ -193,6 +210,19 @@ impl RunDirectory {
     }
 }
 
+/// Gives the owner all rights on every directory. Follows no link.
+fn open_up(directory: &Path) -> Result<(), PathError> {
+    let all = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(directory, all).context("make accessible", directory)?;
+    for entry in fs::read_dir(directory).context("list", directory)? {
+        let entry = entry.context("list", directory)?;
+        if entry.file_type().context("examine", entry.path())?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn remove(path: &Path) -> Result<(), PathError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("remove", path),
@@ -203,6 +233,24 @@ fn remove(path: &Path) -> Result<(), PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_entered_is_removed_too_and_links_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let outside = directory.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "kept").unwrap();
+        let run = RunDirectory::new(directory.path().join("run"));
+        fs::create_dir_all(run.outputs().join("closed/deep")).unwrap();
+        std::os::unix::fs::symlink(&outside, run.outputs().join("closed/link")).unwrap();
+        fs::set_permissions(run.outputs().join("closed"), fs::Permissions::from_mode(0o0)).unwrap();
+
+        run.remove().unwrap();
+        run.remove().unwrap();
+
+        assert!(!run.path().exists());
+        assert!(outside.join("kept").exists());
+    }
 
     #[test]
     fn names_are_those_the_documentation_lists() {

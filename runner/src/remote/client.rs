@@ -165,18 +165,17 @@ impl<S: Stream> RemoteClient<S> {
         bytes: &mut dyn Read,
     ) -> Result<A, RemoteError> {
         self.request(request)?;
-        let sent = self.send_bytes(bytes);
-        match sent {
+        match self.send_bytes(bytes) {
             Ok(Sent::All) => {}
-            Ok(Sent::Heard(error)) => {
-                self.end_bytes()?;
-                return Err(self.refused(error));
+            Ok(Sent::Heard(refusal)) => {
+                // It is as true over a connection that broke meanwhile.
+                self.good = self.end_bytes().is_ok();
+                return Err(RemoteError::Refused { refusal });
             }
             Ok(Sent::NotRead(source)) => {
-                self.end_bytes()?;
-                // It refuses what it has not got whole; whatever it says, all is said then.
-                let refused = self.answer::<serde::de::IgnoredAny>();
-                self.good = matches!(refused, Err(RemoteError::Refused { .. }));
+                // It refuses what it has not got whole; then all is said.
+                let refused = self.end_bytes().map(|()| self.answer::<serde::de::IgnoredAny>());
+                self.good = matches!(refused, Ok(Err(RemoteError::Refused { .. })));
                 return Err(RemoteError::Local { source });
             }
             Err(source) => return Err(self.last_words(source)),
@@ -264,10 +263,10 @@ impl<S: Stream> RemoteClient<S> {
         Ok(Sent::All)
     }
 
-    fn end_bytes(&mut self) -> Result<(), RemoteError> {
+    fn end_bytes(&mut self) -> io::Result<()> {
         let stream = self.stream.get_mut();
-        let ended = frame::write(stream, Kind::End, &[]).and_then(|()| stream.flush());
-        ended.map_err(|source| self.last_words(source))
+        frame::write(stream, Kind::End, &[])?;
+        stream.flush()
     }
 
     /// Reads the answer to what was asked.

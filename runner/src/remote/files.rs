@@ -106,6 +106,11 @@ impl RemoteHome {
         RunDirectory::new(self.runs().join(run.as_str()))
     }
 
+    /// Returns the id of a machine that has none of its own.
+    pub(super) fn machine_id(&self) -> PathBuf {
+        self.path.join("machine-id")
+    }
+
     /// Returns the versions of this program.
     #[must_use]
     pub fn programs(&self) -> PathBuf {

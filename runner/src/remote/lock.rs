@@ -49,7 +49,7 @@ impl FileLock {
         };
         let mut lock = alone();
         fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).context("look at the lock of", path)?;
-        Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+        Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
     }
 }
 
@@ -60,6 +60,7 @@ fn open(path: &Path) -> Result<File, PathError> {
 }
 
 /// A lock on the whole file, that goes with no other.
+#[expect(clippy::cast_possible_truncation, reason = "the constants are made for these fields")]
 fn alone() -> libc::flock {
     libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,

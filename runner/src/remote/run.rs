@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use images::environment::PreparedEnvironment;
 use jiff::Timestamp;
@@ -13,13 +15,15 @@ use serde::{Deserialize, Serialize};
 use snapshots::path_error::{IoContext as _, PathError};
 
 use super::lock::FileLock;
-use super::message::Standing;
+use super::message::{Refusal, RefusalKind, Standing};
+use crate::cancel_request::{CancelRequest, CancelledBy};
 use crate::compute_target::local::LocalTarget;
 use crate::compute_target::supervisors::leave;
 use crate::compute_target::{ComputeTarget as _, Needs, SupervisorState, TargetError, Told};
 use crate::durable_file;
 use crate::process_identity::boot_id;
 use crate::run_directory::RunDirectory;
+use crate::script_user::ScriptUser;
 
 /// A run directory on this machine, with the files that it has only here.
 #[derive(Clone, Debug)]
@@ -74,6 +78,9 @@ impl PreparedRecord {
         Ok(Self { version: 1, boot_id: boot_id()?, time_utc: Timestamp::now(), outcome })
     }
 }
+
+/// How long a preparation may take to end that nobody wants any more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a preparer says first, on its stdout, which it then closes.
 pub(super) const TAKEN: &str = "taken\n";
@@ -211,6 +218,25 @@ impl RemoteRun {
             Ok(())
         };
         spawn().context("start what prepares", self.directory.path())
+    }
+
+    /// Ends the preparation of a run that nobody wants any more, if one is going on.
+    pub(super) fn end_preparation(&self) -> Result<(), Refusal> {
+        if self.outcome()?.is_some() || !self.is_held()? {
+            return Ok(());
+        }
+        let user = ScriptUser::current();
+        let by = CancelledBy { uid: user.uid, user: Some(user.name) };
+        CancelRequest::new(by, Timestamp::now(), true).write(&self.directory)?;
+        let begun = Instant::now();
+        while self.outcome()?.is_none() && self.is_held()? {
+            if begun.elapsed() > PATIENCE {
+                let what = format!("what prepares {:?} does not end", self.directory.path());
+                return Err(Refusal::new(RefusalKind::StillSupervised, what));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Takes down that a preparation begins, and returns the how manieth of this boot it is.

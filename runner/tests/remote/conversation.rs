@@ -15,11 +15,13 @@ use runner::cancel_request::{CancelRequest, CancelledBy};
 use runner::compute_target::{Needs, SupervisorState};
 use runner::exit_record::ExitRecord;
 use runner::launch::{LAUNCH_VERSION, Launch};
+use runner::log_reader::{LogReader, StreamFilter};
 use runner::remote::client::{RemoteClient, RemoteError, Stream};
 use runner::remote::files::MIRRORED;
 use runner::remote::message::{
     Base64Path, Done, Finished, Hidden, Known, Left, News, Request, Standing, Started,
 };
+use runner::run_directory::RunDirectory;
 use runner::run_id::RunId;
 use snapshots::digest::Digest;
 use snapshots::snapshot::{self, SnapshotOptions, SnapshotRecord};
@@ -276,8 +278,11 @@ impl HomeRun {
         fs::read(self.mirror().join(name)).unwrap_or_default()
     }
 
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.mirrored(MIRRORED[0])).unwrap()
+    /// Returns what the script said, as whoever reads the mirror sees it.
+    pub(crate) fn text(&self, filter: StreamFilter) -> String {
+        let mut reader = LogReader::open(&RunDirectory::new(self.mirror())).unwrap();
+        let (segments, _) = reader.read(0, usize::MAX, filter).unwrap();
+        String::from_utf8(segments.into_iter().flat_map(|segment| segment.bytes).collect()).unwrap()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A machine to speak to: a state directory, and servers that answer from it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -27,6 +28,35 @@ impl Machine {
         Self { directory, servers: Mutex::default() }
     }
 
+    /// One on which every virtual environment waits to be built until the gate is open.
+    pub(crate) fn with_gate() -> Self {
+        let machine = Self::new();
+        let bin = machine.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let tool = format!(
+            "#!/bin/sh\ncase $1 in\n\
+             --version) echo uv 0.0.0;;\n\
+             venv) echo begun >> {0}/builds; while [ ! -e {0}/gate ]; do sleep 0.02; done\n\
+             for last; do :; done; exec {1} -I -m venv --without-pip \"$last\";;\n\
+             pip) echo installing;;\nesac\n",
+            machine.path().display(),
+            python(),
+        );
+        let path = bin.join("uv");
+        fs::write(&path, tool).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        machine
+    }
+
+    pub(crate) fn open_gate(&self) {
+        fs::write(self.path().join("gate"), "").unwrap();
+    }
+
+    /// Says how many builds have come to the gate.
+    pub(crate) fn builds(&self) -> usize {
+        fs::read_to_string(self.path().join("builds")).unwrap_or_default().lines().count()
+    }
+
     pub(crate) fn home(&self) -> RemoteHome {
         RemoteHome::at(self.path().join("home"))
     }
@@ -38,7 +68,11 @@ impl Machine {
     /// Returns the server's command, as a login there would start it.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(program());
-        command.args(["remote", "serve"]).env("TRAINYARD_REMOTE_HOME", self.home().path());
+        let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", self.path().display());
+        command
+            .args(["remote", "serve"])
+            .env("TRAINYARD_REMOTE_HOME", self.home().path())
+            .env("PATH", path);
         command
     }
 
@@ -80,6 +114,15 @@ impl Machine {
             }
         }
         found
+    }
+
+    /// Waits until no process keeps an environment.
+    pub(crate) fn wait_until_keepers_are_gone(&self) {
+        let prepares = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == b"prepare")
+        };
+        wait_until("nothing is kept", || !self.processes().iter().any(prepares));
     }
 
     /// Waits until nothing is left running.

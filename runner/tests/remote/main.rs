@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "the lint knows test functions, not what helps them")]
 
+mod cleaning;
 mod conversation;
 mod cuts;
+mod hostile;
 mod machine;
+mod preparing;
 mod runs;

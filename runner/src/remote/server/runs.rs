@@ -1,13 +1,11 @@
 //! Runs: prepared, started, ended, forgotten.
 
 use std::collections::BTreeMap;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::Server;
-use crate::cancel_request::{CancelRequest, CancelledBy};
+use crate::cancel_request::CancelRequest;
 use crate::compute_target::{ComputeTarget as _, Needs, SupervisorState, TargetError};
 use crate::durable_file;
 use crate::exit_record::{ExitReason, ExitRecord};
@@ -16,11 +14,7 @@ use crate::remote::cleaning;
 use crate::remote::message::{Done, Hidden, Refusal, RefusalKind, Started};
 use crate::remote::run::{Outcome, OwnerRecord, PrepareRecord, RemoteRun};
 use crate::run_id::RunId;
-use crate::script_user::ScriptUser;
 use crate::supervisor::claim::SupervisorRecord;
-
-/// How long a preparation may take to end that nobody wants any more.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Server<'_> {
     pub(super) fn run(&self, run: &RunId) -> RemoteRun {
@@ -154,27 +148,8 @@ impl Server<'_> {
                 return Err(Refusal::new(RefusalKind::StillSupervised, what));
             }
         }
-        end_preparation(&remote)?;
+        remote.end_preparation()?;
         cleaning::remove_run(&self.home, run, &remote)?;
         Ok(Done {})
     }
-}
-
-/// Ends the preparation of a run that nobody wants any more, if one is going on.
-pub(in crate::remote) fn end_preparation(run: &RemoteRun) -> Result<(), Refusal> {
-    if run.outcome()?.is_some() || !run.is_held()? {
-        return Ok(());
-    }
-    let user = ScriptUser::current();
-    let by = CancelledBy { uid: user.uid, user: Some(user.name) };
-    CancelRequest::new(by, Timestamp::now(), true).write(&run.directory)?;
-    let begun = Instant::now();
-    while run.outcome()?.is_none() && run.is_held()? {
-        if begun.elapsed() > PATIENCE {
-            let what = format!("what prepares {:?} does not end", run.directory.path());
-            return Err(Refusal::new(RefusalKind::StillSupervised, what));
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
