@@ -114,7 +114,15 @@ fn a_link_that_is_cut_is_noticed_within_patience() {
 
     let error = failure(reading, |wire| wire.read(&mut [0]));
     assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
-    let error = failure(writing, flood);
+    let error = failure(writing, |wire| {
+        let error = flood(wire);
+        // Who asks again is not made to wait again, not even when the link is mended.
+        vm.mend();
+        let again = wire.read(&mut [0]).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::ConnectionReset, "{again}");
+        vm.cut();
+        error
+    });
     assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
     let error = failure(running, |running| Ok(running.run("true", &mut io::empty())?.stdout.len()));
     assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
