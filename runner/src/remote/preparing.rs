@@ -48,17 +48,10 @@ pub fn prepare(home: &RemoteHome, program: PathBuf, run: &RunDirectory) -> Resul
     };
     let lease = match run.outcome()? {
         Some(Outcome::NotPrepared { .. }) => None,
-        Some(Outcome::Prepared { environment, leased, .. }) => {
-            match keep(&workshop, &environment) {
-                Some(lease) => Some(lease),
-                // It was removed while nobody kept it. Of a started run there is nothing to be done.
-                None if leased && !run.directory.supervisor_json().exists() => {
-                    run.forget_outcome()?;
-                    prepare_now(&workshop, &run)?
-                }
-                None => None,
-            }
+        Some(Outcome::Prepared { environment, warnings, leased: true }) => {
+            keep_on(&workshop, &run, environment, warnings)?
         }
+        Some(Outcome::Prepared { leased: false, .. }) => None,
         None if run.directory.supervisor_json().exists() => None,
         None => prepare_now(&workshop, &run)?,
     };
@@ -79,8 +72,23 @@ fn say_taken() {
     }
 }
 
-fn keep(workshop: &Workshop, environment: &PreparedEnvironment) -> Option<EnvironmentLease> {
-    workshop.target.lease(environment).ok().flatten()
+/// Keeps an environment that nobody kept for a while. If it is gone, a run that waits to be started
+/// is prepared again; for one that was started nothing can be done.
+fn keep_on(
+    workshop: &Workshop,
+    run: &RemoteRun,
+    environment: Box<PreparedEnvironment>,
+    warnings: Vec<String>,
+) -> Result<Option<EnvironmentLease>, PathError> {
+    if let Ok(Some(lease)) = workshop.target.lease(&environment) {
+        return Ok(Some(lease));
+    }
+    if run.directory.supervisor_json().exists() {
+        write(run, Outcome::Prepared { environment, warnings, leased: false })?;
+        return Ok(None);
+    }
+    run.forget_outcome()?;
+    prepare_now(workshop, run)
 }
 
 fn prepare_now(

@@ -239,7 +239,8 @@ impl RemoteRun {
         Ok(())
     }
 
-    /// Takes down that a preparation begins, and returns the how manieth of this boot it is.
+    /// Takes down that a preparation begins, and returns how many have since the machine was booted,
+    /// this one included.
     pub(super) fn begin_try(&self) -> Result<usize, PathError> {
         let (path, boot) = (self.prepare_tries(), boot_id()?);
         let mut options = OpenOptions::new();

@@ -234,3 +234,19 @@ fn caught<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
         Err(Refusal::new(RefusalKind::Failed, format!("a fault of this program: {said}")))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_a_refusal() {
+        for (fault, said) in [
+            (caught(|| -> Result<(), _> { panic!("at {}", 7) }), "a fault of this program: at 7"),
+            (caught(|| -> Result<(), _> { panic!("plain") }), "a fault of this program: plain"),
+        ] {
+            let refusal = fault.unwrap_err();
+            assert_eq!((refusal.kind, refusal.message.as_str()), (RefusalKind::Failed, said));
+        }
+    }
+}

@@ -171,3 +171,25 @@ fn a_run_that_was_cancelled_before_it_started_never_runs() {
     assert_eq!(run.look_until(&mut client, |_| true).unwrap(), state);
     assert!(!machine.home().run(&run.id).outputs().join("ran").exists());
 }
+
+#[test]
+fn an_environment_that_is_gone_before_the_start_is_built_again() {
+    let machine = Machine::with_gate();
+    machine.open_gate();
+    let mut run = HomeRun::of("print('fine')", &[]);
+    run.needs.environment = built();
+    let mut client = machine.connect();
+    run.upload(&mut client).unwrap();
+    run.prepare(&mut client).unwrap();
+    run.look_until(&mut client, |s| matches!(s, Standing::Prepared { .. })).unwrap();
+    kill(preparer(&machine, &run.id).unwrap());
+    wait_until("it is gone", || preparer(&machine, &run.id).is_none());
+    fs::remove_dir_all(machine.home().environments()).unwrap();
+
+    run.prepare(&mut client).unwrap();
+
+    wait_until("it is built again", || machine.builds() == 2);
+    run.look_until(&mut client, |s| matches!(s, Standing::Prepared { .. })).unwrap();
+    assert_eq!(run.start(&mut client).unwrap(), Started::Now);
+    assert_eq!(run.follow(&mut client).unwrap().reason, ExitReason::Completed);
+}
