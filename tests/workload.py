@@ -3,7 +3,9 @@
 
     workload.py small DIR          2,000 files, 20 MB, beside 20,000 ignored ones
     workload.py large DIR          100,000 files, 400 MB, nested ignore files
+    workload.py medium DIR         20,000 files, 200 MB
     workload.py shards DIR         20 files of 200 MB
+    workload.py one DIR            one file of 2 GB
     workload.py edit DIR N ROUND   appends a line to N files of a large tree
 """
 
@@ -71,6 +73,11 @@ def small(root):
     tree(os.path.join(root, ".venv"), 6_000, 24_000_000, 3, 20, 10)
 
 
+def medium(root):
+    os.makedirs(root)
+    tree(root, 20_000, 200_000_000, 5, 25, 10)
+
+
 def large(root):
     os.makedirs(root)
     directories = tree(root, 100_000, 400_000_000, 4, 25, 10)
@@ -112,8 +119,12 @@ if __name__ == "__main__":
             small(root)
         case ["large", root]:
             large(root)
+        case ["medium", root]:
+            medium(root)
         case ["shards", root]:
             shards(root)
+        case ["one", root]:
+            shards(root, 1, 2_000)
         case ["edit", root, count, edit_round]:
             edit(root, int(count), int(edit_round))
         case _:
