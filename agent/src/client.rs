@@ -36,8 +36,10 @@ pub(crate) enum Start {
 /// How long an answer may take that the agent has at hand.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a submission is sent again whose answer was lost.
-const SUBMIT_ATTEMPTS: u32 = 5;
+/// How often something is asked again whose answer was lost, and how long after an agent broke off
+/// in the middle of one.
+const ATTEMPTS: u32 = 5;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 
 /// The largest part of a log to ask for at once.
 const LOG_PART_BYTES: u64 = 1 << 20;
@@ -93,17 +95,8 @@ impl Client {
             start::start(workspace)?;
         }
         let client = Self::new(workspace, start)?;
-        match client.status().await {
-            Err(error) if error.is_gone() && start == Start::IfNone => {
-                announce();
-                start::start(workspace)?;
-                let client = Self::new(workspace, start)?;
-                let status = client.status().await?;
-                Ok((client, status))
-            }
-            Err(error) => Err(error),
-            Ok(status) => Ok((client, status)),
-        }
+        let status = client.revive(announce).await?;
+        Ok((client, status))
     }
 
     fn new(workspace: &Workspace, start: Start) -> Result<Self, ClientError> {
@@ -139,9 +132,9 @@ impl Client {
                 .json(request)
                 .timeout(PATIENCE);
             match self.json(sent, "submit the run").await {
-                Err(error) if error.is_lost() && attempt < SUBMIT_ATTEMPTS => {
+                Err(error) if error.is_lost() && attempt < ATTEMPTS => {
                     attempt += 1;
-                    self.revive().await?;
+                    self.revive(|| {}).await?;
                 }
                 answer => return answer,
             }
@@ -248,14 +241,28 @@ impl Client {
     }
 
     /// Makes sure that an agent answers, starting one where that is allowed.
-    async fn revive(&self) -> Result<(), ClientError> {
-        match self.status().await {
-            Err(error) if error.is_gone() && self.start == Start::IfNone => {
-                Ok(start::start(&self.workspace)?)
+    /// Asks the agent how it is, and starts one where there is none: also when the one that was
+    /// there ends just now, with our question unanswered.
+    async fn revive(&self, announce: impl Fn()) -> Result<AgentStatus, ClientError> {
+        let mut attempt = 1;
+        loop {
+            match self.status().await {
+                Err(error) if error.is_lost() && self.may_start() && attempt < ATTEMPTS => {
+                    if error.is_gone() {
+                        announce();
+                    } else {
+                        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                    }
+                    start::start(&self.workspace)?;
+                    attempt += 1;
+                }
+                answer => return answer,
             }
-            Err(error) => Err(error),
-            Ok(_) => Ok(()),
         }
+    }
+
+    fn may_start(&self) -> bool {
+        self.start == Start::IfNone
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {

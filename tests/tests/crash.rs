@@ -196,3 +196,22 @@ fn another_agents_store_gets_only_what_it_lacks() {
     assert!(!mine.home().join("agent.db").exists(), "no agent of my own was started");
     assert_eq!(run().status.code(), Some(0));
 }
+
+#[test]
+fn an_agent_that_ends_while_it_is_asked_is_followed_by_another() {
+    use std::io::Read as _;
+    let yard = Yard::new();
+    std::fs::create_dir_all(yard.home()).unwrap();
+    let socket = yard.home().join("agent.sock");
+    let dying = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (mut asked, _) = dying.accept().unwrap();
+            assert!(asked.read(&mut [0]).unwrap() > 0);
+            // With part of the question unread, so that who asks is cut off.
+            drop((asked, dying));
+        });
+        assert_eq!(yard.json(["list", "--json"]), serde_json::json!([]));
+    });
+}

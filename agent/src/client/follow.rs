@@ -135,7 +135,7 @@ impl<'a> Follow<'a> {
         self.trouble = Some((since, (wait * 2).min(Duration::from_secs(5))));
         tokio::time::sleep(wait).await;
         // Whether that worked, the next attempt shows.
-        self.client.revive().await.ok();
+        self.client.revive(|| {}).await.ok();
         Ok(())
     }
 
