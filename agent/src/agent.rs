@@ -72,8 +72,8 @@ pub(crate) struct Agent {
     pub(crate) packages: Packages,
     /// Who gives places.
     pub(crate) scheduler: Scheduler,
-    /// Held shared while a run is accepted and alone while objects are freed, so that what a new
-    /// run needs is not.
+    /// Held shared while a run is accepted and alone while objects are freed or a target goes, so
+    /// that what a new run needs does not.
     pub(crate) collecting: RwLock<()>,
     /// Tells everyone to stop.
     pub(crate) stop: Stop,

@@ -19,8 +19,9 @@ pub(crate) use start::StartError;
 
 use crate::api::wire::agent::{AgentStatus, GcReport, GcRequest};
 use crate::api::wire::problem::Problem;
-use crate::api::wire::run::{CancelRequest, Run, RunSummary};
+use crate::api::wire::run::{CancelRequest, Outputs, Run, RunSummary};
 use crate::api::wire::submission::{SubmitRequest, Submitted};
+use crate::api::wire::target::{Detached, Target};
 use crate::workspace::Workspace;
 use crate::workspace::socket_address::SocketAddress;
 
@@ -232,6 +233,36 @@ impl Client {
         let answer = self.send(self.request(Method::GET, segments), &what).await?;
         let bytes = answer.bytes().await;
         Ok(bytes.map_err(|source| ClientError::Broken { asked: what, source })?.to_vec())
+    }
+
+    /// Asks for something to be done, however long it takes.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        body: &impl Serialize,
+        what: &str,
+    ) -> Result<T, ClientError> {
+        self.json(self.request(Method::POST, segments).json(body), what).await
+    }
+
+    /// Returns the target called `name`, if there is still one.
+    pub(crate) async fn target(&self, name: &str) -> Result<Option<Target>, ClientError> {
+        match self.get(&["targets", name], &()).await {
+            Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// Lets an attached machine go, and with `purge` removes all of ours from it.
+    pub(crate) async fn detach(&self, name: &str, purge: bool) -> Result<Detached, ClientError> {
+        let asked = self.request(Method::DELETE, &["targets", name]).query(&[("purge", purge)]);
+        self.json(asked, "detach the target").await
+    }
+
+    /// Lists what a run has left so far, and brings it to the agent's machine.
+    pub(crate) async fn outputs(&self, reference: &str) -> Result<Outputs, ClientError> {
+        self.json(self.request(Method::POST, &["runs", reference, "outputs"]), "fetch outputs")
+            .await
     }
 
     /// Deletes what `segments` name.

@@ -27,21 +27,34 @@ enum Plan {
     Resume(Begin),
 }
 
-/// Decides what to do with a run that stands at `status`. `supervisor` is what the target says,
-/// `None` if it could not be asked; `same_boot` says whether the machine has not been restarted
-/// since the run was given its place.
-fn plan(status: RunStatus, supervisor: Option<&SupervisorState>, same_boot: bool) -> Plan {
+/// What is known of where a run's supervisor stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Seen<'a> {
+    /// The target says so.
+    At(&'a SupervisorState),
+    /// It could not say.
+    Unknown,
+    /// It is another machine, which is asked later, however long it takes to reach it.
+    Elsewhere,
+}
+
+/// Decides what to do with a run that stands at `status`. `same_boot` says whether the machine has
+/// not been restarted since the run was given its place.
+fn plan(status: RunStatus, seen: Seen<'_>, same_boot: bool) -> Plan {
     use RunStatus as S;
+    use Seen::{At, Elsewhere};
     use SupervisorState as V;
     let follow = Plan::Resume(Begin::Follow);
-    match (status, supervisor) {
+    match (status, seen) {
         (S::NotStarted | S::Queued, _) => Plan::Enqueue,
         (S::Preparing, _) => Plan::Requeue,
         // Nothing was started: what was prepared is good as long as the machine was up, since
         // nothing of it was written through to the disk.
-        (S::Starting, Some(V::NotStarted)) if same_boot => Plan::Resume(Begin::Launch),
-        (S::Starting, Some(V::NotStarted)) => Plan::Requeue,
-        (S::CancelRequested, Some(V::NotStarted)) => Plan::Resume(Begin::Cancelled),
+        (S::Starting, At(V::NotStarted)) if same_boot => Plan::Resume(Begin::Launch),
+        (S::Starting, At(V::NotStarted)) => Plan::Requeue,
+        // A start can be asked for again: who has started it says so.
+        (S::Starting, Elsewhere) => Plan::Resume(Begin::Launch),
+        (S::CancelRequested, At(V::NotStarted)) => Plan::Resume(Begin::Cancelled),
         (S::Starting | S::Running | S::CancelRequested | S::Finalizing, _) => follow,
         // Not asked for: these are over.
         (S::Completed | S::Failed | S::Canceled, _) => follow,
@@ -87,25 +100,29 @@ fn forget_secrets(workspace: &Workspace, unfinished: &HashSet<&str>) {
 async fn take_up(agent: &Agent, row: &RunRow) -> Result<(), StoreError> {
     let directory = agent.workspace.run_directory(&row.id);
     let target = agent.targets.of_run(&row.request.target);
-    let supervisor = match target.probe(&directory) {
-        Ok(state) => Some(state),
-        Err(error) => {
+    let is_elsewhere = agent.targets.attached(&row.request.target).is_some();
+    let supervisor = (!is_elsewhere).then(|| target.probe(&directory));
+    let seen = match &supervisor {
+        None => Seen::Elsewhere,
+        Some(Ok(state)) => Seen::At(state),
+        Some(Err(error)) => {
             warn!(%error, "Could not ask where a run stands.");
-            None
+            Seen::Unknown
         }
     };
     let same_boot = row.boot_id.as_ref() == Some(&agent.boot_id);
-    let plan = plan(row.status, supervisor.as_ref(), same_boot);
+    let plan = plan(row.status, seen, same_boot);
+    let name = row.request.target.clone();
     info!(status = %row.status, ?plan, "Found a run.");
     agent.live.publish(&row.id, row.status);
     match plan {
-        Plan::Enqueue => agent.scheduler.enqueue(row.id.clone()),
+        Plan::Enqueue => agent.scheduler.enqueue(row.id.clone(), name),
         Plan::Requeue => {
             agent.record(&row.id, Change::now(RunEvent::PlaceTakenBack)).await?;
-            agent.scheduler.enqueue(row.id.clone());
+            agent.scheduler.enqueue(row.id.clone(), name);
         }
         Plan::Resume(begin) => {
-            agent.scheduler.resume(row.id.clone(), begin, row.cancel.clone());
+            agent.scheduler.resume(row.id.clone(), name, begin, row.cancel.clone());
         }
     }
     Ok(())
@@ -145,18 +162,22 @@ mod tests {
     fn every_state_a_run_can_be_found_in_has_a_plan() {
         let identity = ProcessIdentity { boot_id: String::new(), pid: 1, start_time: 1 };
         let ended = ExitRecord::new(ExitReason::Completed, "", Timestamp::UNIX_EPOCH);
+        let running = SupervisorState::Running(identity);
+        let ended = SupervisorState::Ended(ended);
+        let lost = SupervisorState::Lost(LostReason::SupervisorGone);
         let states = [
-            ("unknown", None),
-            ("not started", Some(SupervisorState::NotStarted)),
-            ("running", Some(SupervisorState::Running(identity))),
-            ("ended", Some(SupervisorState::Ended(ended))),
-            ("lost", Some(SupervisorState::Lost(LostReason::SupervisorGone))),
+            ("unknown", Seen::Unknown),
+            ("elsewhere", Seen::Elsewhere),
+            ("not started", Seen::At(&SupervisorState::NotStarted)),
+            ("running", Seen::At(&running)),
+            ("ended", Seen::At(&ended)),
+            ("lost", Seen::At(&lost)),
         ];
         let mut table = String::new();
         for status in RunStatus::ALL.into_iter().filter(|status| !status.is_ended()) {
             for (name, state) in &states {
-                let same = plan(status, state.as_ref(), true);
-                let other = plan(status, state.as_ref(), false);
+                let same = plan(status, *state, true);
+                let other = plan(status, *state, false);
                 let rebooted =
                     if same == other { String::new() } else { format!("; rebooted: {other:?}") };
                 table += &format!("{status:16}{name:12}{same:?}{rebooted}\n");
@@ -165,36 +186,43 @@ mod tests {
 
         insta::assert_snapshot!(table, @r#"
         NotStarted      unknown     Enqueue
+        NotStarted      elsewhere   Enqueue
         NotStarted      not started Enqueue
         NotStarted      running     Enqueue
         NotStarted      ended       Enqueue
         NotStarted      lost        Enqueue
         Queued          unknown     Enqueue
+        Queued          elsewhere   Enqueue
         Queued          not started Enqueue
         Queued          running     Enqueue
         Queued          ended       Enqueue
         Queued          lost        Enqueue
         Preparing       unknown     Requeue
+        Preparing       elsewhere   Requeue
         Preparing       not started Requeue
         Preparing       running     Requeue
         Preparing       ended       Requeue
         Preparing       lost        Requeue
         Starting        unknown     Resume(Follow)
+        Starting        elsewhere   Resume(Launch)
         Starting        not started Resume(Launch); rebooted: Requeue
         Starting        running     Resume(Follow)
         Starting        ended       Resume(Follow)
         Starting        lost        Resume(Follow)
         Running         unknown     Resume(Follow)
+        Running         elsewhere   Resume(Follow)
         Running         not started Resume(Follow)
         Running         running     Resume(Follow)
         Running         ended       Resume(Follow)
         Running         lost        Resume(Follow)
         Finalizing      unknown     Resume(Follow)
+        Finalizing      elsewhere   Resume(Follow)
         Finalizing      not started Resume(Follow)
         Finalizing      running     Resume(Follow)
         Finalizing      ended       Resume(Follow)
         Finalizing      lost        Resume(Follow)
         CancelRequested unknown     Resume(Follow)
+        CancelRequested elsewhere   Resume(Follow)
         CancelRequested not started Resume(Cancelled)
         CancelRequested running     Resume(Follow)
         CancelRequested ended       Resume(Follow)

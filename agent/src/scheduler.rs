@@ -15,7 +15,7 @@ use tracing::{Instrument, error, info_span};
 
 use crate::agent::Agent;
 use crate::api::wire::agent::RunCounts;
-use crate::queue::{self, Queue};
+use crate::queue::Queue;
 use crate::run::driver::{self, Begin};
 use crate::run::status::{RunEvent, RunStatus};
 use crate::run::workplace;
@@ -25,10 +25,10 @@ use crate::task::{self, Task};
 /// Everything that can be asked of the scheduler.
 #[derive(Debug)]
 enum Command {
-    /// A run waits for a place.
-    Enqueue(RunId),
-    /// A run was on when the agent came back, and has its place already.
-    Resume(RunId, Begin, Option<CancelRequest>),
+    /// A run waits for a place on this target.
+    Enqueue(RunId, String),
+    /// A run was on when the agent came back, and has its place on this target already.
+    Resume(RunId, String, Begin, Option<CancelRequest>),
     /// The driver of a run is done.
     Done(RunId),
     /// A run is to end. Answers with where it stands then.
@@ -52,7 +52,8 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct Seen {
     queue: Queue<RunId>,
-    on: usize,
+    /// How many have a place, by target.
+    on: HashMap<String, usize>,
 }
 
 impl Scheduler {
@@ -62,14 +63,20 @@ impl Scheduler {
         (Self { commands: sender, seen: Arc::default() }, Inbox { commands })
     }
 
-    /// Adds an accepted run to the queue.
-    pub(crate) fn enqueue(&self, run: RunId) {
-        self.send(Command::Enqueue(run));
+    /// Adds an accepted run to the queue for `target`.
+    pub(crate) fn enqueue(&self, run: RunId, target: String) {
+        self.send(Command::Enqueue(run, target));
     }
 
-    /// Goes on with a run that was on when the agent went away.
-    pub(crate) fn resume(&self, run: RunId, begin: Begin, cancel: Option<CancelRequest>) {
-        self.send(Command::Resume(run, begin, cancel));
+    /// Goes on with a run that was on, on `target`, when the agent went away.
+    pub(crate) fn resume(
+        &self,
+        run: RunId,
+        target: String,
+        begin: Begin,
+        cancel: Option<CancelRequest>,
+    ) {
+        self.send(Command::Resume(run, target, begin, cancel));
     }
 
     /// Asks for the end of a run and returns where it stands then.
@@ -87,7 +94,7 @@ impl Scheduler {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The place of `run` in the queue, from 1.
+    /// The place of `run` among those that wait for its target, from 1.
     pub(crate) fn position(&self, run: &RunId) -> Option<usize> {
         self.seen().queue.position(run)
     }
@@ -100,7 +107,14 @@ impl Scheduler {
     /// How many runs wait and how many are on.
     pub(crate) fn counts(&self) -> RunCounts {
         let seen = self.seen();
-        RunCounts { queued: seen.queue.len(), running: seen.on }
+        RunCounts { queued: seen.queue.len(), running: seen.on.values().sum() }
+    }
+
+    /// How many runs wait for `target` and how many are on there.
+    pub(crate) fn counts_of(&self, target: &str) -> RunCounts {
+        let seen = self.seen();
+        let running = seen.on.get(target).copied().unwrap_or_default();
+        RunCounts { queued: seen.queue.waiting_for(target), running }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -115,6 +129,7 @@ impl Scheduler {
 
 /// A run that is on.
 struct Active {
+    target: String,
     cancel: watch::Sender<Option<CancelRequest>>,
     _driver: Task<()>,
 }
@@ -125,11 +140,13 @@ pub(crate) async fn work(agent: Arc<Agent>, mut inbox: Inbox) {
     let mut active = HashMap::new();
     while let Some(command) = inbox.commands.recv().await {
         match command {
-            Command::Enqueue(run) => {
+            Command::Enqueue(run, target) => {
                 agent.live.publish(&run, RunStatus::Queued);
-                agent.scheduler.seen().queue.push(run);
+                agent.scheduler.seen().queue.push(run, target);
             }
-            Command::Resume(run, begin, asked) => start(&agent, &mut active, run, begin, asked),
+            Command::Resume(run, target, begin, asked) => {
+                start(&agent, &mut active, (run, target), begin, asked);
+            }
             Command::Done(run) => drop(active.remove(&run)),
             Command::Cancel(run, request, reply) => {
                 let span = info_span!("run", %run);
@@ -138,28 +155,36 @@ pub(crate) async fn work(agent: Arc<Agent>, mut inbox: Inbox) {
             }
         }
         admit(&agent, &mut active);
-        agent.scheduler.seen().on = active.len();
+        agent.scheduler.seen().on = on(&active);
     }
 }
 
 fn admit(agent: &Arc<Agent>, active: &mut HashMap<RunId, Active>) {
     loop {
-        let next = {
-            let mut seen = agent.scheduler.seen();
-            match queue::admitted(seen.queue.len(), active.len(), agent.concurrency) {
-                0 => None,
-                _ => seen.queue.pop(),
-            }
+        let on = on(active);
+        let has_place = |target: &str| {
+            let places = agent.targets.places(target, agent.concurrency);
+            on.get(target).copied().unwrap_or_default() < places
         };
-        let Some(run) = next else { return };
-        start(agent, active, run, Begin::FromTheStart, None);
+        let next = agent.scheduler.seen().queue.pop(has_place);
+        let Some(next) = next else { return };
+        start(agent, active, next, Begin::FromTheStart, None);
     }
+}
+
+/// Counts the runs that have a place, by target.
+fn on(active: &HashMap<RunId, Active>) -> HashMap<String, usize> {
+    let mut on = HashMap::new();
+    for active in active.values() {
+        *on.entry(active.target.clone()).or_default() += 1;
+    }
+    on
 }
 
 fn start(
     agent: &Arc<Agent>,
     active: &mut HashMap<RunId, Active>,
-    run: RunId,
+    (run, target): (RunId, String),
     begin: Begin,
     asked: Option<CancelRequest>,
 ) {
@@ -174,7 +199,7 @@ fn start(
             error!("Stopped driving the run; the next start takes it up: {error:#}");
         }
     });
-    active.insert(run, Active { cancel, _driver: driver });
+    active.insert(run, Active { target, cancel, _driver: driver });
 }
 
 /// Tells the scheduler that a driver is done, even when it panicked.
@@ -249,7 +274,7 @@ mod tests {
         // What `submit` does when it is its turn again.
         agent.live.publish(&id, RunStatus::Queued);
         let mut watching = agent.live.watch(&id).unwrap();
-        agent.scheduler.enqueue(id.clone());
+        agent.scheduler.enqueue(id.clone(), "local".to_owned());
 
         assert_eq!(status, RunStatus::Canceled);
         let ended = watching.wait_for(|status| status.is_ended());

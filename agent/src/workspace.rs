@@ -8,6 +8,9 @@
 //!   indexes/               what was read of each source directory
 //!   environments/          what was built, by key
 //!   runs/<run id>/         one directory per run
+//!   identity               tells this state directory from all others
+//!   targets/<name>.json    attached machines
+//!   credentials/           how they are logged in to; mode 0700, its files 0600
 //! ```
 
 pub(crate) mod lock;
@@ -19,6 +22,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use runner::durable_file;
 use runner::run_directory::RunDirectory;
 use runner::run_id::RunId;
 use snapshots::path_error::{IoContext, PathError};
@@ -193,6 +197,28 @@ impl Workspace {
     /// The directory of one run.
     pub(crate) fn run_directory(&self, run: &RunId) -> RunDirectory {
         RunDirectory::new(self.runs().join(run.as_str()))
+    }
+
+    /// Returns where it is kept which machines are attached.
+    pub(crate) fn targets(&self) -> PathBuf {
+        self.home.join("targets")
+    }
+
+    /// Returns where it is kept how attached machines are logged in to.
+    pub(crate) fn credentials(&self) -> PathBuf {
+        self.home.join("credentials")
+    }
+
+    /// Returns whose runs those of this state directory are, for machines that several agents use:
+    /// a random text that is made once, whatever becomes of names and addresses.
+    ///
+    /// # Errors
+    ///
+    /// The file that keeps it cannot be made or read.
+    pub(crate) fn owner(&self) -> Result<String, PathError> {
+        let file = self.home.join("identity");
+        durable_file::create_new(&file, format!("{:032x}", rand::random::<u128>()).as_bytes())?;
+        std::fs::read_to_string(&file).context("read", &file)
     }
 
     /// The run directories.

@@ -18,19 +18,22 @@ use crate::key::EnvironmentKey;
 pub enum Environment {
     /// An interpreter the user looks after. Nothing is built.
     UserManaged {
-        /// Absolute path of the interpreter.
+        /// The interpreter, where the run is to be: its absolute path, one that begins with `~/`,
+        /// or a name on `PATH` there.
         interpreter: PathBuf,
     },
     /// A virtual environment made from a requirements file.
     Requirements {
-        /// Absolute path of the interpreter the virtual environment is based on.
+        /// The interpreter the virtual environment is based on, as that of
+        /// [`UserManaged`](Self::UserManaged).
         interpreter: PathBuf,
         /// The requirements file, first, and every `-r` and `-c` file it leads to.
         files: Vec<RequirementsFile>,
     },
     /// A virtual environment with the dependencies of a `pyproject.toml`.
     UvProject {
-        /// Absolute path of the interpreter the virtual environment is based on.
+        /// The interpreter the virtual environment is based on, as that of
+        /// [`UserManaged`](Self::UserManaged).
         interpreter: PathBuf,
         /// The project.
         project: UvProject,

@@ -176,6 +176,38 @@ pub fn find(
     Ok(found)
 }
 
+/// Finds the interpreter that was named for this machine on another one: an absolute path, one from
+/// the home directory on (`~/venv/bin/python`), or a name on `PATH`. A path may be that of the
+/// directory of an environment.
+///
+/// # Errors
+///
+/// [`InterpreterError`]: there is none of that name, or it is another kind of path.
+pub(crate) fn named(
+    interpreter: &Path,
+    variables: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, InterpreterError> {
+    let within = |path: PathBuf| {
+        let inside = path.join("bin/python");
+        if is_executable(&inside) { inside } else { path }
+    };
+    if interpreter.is_absolute() {
+        return Ok(within(interpreter.to_owned()));
+    }
+    if let Ok(inside) = interpreter.strip_prefix("~")
+        && let Some(home) = variables("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+    {
+        return Ok(within(home.join(inside)));
+    }
+    if interpreter.components().count() != 1 {
+        return Err(InterpreterError::NotAbsolute { path: interpreter.to_owned() });
+    }
+    let search_path = variables("PATH").unwrap_or_default();
+    let found = on_path(interpreter.as_os_str(), &search_path)
+        .ok_or_else(|| InterpreterError::NotOnPath { name: interpreter.to_owned() })?;
+    if is_script(&found) { pyenv::resolve(&found, variables) } else { Ok(found) }
+}
+
 /// Asks `interpreter` what it is.
 ///
 /// # Errors

@@ -186,7 +186,6 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
         run(&["--env", "bad.txt", "train.py"]),
         run(&["--env", "sklearn", "train.py"]),
         run(&["--docker", "Python 3.12", "train.py"]),
-        run(&["--target", "vm", "train.py"]),
         run(&["--python", "python3", "--gpus", "1", "train.py"]),
         run(&["--python", "/nonexistent/python", "train.py"]),
         run(&["--timeout", "soon", "train.py"]),
@@ -217,9 +216,6 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
 
     error: "Python 3.12" cannot be the name of an image
     help: an image is named as in python:3.11-slim or registry.example.com/name@sha256:…
-
-    error: not yet in this version: a compute target other than local (target "vm")
-    help: run it on this machine with --target local
 
     error: not yet in this version: giving GPUs to a run outside of a container (--gpus)
     help: leave --gpus out: the run sees every GPU; --env-var CUDA_VISIBLE_DEVICES=0 picks one
@@ -253,12 +249,7 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     let yard = Yard::new();
-    for arguments in [
-        &["target", "attach", "vm", "ssh://me@vm"][..],
-        &["target", "check", "vm"],
-        &["agent", "drain"],
-        &["submit", "trainyard.toml"],
-    ] {
+    for arguments in [&["agent", "drain"][..], &["submit", "trainyard.toml"]] {
         let (code, out, err) = said(yard.trainyard().args(arguments));
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
         assert!(err.contains("not yet"), "{err}");

@@ -58,8 +58,7 @@ fn what_this_version_cannot_do_is_refused_and_nothing_is_changed() {
     let yard = Yard::new();
     let source = yard.script("print('never')");
     let source = source.to_str().unwrap();
-    let refused: [&[&str]; 8] = [
-        &["--target", "gpu-vm"],
+    let refused: [&[&str]; 7] = [
         &["--gpus", "1"],
         &["--cpus", "2"],
         &["--memory", "4g"],

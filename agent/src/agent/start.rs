@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use images::cache::{CacheOptions, EnvironmentCache};
 use jiff::Timestamp;
 use runner::compute_target::local::LocalTarget;
+use runner::compute_target::ssh::HomeSide;
 use runner::compute_target::supervisors::Supervisors;
 use runner::process_identity;
 use snapshots::store::local::LocalStore;
@@ -21,7 +22,7 @@ use crate::recovery;
 use crate::scheduler::{self, Inbox, Scheduler};
 use crate::service;
 use crate::store::Store;
-use crate::targets::Targets;
+use crate::targets::{OverSsh, Targets};
 use crate::task;
 use crate::workspace::Workspace;
 use crate::workspace::lock::AgentLock;
@@ -79,9 +80,16 @@ impl Agent {
                 home: workspace.label(),
             },
         )?;
+        let over_ssh = OverSsh::new(HomeSide {
+            program: program.clone(),
+            objects: objects.clone(),
+            owner: workspace.owner()?,
+        });
         let supervisors = Supervisors::new(program).with_engine(containers::host().clone());
         let home = workspace.home().to_owned();
         let local = LocalTarget::new(home, supervisors, objects.clone(), environments.clone());
+        let systemd = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let targets = Targets::load(Arc::new(local), &workspace, systemd, Box::new(over_ssh))?;
         let (scheduler, inbox) = Scheduler::new();
         let agent = Self {
             store,
@@ -89,7 +97,7 @@ impl Agent {
             environments,
             container_policy: policies.container,
             most_environment_bytes: policies.build.max_bytes,
-            targets: Targets::new(Arc::new(local)),
+            targets,
             live: Default::default(),
             packages: Default::default(),
             scheduler,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use images::cache::EnvironmentError;
+use runner::compute_target::TargetError;
 use runner::container::ContainerRefused;
 use snapshots::digest::Digest;
 use snapshots::transfer::TransferError;
@@ -15,6 +16,7 @@ use crate::run::removal::RemovalError;
 use crate::run::status::TransitionDenied;
 use crate::run::submission::Refused;
 use crate::store::StoreError;
+use crate::targets::RegistryError;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +95,9 @@ pub(super) enum ApiError {
     /// The environments said no.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    /// A target is not there, or said no.
+    #[error(transparent)]
+    Target(#[from] RegistryError),
     /// The object store or a directory said no.
     #[error("cannot {action}")]
     Internal {
@@ -109,6 +114,7 @@ impl From<Refused> for ApiError {
             Refused::Invalid { message } => Self::Invalid { message },
             Refused::NotYet { message, hint } => Self::NotYet { message, hint },
             Refused::Container(refused) => Self::Container(refused),
+            Refused::Target(error) => Self::Target(*error),
             Refused::NoSnapshot { snapshot } => Self::NoSnapshot { snapshot },
             Refused::Objects(error) => Self::internal("look for the snapshot")(error),
             Refused::Directory(error) => Self::internal("prepare the run directory")(error),
@@ -166,6 +172,7 @@ impl ApiError {
                 }
             },
             Self::Environment(error) => environment_status(error),
+            Self::Target(error) => target_status(error),
             Self::Internal { source, .. } if is_disk_full(source.as_ref()) => {
                 StatusCode::INSUFFICIENT_STORAGE
             }
@@ -206,6 +213,7 @@ impl ApiError {
             Self::Environment(EnvironmentError::Ambiguous { .. }) => "ambiguous_environment",
             Self::Environment(EnvironmentError::InUse { .. }) => "environment_in_use",
             Self::Environment(_) => "environment_failed",
+            Self::Target(error) => target_code(error),
             Self::Internal { source, .. } if is_disk_full(source.as_ref()) => "disk_full",
             Self::Internal { .. } => "internal",
         }
@@ -225,6 +233,7 @@ impl ApiError {
             Self::NotYet { hint, .. } => Some(hint.clone()),
             Self::Container(refused) => Some(refused.hint.clone()),
             Self::Environment(error) => error.hint(),
+            Self::Target(error) => error.hint(),
             Self::Records(error) if !error.is_full() => error.hint().map(str::to_owned),
             error if error.status() == StatusCode::INSUFFICIENT_STORAGE => {
                 Some("`trainyard gc` frees what nothing refers to".into())
@@ -249,6 +258,38 @@ fn environment_status(error: &EnvironmentError) -> StatusCode {
         EnvironmentError::NotFound { .. } => StatusCode::NOT_FOUND,
         EnvironmentError::Ambiguous { .. } | EnvironmentError::InUse { .. } => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn target_status(error: &RegistryError) -> StatusCode {
+    match error {
+        RegistryError::Invalid { .. } | RegistryError::Local { .. } => StatusCode::BAD_REQUEST,
+        RegistryError::NotAttached { .. } => StatusCode::NOT_FOUND,
+        RegistryError::Twice { .. }
+        | RegistryError::OtherMachine { .. }
+        | RegistryError::OtherKey { .. }
+        | RegistryError::InUse { .. } => StatusCode::CONFLICT,
+        RegistryError::Target { .. } => StatusCode::BAD_GATEWAY,
+        RegistryError::Path(error) if is_disk_full(error) => StatusCode::INSUFFICIENT_STORAGE,
+        RegistryError::Path(_) | RegistryError::Records(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn target_code(error: &RegistryError) -> &'static str {
+    match error {
+        RegistryError::Invalid { .. } => "invalid_request",
+        RegistryError::Local { .. } => "target_is_local",
+        RegistryError::NotAttached { .. } => "target_not_found",
+        RegistryError::Twice { .. } => "attached_twice",
+        RegistryError::OtherMachine { .. } => "other_machine",
+        RegistryError::OtherKey { .. } => "other_host_key",
+        RegistryError::InUse { .. } => "target_in_use",
+        RegistryError::Target { error, .. } => match **error {
+            TargetError::OutOfContact { .. } => "out_of_contact",
+            _ => "target_failed",
+        },
+        RegistryError::Path(error) if is_disk_full(error) => "disk_full",
+        RegistryError::Path(_) | RegistryError::Records(_) => "internal",
     }
 }
 

@@ -24,6 +24,7 @@ use utoipa::IntoParams;
 use super::error::ApiError;
 use super::routes::logs;
 use super::wire::problem::Problem;
+use super::wire::run::OutOfContact;
 use crate::agent::Agent;
 use crate::run::status::RunStatus;
 use crate::task;
@@ -146,15 +147,22 @@ impl Follower {
     async fn follow(mut self) -> Result<(), Gone> {
         let mut told = None;
         let mut watched = self.agent.live.watch(&self.run);
+        let target = self.agent.store.row(&self.run).await?.request.target;
         loop {
             // The status is read before the logs: an ended run's logs are whole.
             let status = self.status(&mut watched).await?;
             let position = self.agent.scheduler.position(&self.run);
+            let contact = match status.is_ended() {
+                true => None,
+                false => self.agent.targets.out_of_contact(&target),
+            };
             // What was written before the run moved on comes before the news that it did.
             self.send_logs().await?;
-            if told != Some((status, position)) {
-                self.send(events::status(status, position)).await?;
-                told = Some((status, position));
+            let since = contact.as_ref().map(|contact| contact.since);
+            if told != Some((status, position, since)) {
+                let contact = contact.map(|contact| OutOfContact::of(&target, contact));
+                self.send(events::status(status, position, contact)).await?;
+                told = Some((status, position, since));
                 self.stirred = Instant::now();
             }
             if status.is_ended() {

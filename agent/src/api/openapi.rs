@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::routes::{agent, environments, files, gc, logs, runs, transfers};
+use super::routes::{agent, environments, files, gc, logs, runs, targets, transfers};
 use super::{follow, wire};
 use crate::agent::Agent;
 
@@ -36,6 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
         .routes(routes!(runs::list, runs::submit))
         .routes(routes!(runs::show, runs::remove))
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::outputs))
         .routes(routes!(logs::logs))
         .routes(routes!(follow::follow))
         .routes(routes!(files::file))
@@ -46,6 +47,10 @@ pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
         .routes(routes!(environments::list))
         .routes(routes!(environments::show, environments::remove))
         .routes(routes!(environments::log))
+        .routes(routes!(targets::list, targets::attach))
+        .routes(routes!(targets::show, targets::detach))
+        .routes(routes!(targets::check))
+        .routes(routes!(targets::clean))
         .routes(routes!(gc::gc))
 }
 

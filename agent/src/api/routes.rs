@@ -6,4 +6,5 @@ pub(super) mod files;
 pub(super) mod gc;
 pub(super) mod logs;
 pub(super) mod runs;
+pub(super) mod targets;
 pub(super) mod transfers;

@@ -9,4 +9,5 @@ pub(crate) mod follow;
 pub(crate) mod problem;
 pub(crate) mod run;
 pub(crate) mod submission;
+pub(crate) mod target;
 pub(crate) mod transfer;

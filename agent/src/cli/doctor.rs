@@ -6,7 +6,8 @@ mod engine;
 use anstyle::{AnsiColor, Style};
 
 use super::context::SCHEMA_VERSION;
-use super::{Context, Exit, Outcome};
+use super::{Context, Exit, Failure, Outcome};
+use crate::api::wire::target::Target;
 use crate::client::Start;
 use crate::terminal::Plain;
 
@@ -25,6 +26,7 @@ pub(super) fn doctor(args: &Args, context: &Context) -> Outcome {
     let mut findings = checks::machine(&workspace);
     findings.extend(engine::look());
     findings.push(agent(context));
+    findings.extend(targets(context));
     let is_fit = findings.iter().all(|finding| finding.state != State::Bad);
     if args.json {
         let documents: Vec<_> = findings.iter().map(Finding::document).collect();
@@ -32,21 +34,27 @@ pub(super) fn doctor(args: &Args, context: &Context) -> Outcome {
             "schemaVersion": SCHEMA_VERSION, "fit": is_fit, "checks": documents,
         }))?;
     } else {
-        for finding in &findings {
-            let mark = context.terminal.paint(finding.state.style(), finding.state.mark());
-            let about = Plain(&finding.found);
-            context.print(format!("{mark:<4} {:<16} {about}\n", finding.name))?;
-            if let Some(advice) = &finding.advice {
-                context.print(format!("{:<22}→ {}\n", "", Plain(advice)))?;
-            }
-        }
+        print(context, &findings)?;
     }
     Ok(if is_fit { Exit::OK } else { Exit::FAILED })
 }
 
+/// Prints what was found, each with what to do.
+pub(super) fn print(context: &Context, findings: &[Finding]) -> Result<(), Failure> {
+    for finding in findings {
+        let mark = context.terminal.paint(finding.state.style(), finding.state.mark());
+        let about = Plain(&finding.found);
+        context.print(format!("{mark:<4} {:<16} {about}\n", finding.name))?;
+        if let Some(advice) = &finding.advice {
+            context.print(format!("{:<22}→ {}\n", "", Plain(advice)))?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether something works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// It does.
     Good,
     /// It does not, and runs do without.
@@ -75,28 +83,36 @@ impl State {
 
 /// What one check found.
 #[derive(Clone, Debug)]
-struct Finding {
-    name: &'static str,
-    state: State,
-    found: String,
-    advice: Option<String>,
+pub(super) struct Finding {
+    pub(super) name: &'static str,
+    pub(super) state: State,
+    pub(super) found: String,
+    pub(super) advice: Option<String>,
 }
 
 impl Finding {
-    fn good(name: &'static str, found: impl Into<String>) -> Self {
+    pub(super) fn good(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, state: State::Good, found: found.into(), advice: None }
     }
 
-    fn missing(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(super) fn missing(
+        name: &'static str,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
         let (found, advice) = (found.into(), Some(advice.into()));
         Self { name, state: State::Missing, found, advice }
     }
 
-    fn bad(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(super) fn bad(
+        name: &'static str,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
         Self { state: State::Bad, ..Self::missing(name, found, advice) }
     }
 
-    fn document(&self) -> serde_json::Value {
+    pub(super) fn document(&self) -> serde_json::Value {
         let state = match self.state {
             State::Good => "ok",
             State::Missing => "missing",
@@ -121,6 +137,30 @@ fn agent(context: &Context) -> Finding {
         ),
         Err(_) => Finding::good(NAME, "none answers; the next command that needs one starts it"),
     }
+}
+
+/// Says which machines are attached, and which of them cannot be reached. Connects to none.
+fn targets(context: &Context) -> Vec<Finding> {
+    const NAME: &str = "target";
+    // Without an agent nobody knows, and that is said already.
+    let Ok((client, _)) = context.agent(Start::Never) else { return Vec::new() };
+    let found = context.wait_for(async { Ok(client.get::<Vec<Target>>(&["targets"], &()).await?) });
+    let remote = found.unwrap_or_default().into_iter().filter(|target| target.remote.is_some());
+    remote
+        .map(|target| match &target.out_of_contact {
+            Some(contact) => {
+                let away = super::target::away(contact, None);
+                let hint = format!("`trainyard target check {}` tries again", target.name);
+                let advice = contact.hint.clone().unwrap_or(hint);
+                let found = format!("{} {away}: {}", target.name, contact.why);
+                Finding::missing(NAME, found, advice)
+            }
+            None => {
+                let check = format!("`trainyard target check {}` looks at it", target.name);
+                Finding::good(NAME, format!("{} is attached; {check}", target.name))
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

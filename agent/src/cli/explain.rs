@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::context::SCHEMA_VERSION;
-use super::{Context, Exit, Outcome, ending, reference, show};
-use crate::api::wire::agent::AgentStatus;
+use super::{Context, Exit, Outcome, ending, reference, show, target};
 use crate::api::wire::run::{self, Run};
+use crate::api::wire::target::Target;
 use crate::client::Start;
 use crate::run::status::RunStatus;
 use crate::terminal::{Plain, measure};
@@ -24,9 +24,10 @@ pub(super) struct Args {
 
 /// Explains a run.
 pub(super) fn explain(args: &Args, context: &Context) -> Outcome {
-    let (client, agent) = context.agent(Start::IfNone)?;
+    let (client, _) = context.agent(Start::IfNone)?;
     let run = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
-    let reasons = reasons(&run, &agent);
+    let target = context.wait_for(async { Ok(client.target(&run.summary.target).await?) })?;
+    let reasons = reasons(&run, target.as_ref());
     if args.json {
         context.print_json(&serde_json::json!({
             "schemaVersion": SCHEMA_VERSION,
@@ -48,10 +49,10 @@ pub(super) fn explain(args: &Args, context: &Context) -> Outcome {
 }
 
 /// Returns why a run is where it is, most important first.
-fn reasons(run: &Run, agent: &AgentStatus) -> Vec<String> {
+fn reasons(run: &Run, target: Option<&Target>) -> Vec<String> {
     let name = &run.summary.display_name;
     let mut reasons = match (run.summary.status, &run.summary.exit) {
-        (RunStatus::NotStarted | RunStatus::Queued, _) => waiting(run, agent),
+        (RunStatus::NotStarted | RunStatus::Queued, _) => waiting(run, target),
         (RunStatus::Preparing, _) => {
             vec![format!("{name} is having its source and environment prepared")]
         }
@@ -66,6 +67,18 @@ fn reasons(run: &Run, agent: &AgentStatus) -> Vec<String> {
         (status, Some(exit)) => ended(run, status, exit),
         (status, None) => vec![format!("{name} is {}", status.name())],
     };
+    if let Some(contact) = &run.summary.out_of_contact {
+        reasons.push(format!(
+            "{} is {}, and is tried again and again: {}",
+            contact.target,
+            target::away(contact, None),
+            contact.why
+        ));
+        reasons.extend(contact.hint.clone());
+        reasons.push(
+            "what runs there goes on; a cancel is handed on as soon as it is back".to_owned(),
+        );
+    }
     if let Some(since) = run.engine_away_since_time_utc {
         let away = show::engine_away(since);
         reasons.push(format!(
@@ -81,20 +94,24 @@ fn reasons(run: &Run, agent: &AgentStatus) -> Vec<String> {
     reasons
 }
 
-fn waiting(run: &Run, agent: &AgentStatus) -> Vec<String> {
+fn waiting(run: &Run, target: Option<&Target>) -> Vec<String> {
     let name = &run.summary.display_name;
-    let busy = agent.runs.running >= agent.concurrency;
     let mut reasons = Vec::new();
-    if busy {
-        let most = measure::count(agent.concurrency as u64, "run");
-        reasons.push(format!(
-            "{name} waits for a place: {most} at once are allowed, and as many are on"
-        ));
-    } else {
-        reasons.push(format!("{name} is about to start"));
+    match target.filter(|target| target.running >= target.places) {
+        Some(target) => {
+            let most = measure::count(target.places as u64, "run");
+            let there = match target.remote {
+                Some(_) => format!(" on {}", target.name),
+                None => String::new(),
+            };
+            reasons.push(format!(
+                "{name} waits for a place{there}: {most} at once are allowed, and as many are on"
+            ));
+        }
+        None => reasons.push(format!("{name} is about to start")),
     }
-    if let Some(position) = run.summary.position {
-        reasons.push(format!("it is number {position} of {} in the queue", agent.runs.queued));
+    if let (Some(position), Some(target)) = (run.summary.position, target) {
+        reasons.push(format!("it is number {position} of {} in the queue", target.queued));
     }
     reasons
 }
@@ -130,14 +147,14 @@ fn meaning(run: &Run, reason: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tests::{agent_status, run_document};
+    use crate::cli::tests::{busy_target, run_document};
 
     fn told(status: &str, position: Option<u64>, exit: serde_json::Value) -> String {
         let mut document = run_document();
         document["status"] = status.into();
         document["position"] = position.into();
         document["exit"] = exit;
-        reasons(&serde_json::from_value(document).unwrap(), &agent_status()).join("\n")
+        reasons(&serde_json::from_value(document).unwrap(), Some(&busy_target())).join("\n")
     }
 
     #[test]
@@ -150,7 +167,7 @@ mod tests {
             document["exit"] = exit(reason, None, None);
             document["exit"]["message"] = message.into();
             let run = serde_json::from_value(document.clone()).unwrap();
-            reasons(&run, &agent_status()).join("\n")
+            reasons(&run, Some(&busy_target())).join("\n")
         };
         let texts = [
             told("engine_stopped", "the engine was restarted"),
@@ -183,7 +200,7 @@ mod tests {
         let told = ["Running", "CancelRequested"].map(|status| {
             document["status"] = status.into();
             let run = serde_json::from_value(document.clone()).unwrap();
-            reasons(&run, &agent_status()).join("\n")
+            reasons(&run, Some(&busy_target())).join("\n")
         });
         for told in told {
             assert!(told.contains("engine is out of contact since 2026-11-21T12:00:00Z"), "{told}");

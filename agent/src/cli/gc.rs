@@ -1,18 +1,24 @@
 //! `trainyard gc`: frees what nothing refers to.
 
 use jiff::Timestamp;
+use runner::remote::message::Cleaned;
 use runner::run_configuration::duration::parse_seconds;
 use runner::run_configuration::size;
 
 use super::context::SCHEMA_VERSION;
-use super::{Context, Exit, Failure, Outcome};
+use super::target::waiting;
+use super::{Context, Exit, Failure, Outcome, reference};
 use crate::api::wire::agent::{GcReport, GcRequest, RemovedEnvironment, RemovedTool};
+use crate::api::wire::target::{CleanReport, CleanRequest};
 use crate::client::Start;
+use crate::targets::LOCAL;
 use crate::terminal::measure;
 
 /// Frees what no run, snapshot or transfer refers to
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  trainyard gc --dry-run")]
+#[command(
+    after_help = "Examples:\n  trainyard gc --dry-run\n  trainyard gc --target gpu-vm --dry-run"
+)]
 pub(super) struct Args {
     /// Says what would be freed, and frees nothing
     #[arg(long)]
@@ -28,6 +34,11 @@ pub(super) struct Args {
     /// than this; never one that a run uses [default: environments.max-bytes]
     #[arg(long, value_name = "SIZE")]
     environments: Option<String>,
+    /// Cleans an attached machine in place of this one: ended runs that no agent came back for
+    /// within --older [default: 7d], and with --environments what of objects and environments is
+    /// over that
+    #[arg(long, value_name = "NAME", add = reference::targets(), conflicts_with = "grace")]
+    target: Option<String>,
     /// Prints one JSON document
     #[arg(long)]
     json: bool,
@@ -35,17 +46,15 @@ pub(super) struct Args {
 
 /// Frees space.
 pub(super) fn gc(args: &Args, context: &Context) -> Outcome {
+    if let Some(target) = args.target.as_ref().filter(|target| *target != LOCAL) {
+        return elsewhere(args, target, context);
+    }
     let seconds = |text: &str| parse_seconds(text).map_err(Failure::usage);
     let request = GcRequest {
         dry_run: args.dry_run,
         grace_seconds: args.grace.as_deref().map(seconds).transpose()?,
         older_than_seconds: args.older.as_deref().map(seconds).transpose()?,
-        environment_max_bytes: args
-            .environments
-            .as_deref()
-            .map(size::parse_bytes)
-            .transpose()
-            .map_err(Failure::usage)?,
+        environment_max_bytes: most_bytes(args)?,
     };
     let (client, _) = context.agent(Start::IfNone)?;
     let report = context.wait_for(async { Ok(client.gc(&request).await?) })?;
@@ -72,8 +81,45 @@ pub(super) fn gc(args: &Args, context: &Context) -> Outcome {
     Ok(Exit::OK)
 }
 
+fn most_bytes(args: &Args) -> Result<Option<u64>, Failure> {
+    args.environments.as_deref().map(size::parse_bytes).transpose().map_err(Failure::usage)
+}
+
+/// Frees space on an attached machine.
+fn elsewhere(args: &Args, target: &str, context: &Context) -> Outcome {
+    const OLDER: u64 = 7 * 24 * 60 * 60;
+    let older = args.older.as_deref().map(parse_seconds).transpose().map_err(Failure::usage)?;
+    let request = CleanRequest {
+        runs_older_seconds: older.unwrap_or(OLDER),
+        max_bytes: most_bytes(args)?,
+        dry_run: args.dry_run,
+    };
+    let (client, _) = context.agent(Start::IfNone)?;
+    let segments = ["targets", target, "clean"];
+    let cleaning = client.post::<CleanReport>(&segments, &request, "clean up");
+    let report = waiting(context, "Cleaning", target, async { Ok(cleaning.await?) })?;
+    if args.json {
+        let mut document = serde_json::to_value(&report).map_err(Failure::failed)?;
+        document["schemaVersion"] = SCHEMA_VERSION.into();
+        document["dryRun"] = args.dry_run.into();
+        document["target"] = target.into();
+        context.print_json(&document)?;
+    } else {
+        let verb = if args.dry_run { "Would free" } else { "Freed" };
+        context.terminal.status(verb, format!("{} on {target}", line_elsewhere(&report.cleaned)));
+    }
+    Ok(Exit::OK)
+}
+
+fn line_elsewhere(cleaned: &Cleaned) -> String {
+    let bytes = cleaned.run_bytes + cleaned.object_bytes + cleaned.environment_bytes;
+    let things =
+        [(cleaned.runs, "run"), (cleaned.objects, "object"), (cleaned.environments, "environment")];
+    told(bytes, &things)
+}
+
 fn line(report: &GcReport) -> String {
-    let parts: Vec<_> = [
+    let things = [
         (report.objects_removed, "object"),
         (report.snapshots_removed, "snapshot"),
         (report.runs_removed, "run"),
@@ -81,13 +127,15 @@ fn line(report: &GcReport) -> String {
         (report.environment_leftovers, "unfinished environment"),
         (report.tools_removed.len() as u64, "tool"),
         (report.containers_removed, "container"),
-    ]
-    .into_iter()
-    .filter(|(number, _)| *number > 0)
-    .map(|(number, thing)| measure::count(number, thing))
-    .collect();
-    let freed = report.bytes_freed + report.environment_bytes_freed + report.tool_bytes_freed;
-    let bytes = measure::size(freed);
+    ];
+    told(report.bytes_freed + report.environment_bytes_freed + report.tool_bytes_freed, &things)
+}
+
+/// Returns how many bytes went, and of what, as far as something did.
+fn told(bytes: u64, things: &[(u64, &str)]) -> String {
+    let some = things.iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<_> = some.map(|(number, thing)| measure::count(*number, thing)).collect();
+    let bytes = measure::size(bytes);
     if parts.is_empty() { bytes } else { format!("{bytes}: {}", parts.join(", ")) }
 }
 
@@ -137,6 +185,13 @@ mod tests {
             ..GcReport::default()
         };
         assert_eq!(line(&report), "124.0 MB: 1 environment, 1 tool, 2 containers");
+    }
+
+    #[test]
+    fn what_goes_elsewhere_is_counted_too() {
+        let cleaned = Cleaned { runs: 2, run_bytes: 1_000_000, ..Cleaned::default() };
+        assert_eq!(line_elsewhere(&cleaned), "1.0 MB: 2 runs");
+        assert_eq!(line_elsewhere(&Cleaned::default()), "0 B");
     }
 
     #[test]

@@ -124,6 +124,10 @@ fn row(run: &RunSummary, now: Option<Timestamp>) -> Vec<String> {
         (_, Some(position)) => format!("{} #{position}", run.status.name()),
         _ => run.status.name().to_owned(),
     };
+    let status = match run.out_of_contact {
+        Some(_) => format!("{status} (no contact)"),
+        None => status,
+    };
     let created = match now {
         Some(now) => measure::ago(run.created_time_utc, now),
         None => measure::rfc3339(run.created_time_utc),
@@ -153,6 +157,17 @@ mod tests {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         insta::assert_snapshot!(row(&summary(), Some(now)).join(" | "), @"swift-otter-12 | Completed | 10m ago | 1m 12s | diabetes | train.py --lr 0.1");
         insta::assert_snapshot!(row(&summary(), None).join(" | "), @"diabetes_1795261800_0a1b2c3d | Completed | 2026-11-21T11:50:00Z | 1m 12s | diabetes | train.py --lr 0.1");
+    }
+
+    #[test]
+    fn a_run_whose_target_is_out_of_contact_has_a_mark() {
+        let mut document = run_document();
+        document["status"] = "Running".into();
+        document["exit"] = serde_json::Value::Null;
+        document["outOfContact"] =
+            serde_json::json!({"target": "gpu-vm", "since": "2026-11-21T11:55:00Z", "why": "x"});
+        let run: RunSummary = serde_json::from_value(document).unwrap();
+        assert_eq!(row(&run, None)[1], "Running (no contact)");
     }
 
     #[test]

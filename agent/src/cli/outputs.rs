@@ -5,6 +5,7 @@ mod copy;
 use std::path::PathBuf;
 
 use super::context::SCHEMA_VERSION;
+use super::target::waiting;
 use super::{Context, Exit, Outcome, reference};
 use crate::api::wire::run::OutputFile;
 use crate::client::Start;
@@ -12,6 +13,8 @@ use crate::terminal::measure;
 use crate::terminal::table::{self, Align};
 
 /// Lists the files a run left in outputs/ and logs/, or copies them
+///
+/// Of a run that is still on on another machine: what is there now, which is fetched first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  trainyard outputs @\n  trainyard outputs @ results/")]
 pub(super) struct Args {
@@ -32,7 +35,14 @@ pub(super) struct Args {
 /// Lists or copies a run's files.
 pub(super) fn outputs(args: &Args, context: &Context) -> Outcome {
     let (client, _) = context.agent(Start::IfNone)?;
-    let run = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
+    let mut run = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
+    let id = run.summary.run_id.clone();
+    if !run.summary.status.is_ended() {
+        let fetching = async { Ok(client.outputs(&id).await?) };
+        let so_far = waiting(context, "Fetching", &run.summary.display_name, fetching)?;
+        so_far.notes.iter().for_each(|note| context.terminal.warning(note));
+        run.output_files = so_far.output_files;
+    }
     if let Some(destination) = &args.destination {
         let bytes = copy::copy(context, &client, &run, destination, args.force)?;
         let files = measure::count(run.output_files.len() as u64, "file");

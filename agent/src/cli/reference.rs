@@ -8,6 +8,7 @@ use snapshots::digest::Digest;
 use snapshots::store::local::LocalStore;
 
 use super::{Context, Failure};
+use crate::api::wire::target::Target;
 use crate::client::{Client, ListQuery, Start};
 use crate::terminal::ColorWhen;
 
@@ -58,6 +59,25 @@ pub(super) fn runs() -> ArgValueCompleter {
             .filter(|(name, _)| name.starts_with(typed))
             .map(|(name, about)| CompletionCandidate::new(name).help(Some(about.into())))
             .collect()
+    })
+}
+
+/// Completes what was typed of a target with the names that the agent knows.
+pub(super) fn targets() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let Some(typed) = typed.to_str() else { return Vec::new() };
+        let Ok(known) = known_targets() else { return Vec::new() };
+        let known = known.into_iter().filter(|target| target.name.starts_with(typed));
+        known.map(|it| CompletionCandidate::new(it.name).help(Some(it.r#type.into()))).collect()
+    })
+}
+
+fn known_targets() -> Result<Vec<Target>, Failure> {
+    let context = Context::new(Some(ColorWhen::Never), true)?;
+    let workspace = context.workspace()?;
+    context.wait_for(async {
+        let (client, _) = Client::connect(&workspace, Start::Never, || {}).await?;
+        Ok(client.get(&["targets"], &()).await?)
     })
 }
 

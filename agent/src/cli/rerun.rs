@@ -7,12 +7,10 @@ use images::environment::Environment;
 use super::context::SCHEMA_VERSION;
 use super::following::follow_to_exit;
 use super::run::configuration::check_display_name;
-use super::{Context, Exit, Failure, Outcome, reference, variables};
+use super::run::environment::moved;
+use super::{Context, Exit, Failure, Outcome, reference, target, variables};
 use crate::api::wire::submission::{Hidden, Submitted, Variables};
 use crate::client::{Client, Start};
-
-/// A registry's tokens are a few KiB.
-const LONGEST_PASSWORD: u64 = 1 << 20;
 
 /// Runs a run again: same snapshot, same environment, same arguments
 ///
@@ -33,6 +31,9 @@ pub(super) struct Args {
     /// Reads the password for the registry of its image from standard input; it was not kept
     #[arg(long)]
     registry_password_stdin: bool,
+    /// Compute target [default: that of the run]
+    #[arg(long, value_name = "NAME", add = reference::targets())]
+    target: Option<String>,
     /// Resolves the environment again, and pulls its image again, whatever was built before
     #[arg(long)]
     fresh: bool,
@@ -64,6 +65,13 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
     if args.registry_password_stdin {
         request.registry_password = Some(registry_password(&request.environment, &mut stdin())?);
     }
+    if let Some(target) = &args.target
+        && *target != request.target
+    {
+        target::check_known(context, &client, target)?;
+        let notes = moved(&mut request, target, &context.settings)?;
+        notes.iter().for_each(|note| context.terminal.warning(note));
+    }
     request.display_name.clone_from(&args.name);
     request.fresh_environment = args.fresh;
     request.rerun_of = Some(original.summary.run_id);
@@ -89,18 +97,13 @@ fn registry_password(environment: &Environment, from: &mut dyn Read) -> Result<H
         return Err(Failure::usage("the run's environment names no user of a registry")
             .hint("leave --registry-password-stdin out; `docker login` serves such images"));
     };
-    let mut text = String::new();
-    let read = from.take(LONGEST_PASSWORD).read_to_string(&mut text);
-    read.map_err(|error| Failure::usage(format!("cannot read the password: {error}")))?;
-    let password = text.strip_suffix('\n').unwrap_or(&text);
-    let password = password.strip_suffix('\r').unwrap_or(password);
-    if password.is_empty() {
-        return Err(Failure::usage("there is no password on standard input").hint(format!(
+    let password = variables::secret_line(from)?.ok_or_else(|| {
+        Failure::usage("there is no password on standard input").hint(format!(
             "send that of {} at {}, as in `trainyard rerun RUN --registry-password-stdin < FILE`",
             registry.username, registry.address
-        )));
-    }
-    Ok(Hidden(password.to_owned()))
+        ))
+    })?;
+    Ok(Hidden(password))
 }
 
 /// Says that a run was accepted: its id on standard output, how to return on standard error.

@@ -11,7 +11,7 @@ mod transfer;
 use self::environment::Chooser;
 use super::following::follow_to_exit;
 use super::rerun::say_submitted;
-use super::{Context, Failure, Outcome, variables};
+use super::{Context, Failure, Outcome, reference, target, variables};
 use crate::client::Start;
 
 /// Runs a script and follows it to its end
@@ -53,7 +53,7 @@ pub(super) struct What {
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
     /// Compute target [default: local]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = reference::targets())]
     target: Option<String>,
     /// Environment: a registered name, or a file looked for in the source directory, then here
     ///
@@ -72,7 +72,7 @@ pub(super) struct What {
     /// Reads a .runconfig or a v2 command-job YAML; options on the command line beat it
     #[arg(short = 'c', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     runconfig: Option<std::path::PathBuf>,
-    /// Python to use, or to base the environment on
+    /// Python to use, or to base the environment on; a path or a name on the compute target
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::ExecutablePath)]
     python: Option<std::path::PathBuf>,
     /// Runs in a container of this image
@@ -169,7 +169,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let chooser = Chooser {
         settings: &settings,
         conda_from_pip: args.what.conda_from_pip,
-        ..Chooser::new(context, &wanted.source)?
+        ..Chooser::new(context, &wanted.source)?.on(&wanted.configuration.target)
     };
     let chosen = configuration::choose(&wanted, &chooser)?;
     let fresh = args.what.fresh;
@@ -178,6 +178,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return dry::show(context, &wanted, &chosen, fresh, args.how.json);
     }
     let (client, agent) = context.agent(Start::IfNone)?;
+    target::check_known(context, &client, &wanted.configuration.target)?;
     let with = sending::With { secrets, fresh };
     let submitted = sending::send(context, &client, &agent, &wanted, &chosen, with)?;
     if args.how.detach {

@@ -7,7 +7,7 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::ending::{self, write_section};
-use super::{Context, Exit, Outcome, reference};
+use super::{Context, Exit, Outcome, reference, target};
 use crate::api::wire::run::Run;
 use crate::client::Start;
 use crate::run::status::RunStatus;
@@ -72,6 +72,7 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
         ("Id", summary.run_id.clone()),
         ("Experiment", summary.experiment.clone()),
         ("Status", status(run, now)),
+        ("Contact", contact(run, now).unwrap_or_default()),
         ("Engine", run.engine_away_since_time_utc.map(engine_away).unwrap_or_default()),
         ("Created", moment(summary.created_time_utc)),
         ("Command", summary.command_line.clone()),
@@ -118,6 +119,14 @@ fn status(run: &Run, now: Option<Timestamp>) -> String {
         text.push_str(&format!(": {}", ending::headline(&exit.message)));
     }
     text
+}
+
+/// Says since when the run's target cannot be reached, why, and what to do.
+fn contact(run: &Run, now: Option<Timestamp>) -> Option<String> {
+    let contact = run.summary.out_of_contact.as_ref()?;
+    let away = target::away(contact, now);
+    let hint = contact.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    Some(format!("{} {away}: {}{hint}", contact.target, contact.why))
 }
 
 fn environment(run: &Run) -> String {
@@ -256,6 +265,27 @@ mod tests {
         image.base_digest = None;
         image.digest = Some("python@sha256:02".to_owned());
         assert!(shown(&run).ends_with("trainyard-env:5e1f20ab (python@sha256:02)"));
+    }
+
+    #[test]
+    fn a_target_out_of_contact_is_told_of() {
+        let mut document = run_document();
+        document["outOfContact"] = serde_json::json!({
+            "target": "gpu-vm", "since": "2026-11-21T11:55:00Z", "why": "cannot reach vm port 22",
+        });
+        let mut run: Run = serde_json::from_value(document).unwrap();
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let told = |run: &Run, now| contact(run, now).unwrap();
+        assert_eq!(
+            told(&run, Some(now)),
+            "gpu-vm out of contact for 5m 00s: cannot reach vm port 22"
+        );
+        let contact = run.summary.out_of_contact.as_mut().unwrap();
+        contact.hint = Some("is it on?".to_owned());
+        assert_eq!(
+            told(&run, None),
+            "gpu-vm out of contact since 2026-11-21T11:55:00Z: cannot reach vm port 22; is it on?"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::rerun::{say_submitted, submitted_document};
 use super::run::environment::Chooser;
 use super::run::{configuration, sending};
-use super::{Context, Exit, Failure, Outcome};
+use super::{Context, Exit, Failure, Outcome, reference, target};
 use crate::client::Start;
 
 /// Submits job files and returns
@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// Job files
     #[arg(required = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     files: Vec<PathBuf>,
+    /// Compute target, whatever the files say
+    #[arg(long, value_name = "NAME", add = reference::targets())]
+    target: Option<String>,
     /// Resolves environments again, and pulls their images again, whatever was built before
     #[arg(long)]
     fresh: bool,
@@ -38,15 +41,21 @@ pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
             return Err(Failure::not_yet(format!("submitting {}", file.display()))
                 .hint("submit takes .runconfig files and v2 command jobs"));
         }
-        let wanted = configuration::of_job_file(file, &context.settings)?;
+        let mut wanted = configuration::of_job_file(file, &context.settings)?;
+        if let Some(target) = &args.target {
+            wanted.configuration.target.clone_from(target);
+        }
         let chooser = Chooser {
             conda_from_pip: args.conda_from_pip,
-            ..Chooser::new(context, &wanted.source)?
+            ..Chooser::new(context, &wanted.source)?.on(&wanted.configuration.target)
         };
         let chosen = configuration::choose(&wanted, &chooser)?;
         jobs.push((wanted, chosen));
     }
     let (client, agent) = context.agent(Start::IfNone)?;
+    for (wanted, _) in &jobs {
+        target::check_known(context, &client, &wanted.configuration.target)?;
+    }
     let mut documents = Vec::new();
     for (wanted, chosen) in &jobs {
         let with = sending::With { secrets: BTreeMap::new(), fresh: args.fresh };

@@ -68,13 +68,11 @@ pub(super) fn run_document() -> serde_json::Value {
     })
 }
 
-/// An agent as it describes itself, with all places taken.
-pub(super) fn agent_status() -> crate::api::wire::agent::AgentStatus {
+/// A target with all places taken.
+pub(super) fn busy_target() -> crate::api::wire::target::Target {
     serde_json::from_value(serde_json::json!({
-        "schemaVersion": 1, "version": "0.1.0", "pid": 1, "uid": 1000,
-        "home": "/state", "store": "/state/store", "storeId": "1:2",
-        "startedTimeUtc": "2026-11-21T11:00:00Z",
-        "runs": {"queued": 3, "running": 4}, "concurrency": 4
+        "schemaVersion": 1, "name": "local", "type": "local",
+        "places": 4, "queued": 3, "running": 4
     }))
     .unwrap()
 }

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Read;
 use std::path::Path;
 
 use super::Failure;
+
+/// A registry's tokens are a few KiB.
+const LONGEST_SECRET: u64 = 1 << 20;
 
 /// Looks a variable up.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -49,6 +53,21 @@ pub(super) fn secrets(
             None => Ok((checked(text)?, own_value(text, own)?)),
         })
         .collect()
+}
+
+/// Reads a secret from standard input: all of it without its last newline, as `docker login
+/// --password-stdin` does. `None` if there is nothing.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub(super) fn secret_line(from: &mut dyn Read) -> Result<Option<String>, Failure> {
+    let mut text = String::new();
+    let read = from.take(LONGEST_SECRET).read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    Ok((!secret.is_empty()).then(|| secret.to_owned()))
 }
 
 /// Reads `--tag K=V`.

@@ -1,12 +1,18 @@
 //! A run as it is shown: what the records say, and what only the agent knows.
 
+use std::os::unix::ffi::OsStrExt;
+
+use runner::compute_target::ComputeTarget;
 use runner::run_id::RunId;
 use runner::supervisor::events;
 
+use super::status::RunStatus;
 use super::submission::PATCH_FILE;
 use crate::agent::Agent;
-use crate::api::wire::run::{OutputFile, Run};
+use crate::api::wire::run::{OutOfContact, OutputFile, Outputs, Run, RunSummary};
 use crate::store::StoreError;
+use crate::targets::RegistryError;
+use crate::task;
 
 impl Agent {
     /// Returns all that is known of `run`.
@@ -18,6 +24,7 @@ impl Agent {
         let mut document = self.store.document(run).await?;
         let directory = self.workspace.run_directory(run);
         document.summary.position = self.scheduler.position(run);
+        self.tell_contact(&mut document.summary);
         document.run_directory = directory.path().to_string_lossy().into_owned();
         let is_contained =
             document.prepared_environment.as_ref().is_some_and(|it| it.image.is_some());
@@ -35,5 +42,35 @@ impl Agent {
         log_files.extend(own.map(|file| file.path.clone()));
         document.log_files = log_files;
         Ok(document)
+    }
+
+    /// Returns what `run` has left so far. From another machine it is brought here first.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run, or its target cannot be asked.
+    pub(crate) async fn outputs_so_far(&self, run: &RunId) -> Result<Outputs, RegistryError> {
+        let row = self.store.row(run).await?;
+        let target = self.targets.attached(&row.request.target);
+        let Some(target) = target.filter(|_| row.status == RunStatus::Running) else {
+            let document = self.store.document(run).await?;
+            return Ok(Outputs { output_files: document.output_files, notes: Vec::new() });
+        };
+        let (directory, name) = (self.workspace.run_directory(run), row.request.target);
+        let snapshot = row.request.snapshot_id;
+        let left = task::blocking(move || target.collect(&directory, &snapshot)).await;
+        let left = left.map_err(RegistryError::of(&name))?;
+        let files = left.files.iter().map(|file| {
+            OutputFile::new(file.path.as_os_str().as_bytes(), file.size, file.sha256.to_string())
+        });
+        Ok(Outputs { output_files: files.collect(), notes: left.notes })
+    }
+
+    /// Says of a run that is not over whether its target is out of contact.
+    pub(crate) fn tell_contact(&self, run: &mut RunSummary) {
+        if !run.status.is_ended() {
+            let contact = self.targets.out_of_contact(&run.target);
+            run.out_of_contact = contact.map(|contact| OutOfContact::of(&run.target, contact));
+        }
     }
 }

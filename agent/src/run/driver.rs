@@ -35,6 +35,7 @@ use crate::task;
 use ending::Over;
 use following::Started;
 use preparing::Admitted;
+pub(crate) use preparing::chain;
 use starting::Prepared;
 
 /// Where to take a run up.

@@ -19,6 +19,7 @@ use super::display_name;
 use crate::agent::Agent;
 use crate::api::wire::submission::{Hidden, SubmitRequest, Submitted};
 use crate::store::{Accepted, NewRun, StoreError};
+use crate::targets::RegistryError;
 use crate::task;
 
 /// The file in a run directory that holds the diff of the source.
@@ -41,6 +42,9 @@ pub(crate) enum Refused {
         /// What can be done instead.
         hint: String,
     },
+    /// The request names a target that is not there.
+    #[error(transparent)]
+    Target(Box<RegistryError>),
     /// The request asks for a container that may not be.
     #[error(transparent)]
     Container(#[from] ContainerRefused),
@@ -73,7 +77,11 @@ pub(crate) async fn submit(
     request: SubmitRequest,
 ) -> Result<Submitted, Refused> {
     check::check(&request, &agent.container_policy)?;
-    let _objects_stay = agent.collecting.read().await;
+    // Neither objects nor targets go meanwhile.
+    let _all_stays = agent.collecting.read().await;
+    if agent.targets.find(&request.target).is_none() {
+        return Err(Refused::Target(Box::new(agent.targets.none(&request.target))));
+    }
     for snapshot in snapshots_of(&request) {
         let objects = agent.objects.clone();
         if !task::blocking(move || objects.contains(&snapshot)).await? {
@@ -89,11 +97,12 @@ pub(crate) async fn submit(
     let submitted =
         Submitted { run_id: run.id.to_string(), display_name: run.display_name.clone() };
     let (id, experiment) = (run.id.clone(), run.request.experiment.clone());
+    let target = run.request.target.clone();
     match agent.store.submit(run).await {
         Ok(Accepted::New) => {
             info!(run = %id, uid, %experiment, "Accepted a run.");
             agent.live.publish(&id, super::status::RunStatus::Queued);
-            agent.scheduler.enqueue(id);
+            agent.scheduler.enqueue(id, target);
             Ok(submitted)
         }
         Ok(Accepted::Before { id, display_name }) => {

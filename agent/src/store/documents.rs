@@ -92,6 +92,7 @@ fn summary(row: &Row) -> Result<(i64, RunSummary), StoreError> {
         status: status(row, 4)?,
         position: None,
         target: text(5)?,
+        out_of_contact: None,
         environment: text(6)?,
         command_line: text(7)?,
         snapshot_id: text(8)?,

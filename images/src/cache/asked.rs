@@ -1,5 +1,6 @@
 //! What has to be known of an environment before it is looked for: its key and what that needs.
 
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -81,8 +82,10 @@ impl EnvironmentCache {
 
     fn base_here(&self, environment: &Environment) -> Result<Base, EnvironmentError> {
         let Some(interpreter) = environment.interpreter() else { return Ok(Base::Nothing) };
+        let variable = |name: &str| self.host().get(name).map(OsStr::to_owned);
+        let interpreter = interpreter::named(interpreter, &variable)?;
         let interpreters = self.directory.join("interpreters");
-        Ok(Base::Interpreter(Box::new(interpreter::describe_cached(interpreter, &interpreters)?)))
+        Ok(Base::Interpreter(Box::new(interpreter::describe_cached(&interpreter, &interpreters)?)))
     }
 
     fn asked(&self, environment: &Environment, base: Base) -> Result<Asked, EnvironmentError> {

@@ -246,3 +246,25 @@ fn an_interpreter_that_hangs_is_given_up() {
 
     assert!(matches!(result, Err(InterpreterError::TimedOut { .. })), "{result:?}");
 }
+
+#[test]
+fn an_interpreter_named_from_another_machine_is_found_here() {
+    let prefix = prefix_with("python");
+    let bin = prefix.path().join("bin");
+    let variables = |name: &str| match name {
+        "HOME" => Some(prefix.path().as_os_str().to_owned()),
+        "PATH" => Some(bin.as_os_str().to_owned()),
+        _ => None,
+    };
+    let found = |path: &str| named(Path::new(path), &variables).map_err(|error| error.to_string());
+
+    assert_eq!(found("python"), Ok(bin.join("python")));
+    assert_eq!(found("~/bin/python"), Ok(bin.join("python")));
+    assert_eq!(found("~"), Ok(bin.join("python")), "the directory of an environment");
+    assert_eq!(found("/no/such/python"), Ok("/no/such/python".into()));
+    assert_eq!(
+        found("bin/python"),
+        Err(r#"interpreter "bin/python" is not an absolute path"#.into())
+    );
+    assert_eq!(found("python2"), Err(r#"no program "python2" is on PATH"#.into()));
+}

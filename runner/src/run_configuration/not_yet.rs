@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use super::{
-    Distribution, DockerBaseChoice, EnvironmentChoice, LOCAL_TARGET, Network, RunConfiguration,
-};
+use super::{Distribution, DockerBaseChoice, EnvironmentChoice, Network, RunConfiguration};
 
 /// One thing that was asked for and that this version does not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +52,14 @@ pub enum Process {
 
 /// Refuses what this version does not execute.
 ///
-/// Call it after the flags have been laid over a file, since `--env` or `--target local` may have
-/// replaced what could not be done, and once it is known what the environment makes of the run.
+/// Call it after the flags have been laid over a file, since `--env` may have replaced what could
+/// not be done, and once it is known what the environment makes of the run.
 ///
 /// # Errors
 ///
 /// Names every such thing at once, with what to do instead.
 pub fn not_yet(configuration: &RunConfiguration, process: Process) -> Result<(), NotYet> {
     let mut items = Vec::new();
-    target(configuration, &mut items);
     environment(&configuration.environment, &mut items);
     distribution(configuration, &mut items);
     data_and_services(configuration, &mut items);
@@ -73,14 +70,6 @@ pub fn not_yet(configuration: &RunConfiguration, process: Process) -> Result<(),
 
 fn refuse(items: &mut Vec<NotYetItem>, asked: impl Into<String>, instead: &str) {
     items.push(NotYetItem { asked: asked.into(), instead: instead.to_owned() });
-}
-
-fn target(configuration: &RunConfiguration, items: &mut Vec<NotYetItem>) {
-    if configuration.target != LOCAL_TARGET {
-        let asked =
-            format!("a compute target other than local (target {:?})", configuration.target);
-        refuse(items, asked, "Run it on this machine with --target local");
-    }
 }
 
 fn environment(choice: &EnvironmentChoice, items: &mut Vec<NotYetItem>) {
@@ -217,8 +206,7 @@ mod tests {
     type Change = fn(&mut RunConfiguration);
 
     /// Each asks for one thing that is not done yet, and the last two for more.
-    const CHANGES: [Change; 18] = [
-        |c| c.target = "vm".to_owned(),
+    const CHANGES: [Change; 17] = [
         |c| {
             let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
             c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
@@ -244,7 +232,7 @@ mod tests {
         |c| {
             c.resources = Resources { pids: Some(1), disk_bytes: Some(1), ..Resources::default() };
         },
-        |c| (c.target, c.retries) = ("vm".to_owned(), 2),
+        |c| (c.priority, c.retries) = (-1, 2),
     ];
 
     #[test]
@@ -255,8 +243,6 @@ mod tests {
             refusal(configuration)
         });
         insta::assert_snapshot!(messages.concat(), @r#"
-        not yet in this version: a compute target other than local (target "vm")
-          hint: Run it on this machine with --target local.
         not yet in this version: build contexts that are not on this machine (https://example.com/repo.git)
           hint: Copy it here and name its Dockerfile with --env DIR/Dockerfile.
         not yet in this version: distributed runs (mpi, 4 processes on 1 node)
@@ -289,8 +275,8 @@ mod tests {
           hint: Submit it after trainyard wait.
         not yet in this version: limits on the disk (--disk); limits on a run outside of a container (--pids)
           hint: Leave --disk out: the run has the room that the disk has. Run it in a container, as with --docker IMAGE, or leave the limits out.
-        not yet in this version: a compute target other than local (target "vm"); trying again (--retries)
-          hint: Run it on this machine with --target local. Start a failed run again with trainyard rerun.
+        not yet in this version: trying again (--retries); priorities (--priority)
+          hint: Start a failed run again with trainyard rerun. Leave the priority out or say --priority 0: runs start in the order of their submission.
         "#);
     }
 

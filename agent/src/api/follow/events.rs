@@ -17,7 +17,7 @@ use serde::Serialize;
 use snapshots::path_error::{IoContext, PathError};
 
 use super::super::wire::follow::{BuildEvent, EndEvent, LogEvent, StatusEvent};
-use super::super::wire::run::Run;
+use super::super::wire::run::{OutOfContact, Run};
 use crate::run::status::RunStatus;
 
 /// The most log that one event holds. Each of the threads that read keeps what it once needed, so
@@ -25,8 +25,13 @@ use crate::run::status::RunStatus;
 const LARGEST: usize = 64 << 10;
 
 /// Where the run stands now.
-pub(super) fn status(status: RunStatus, position: Option<usize>) -> Bytes {
-    event("status", None, &StatusEvent { status, position, time: Timestamp::now() })
+pub(super) fn status(
+    status: RunStatus,
+    position: Option<usize>,
+    out_of_contact: Option<OutOfContact>,
+) -> Bytes {
+    let time = Timestamp::now();
+    event("status", None, &StatusEvent { status, position, out_of_contact, time })
 }
 
 /// The run is over and this is all.

@@ -16,7 +16,7 @@ use super::super::body::Document;
 use super::super::error::ApiError;
 use super::super::server::Peer;
 use super::super::wire::problem::Problem;
-use super::super::wire::run::{CancelRequest, Run, RunSummary};
+use super::super::wire::run::{CancelRequest, Outputs, Run, RunSummary};
 use super::super::wire::submission::{SubmitRequest, Submitted};
 use crate::agent::Agent;
 use crate::run::status::RunStatus;
@@ -67,6 +67,9 @@ pub(in super::super) async fn list(
             run.position = positions.get(&run.run_id).copied();
         }
     }
+    for run in &mut runs {
+        agent.tell_contact(run);
+    }
     Ok(Json(runs))
 }
 
@@ -86,6 +89,7 @@ fn named(name: &str) -> Result<RunStatus, ApiError> {
     responses(
         (status = 201, description = "The run is accepted.", body = Submitted),
         (status = 400, description = "The request cannot be understood.", body = Problem),
+        (status = 404, description = "There is no such target.", body = Problem),
         (status = 409, description = "The key stands for another submission, or the snapshot is not in the agent's store.", body = Problem),
         (status = 413, description = "The body is too long.", body = Problem),
         (status = 415, description = "The body is not said to be JSON.", body = Problem),
@@ -133,6 +137,24 @@ pub(in super::super) async fn show(
         return Ok(Json(document));
     }
     Ok(Json(agent.document(&run).await?))
+}
+
+/// Lists what a run has left so far in `outputs/` and `logs/`, and brings it to this machine. Of a
+/// run that is over: what it left.
+#[utoipa::path(post, path = "/v1/runs/{ref}/outputs", operation_id = "collectOutputs", tag = "runs",
+    params(("ref" = String, Path, description = "Which run.")),
+    responses(
+        (status = 200, description = "The files, now among those of the run.", body = Outputs),
+        (status = 404, description = "There is no such run.", body = Problem),
+        (status = 409, description = "Several runs could be meant.", body = Problem),
+        (status = 502, description = "Its target cannot be reached.", body = Problem),
+    ))]
+pub(in super::super) async fn outputs(
+    State(agent): State<Arc<Agent>>,
+    Path(reference): Path<String>,
+) -> Result<Json<Outputs>, ApiError> {
+    let run = agent.store.resolve(&reference).await?;
+    Ok(Json(agent.outputs_so_far(&run).await?))
 }
 
 /// Asks for a run to end. Answers with the run as it is then; it ends in its own time.

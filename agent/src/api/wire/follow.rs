@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::run::Run;
+use super::run::{OutOfContact, Run};
 use crate::run::status::RunStatus;
 
 /// `status`: where the run stands now.
@@ -19,6 +19,9 @@ pub(crate) struct StatusEvent {
     pub(crate) status: RunStatus,
     /// Its place in the queue, from 1, while it is in it.
     pub(crate) position: Option<usize>,
+    /// That its target cannot be reached now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) out_of_contact: Option<OutOfContact>,
     /// When the agent said so.
     #[schema(value_type = String, format = DateTime)]
     pub(crate) time: Timestamp,

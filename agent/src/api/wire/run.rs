@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use images::environment::{PreparedImage, RequirementsFile};
 use jiff::Timestamp;
+use runner::compute_target;
 use runner::exit_record::ExitRecord;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -29,6 +30,10 @@ pub(crate) struct RunSummary {
     pub(crate) position: Option<usize>,
     /// Where it runs.
     pub(crate) target: String,
+    /// That the target cannot be reached now. The run goes on there; its status is the last that
+    /// was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) out_of_contact: Option<OutOfContact>,
     /// What people call its environment.
     pub(crate) environment: String,
     /// What it runs: the script with its arguments, or the command.
@@ -103,6 +108,30 @@ pub(crate) struct Exit {
     pub(crate) process_exit_code: i32,
 }
 
+/// Since when a target cannot be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OutOfContact {
+    /// The target.
+    pub(crate) target: String,
+    /// When it was heard of last.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) since: Timestamp,
+    /// What the last try met with.
+    pub(crate) why: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+}
+
+impl OutOfContact {
+    /// Says of which target it is told.
+    pub(crate) fn of(target: &str, contact: compute_target::OutOfContact) -> Self {
+        let compute_target::OutOfContact { since, why, hint } = contact;
+        Self { target: target.to_owned(), since, why, hint }
+    }
+}
+
 /// One value of a metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -148,6 +177,16 @@ pub(crate) struct OutputFile {
     pub(crate) size: u64,
     /// Its digest.
     pub(crate) sha256: String,
+}
+
+/// What a run has left so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Outputs {
+    /// The files.
+    pub(crate) output_files: Vec<OutputFile>,
+    /// What was passed over, and why.
+    pub(crate) notes: Vec<String>,
 }
 
 /// An environment as it was prepared for a run.

@@ -3,9 +3,12 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{StatusEvent, queue_line};
+use crate::api::wire::run::OutOfContact;
+use crate::cli::target;
 use crate::client::Event;
 use crate::run::status::RunStatus;
 use crate::terminal::build_log::{self, BuildLog, Piece};
@@ -24,6 +27,8 @@ pub(in crate::cli) struct Printer<'a> {
     /// How the run is called, where its states are worth lines.
     name: Option<String>,
     said: Option<RunStatus>,
+    /// Which target was said to be out of contact, and since when.
+    away: Option<(String, Timestamp)>,
     /// That the run waits, to be said once it has waited for a while.
     waits: Option<(Instant, String)>,
     build: Build,
@@ -111,6 +116,7 @@ impl<'a> Printer<'a> {
             err: Sink::new(io::stderr(), terminal.err_is_terminal(), raw),
             name: None,
             said: None,
+            away: None,
             waits: None,
             build: Build::default(),
             merged: false,
@@ -208,6 +214,7 @@ impl<'a> Printer<'a> {
     }
 
     fn state(&mut self, event: &StatusEvent) {
+        self.contact(event.out_of_contact.as_ref());
         let Some(name) = &self.name else { return };
         match event.status {
             RunStatus::Queued if self.said != Some(RunStatus::Queued) => {
@@ -216,6 +223,24 @@ impl<'a> Printer<'a> {
             RunStatus::Queued => {}
             RunStatus::Running => self.runs(),
             _ => self.waits = None,
+        }
+    }
+
+    /// Says, once each, that the run's target is out of contact, and that it is back.
+    fn contact(&mut self, now: Option<&OutOfContact>) {
+        let since = now.map(|contact| contact.since);
+        let line = match (self.away.take(), now) {
+            (before, Some(contact)) => {
+                let away = target::away(contact, None);
+                let said = before.is_some_and(|(_, said)| Some(said) == since);
+                self.away = Some((contact.target.clone(), contact.since));
+                (!said).then(|| format!("{} {away}: {}; waiting", contact.target, contact.why))
+            }
+            (Some((target, _)), None) => Some(format!("{target} is back")),
+            (None, None) => None,
+        };
+        if let Some(line) = line {
+            self.status("Contact", line);
         }
     }
 

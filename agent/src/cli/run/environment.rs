@@ -3,6 +3,7 @@
 mod asked;
 mod definition;
 mod docker;
+mod elsewhere;
 mod named;
 mod on_top;
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use images::environment::Environment;
 use runner::container::ContainerOptions;
 use runner::run_configuration::{
-    CondaChoice, EnvironmentChoice, Process, RunConfiguration, load_environment,
+    CondaChoice, EnvironmentChoice, LOCAL_TARGET, Process, RunConfiguration, load_environment,
 };
 use snapshots::digest::Digest;
 
@@ -24,6 +25,7 @@ use crate::config::{Key, Origin, Settings};
 use crate::registered::Register;
 
 pub(in crate::cli) use self::asked::{asked, packages_on_top};
+pub(in crate::cli) use self::elsewhere::moved;
 
 /// The environment of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub(in crate::cli) struct Chooser<'a> {
     pub(in crate::cli) register: Register,
     /// Whether packages that conda files list are taken from pip.
     pub(in crate::cli) conda_from_pip: bool,
+    /// The other machine that the run is for, if it is not for this one: interpreters are there.
+    pub(in crate::cli) elsewhere: Option<String>,
 }
 
 impl Chosen {
@@ -122,7 +126,14 @@ impl<'a> Chooser<'a> {
             current: std::env::current_dir().map_err(Failure::failed)?,
             register: Register::new(&context.workspace()?),
             conda_from_pip: false,
+            elsewhere: None,
         })
+    }
+
+    /// Looks for interpreters where a run of `target` finds them.
+    pub(in crate::cli) fn on(mut self, target: &str) -> Self {
+        self.elsewhere = (target != LOCAL_TARGET).then(|| target.to_owned());
+        self
     }
 
     /// Decides the environment. `configured` is what the flags and the run configuration ask for.
@@ -140,12 +151,16 @@ impl<'a> Chooser<'a> {
             definition::take_from_pip(&mut chosen, self)?;
         }
         docker::map_image(&mut chosen, &self.settings.image_map());
+        elsewhere::tell(&mut chosen, self);
         Ok(chosen)
     }
 
     fn of_choice(&self, choice: &EnvironmentChoice, because: &str) -> Result<Chosen, Failure> {
         match choice {
             EnvironmentChoice::Default => self.of_python(None, because),
+            EnvironmentChoice::CurrentPython if self.elsewhere.is_some() => {
+                self.of_python(None, because)
+            }
             EnvironmentChoice::CurrentPython => {
                 self.of_python(None, &format!("the current Python, {because}"))
             }
@@ -178,18 +193,28 @@ impl<'a> Chooser<'a> {
             Some(path) => {
                 (EnvironmentChoice::File { path }, "found in the source directory".to_owned())
             }
+            None if self.elsewhere.is_some() => {
+                (EnvironmentChoice::Default, "nothing else was asked for".to_owned())
+            }
             None => (EnvironmentChoice::Default, "the current Python".to_owned()),
         })
     }
 
     fn of_python(&self, path: Option<&Path>, because: &str) -> Result<Chosen, Failure> {
         let interpreter = self.interpreter(path)?;
-        let name = interpreter.display().to_string();
+        let mut name = interpreter.display().to_string();
+        if let Some(target) = &self.elsewhere {
+            name.push_str(&format!(" of {target}"));
+        }
         Ok(Chosen::new(Environment::UserManaged { interpreter }, name, because))
     }
 
-    /// Finds the Python that was asked for, else the one of the settings, else the current one.
+    /// Finds the Python that was asked for, else the one of the settings, else the current one. For
+    /// another machine, names it: it is found there.
     fn interpreter(&self, path: Option<&Path>) -> Result<PathBuf, Failure> {
+        if let Some(target) = &self.elsewhere {
+            return elsewhere::interpreter(path, self.settings, target);
+        }
         let variable = |name: &str| std::env::var_os(name);
         let python = path.map(Path::to_owned).or_else(|| self.settings.path(Key::Python));
         images::interpreter::find(python.as_deref(), &variable).map_err(|error| {

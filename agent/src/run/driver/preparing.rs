@@ -77,7 +77,7 @@ fn password_hint(request: &SubmitRequest, error: &NotPrepared) -> Option<String>
 }
 
 /// Returns an error and its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

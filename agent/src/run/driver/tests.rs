@@ -19,7 +19,7 @@ use crate::agent::{Parts, Policies};
 use crate::run::status::{RunEvent, RunStatus};
 use crate::store::tests::new_run;
 use crate::store::{Change, Facts};
-use crate::targets::Targets;
+use crate::targets::tests::only;
 use crate::workspace::Workspace;
 
 /// Panics when a run is started, or when the end of one that is on is awaited for the first time.
@@ -106,7 +106,8 @@ async fn driven(home: &Path, past: &[RunEvent], begin: Begin, is_on: bool) -> St
     let cancelled = Arc::new(AtomicBool::new(false));
     let faulty =
         Faulty { is_on, waited: AtomicBool::new(false), cancelled: Arc::clone(&cancelled) };
-    Arc::get_mut(&mut agent).unwrap().targets = Targets::new(Arc::new(faulty));
+    Arc::get_mut(&mut agent).unwrap().targets =
+        only(Arc::new(faulty), &Workspace::at(home.to_owned()));
     let run = new_run("exp", 1);
     let id = run.id.clone();
     agent.store.submit(run).await.unwrap();

@@ -45,11 +45,6 @@ pub(super) fn check(request: &SubmitRequest, policy: &ContainerPolicy) -> Result
         (None, Some(_)) => return Err(invalid("the command is empty")),
         _ => return Err(invalid("a run has either a script or a command")),
     }
-    if request.target != "local" {
-        let message = format!("target {:?} is not there yet; only \"local\" is", request.target);
-        let hint = "say \"local\"".to_owned();
-        return Err(Refused::NotYet { message, hint });
-    }
     match &request.environment {
         Environment::Docker { docker } => check_container(request, docker, policy)?,
         _ => check_process(request)?,

@@ -164,7 +164,8 @@ fn python_for(
     let Some(asked) = asked else { return chooser.interpreter(None) };
     let named = asked.trim_start_matches('=').splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
     let is_version = named.chars().all(|c| c.is_ascii_digit() || c == '.') && named.contains('.');
-    if chooser.settings.get(Key::Python).is_none()
+    if chooser.elsewhere.is_none()
+        && chooser.settings.get(Key::Python).is_none()
         && is_version
         && let Ok(found) = chooser.interpreter(Some(Path::new(&format!("python{named}"))))
     {

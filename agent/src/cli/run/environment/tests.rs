@@ -49,6 +49,7 @@ impl Project {
             current: self.source.directory().to_owned(),
             register: self.register.clone(),
             conda_from_pip: false,
+            elsewhere: None,
         }
     }
 

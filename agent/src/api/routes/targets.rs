@@ -1,0 +1,222 @@
+//! Compute targets: attaching, showing, looking at, cleaning and letting go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use tracing::info;
+use utoipa::IntoParams;
+
+use super::super::body::Document;
+use super::super::error::ApiError;
+use super::super::wire::problem::Problem;
+use super::super::wire::run::OutOfContact;
+use super::super::wire::target::{
+    AttachRequest, CheckRequest, CheckedTarget, CleanReport, CleanRequest, Detached, Host, Remote,
+    Target,
+};
+use crate::agent::Agent;
+use crate::targets::{Asked, Attached, Checked, Hop, RegistryError};
+use crate::task;
+
+/// The version of the document of a target.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Lists the targets, this machine first.
+#[utoipa::path(get, path = "/v1/targets", operation_id = "listTargets", tag = "targets",
+    responses((status = 200, description = "The targets.", body = Vec<Target>)))]
+pub(in super::super) async fn list(
+    State(agent): State<Arc<Agent>>,
+) -> Result<Json<Vec<Target>>, ApiError> {
+    let names = agent.targets.names();
+    // One may go meanwhile.
+    Ok(Json(names.iter().filter_map(|name| document(&agent, name).ok()).collect()))
+}
+
+/// Shows a target. Connects to nothing.
+#[utoipa::path(get, path = "/v1/targets/{name}", operation_id = "showTarget", tag = "targets",
+    params(("name" = String, Path, description = "Which target.")),
+    responses(
+        (status = 200, description = "The target.", body = Target),
+        (status = 404, description = "There is none of that name.", body = Problem),
+    ))]
+pub(in super::super) async fn show(
+    State(agent): State<Arc<Agent>>,
+    Path(name): Path<String>,
+) -> Result<Json<Target>, ApiError> {
+    Ok(Json(document(&agent, &name)?))
+}
+
+/// Attaches a machine: connects, pins its host key, puts this program there and asks what the
+/// machine is. Attaching again under the same name replaces the credentials.
+#[utoipa::path(post, path = "/v1/targets", operation_id = "attachTarget", tag = "targets",
+    request_body = AttachRequest,
+    responses(
+        (status = 201, description = "It is attached.", body = CheckedTarget),
+        (status = 400, description = "The request cannot be understood.", body = Problem),
+        (status = 409, description = "The machine is attached under another name, or the name stands for another.", body = Problem),
+        (status = 415, description = "The body is not said to be JSON.", body = Problem),
+        (status = 502, description = "The machine cannot be reached, lets nobody in, or will not do.", body = Problem),
+    ))]
+pub(in super::super) async fn attach(
+    State(agent): State<Arc<Agent>>,
+    Document(request): Document<AttachRequest>,
+) -> Result<(StatusCode, Json<CheckedTarget>), ApiError> {
+    let asked = asked(request);
+    let name = asked.name.clone();
+    let attaching = Arc::clone(&agent);
+    let checked = task::blocking(move || attaching.targets.attach(&asked)).await?;
+    Ok((StatusCode::CREATED, Json(checked_document(&agent, &name, checked)?)))
+}
+
+/// Asks an attached machine what it is and has, whatever was met with before.
+#[utoipa::path(post, path = "/v1/targets/{name}/check", operation_id = "checkTarget",
+    tag = "targets", params(("name" = String, Path, description = "Which target.")),
+    request_body = CheckRequest,
+    responses(
+        (status = 200, description = "What it is and has.", body = CheckedTarget),
+        (status = 400, description = "It is this machine.", body = Problem),
+        (status = 404, description = "There is none of that name.", body = Problem),
+        (status = 409, description = "It shows another host key than the one to accept.", body = Problem),
+        (status = 415, description = "The body is not said to be JSON.", body = Problem),
+        (status = 502, description = "It cannot be reached, or lets nobody in.", body = Problem),
+    ))]
+pub(in super::super) async fn check(
+    State(agent): State<Arc<Agent>>,
+    Path(name): Path<String>,
+    Document(request): Document<CheckRequest>,
+) -> Result<Json<CheckedTarget>, ApiError> {
+    let (asking, asked) = (Arc::clone(&agent), name.clone());
+    let checked =
+        task::blocking(move || asking.targets.check(&asked, request.accept_host_key.as_deref()))
+            .await?;
+    Ok(Json(checked_document(&agent, &name, checked)?))
+}
+
+/// Removes from an attached machine what nobody came back for, and what is over a limit.
+#[utoipa::path(post, path = "/v1/targets/{name}/clean", operation_id = "cleanTarget",
+    tag = "targets", params(("name" = String, Path, description = "Which target.")),
+    request_body = CleanRequest,
+    responses(
+        (status = 200, description = "What went, or would.", body = CleanReport),
+        (status = 400, description = "It is this machine.", body = Problem),
+        (status = 404, description = "There is none of that name.", body = Problem),
+        (status = 415, description = "The body is not said to be JSON.", body = Problem),
+        (status = 502, description = "It cannot be reached, or lets nobody in.", body = Problem),
+    ))]
+pub(in super::super) async fn clean(
+    State(agent): State<Arc<Agent>>,
+    Path(name): Path<String>,
+    Document(request): Document<CleanRequest>,
+) -> Result<Json<CleanReport>, ApiError> {
+    let target = agent.targets.demand(&name, "cleaned as others are")?;
+    let CleanRequest { runs_older_seconds, max_bytes, dry_run } = request;
+    let older = Duration::from_secs(runs_older_seconds);
+    let cleaned = task::blocking(move || target.machine().clean(older, max_bytes, dry_run)).await;
+    let cleaned = cleaned.map_err(RegistryError::of(&name))?;
+    info!(target = name, ?cleaned, dry_run, "Cleaned an attached machine.");
+    Ok(Json(CleanReport { cleaned }))
+}
+
+/// How to let a machine go.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct DetachQuery {
+    /// Removes all of ours from it first.
+    #[serde(default)]
+    purge: bool,
+}
+
+/// Lets an attached machine go. Nothing of it is touched unless that is asked for.
+#[utoipa::path(delete, path = "/v1/targets/{name}", operation_id = "detachTarget", tag = "targets",
+    params(("name" = String, Path, description = "Which target."), DetachQuery),
+    responses(
+        (status = 200, description = "It is not attached any more.", body = Detached),
+        (status = 400, description = "It is this machine.", body = Problem),
+        (status = 404, description = "There is none of that name.", body = Problem),
+        (status = 409, description = "Runs that are not over are on it.", body = Problem),
+        (status = 502, description = "It cannot be reached to remove what is there.", body = Problem),
+    ))]
+pub(in super::super) async fn detach(
+    State(agent): State<Arc<Agent>>,
+    Path(name): Path<String>,
+    query: Result<Query<DetachQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Detached>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    agent.targets.demand(&name, "detached")?;
+    // Whoever hands in a run meanwhile waits, and hears that the target is gone.
+    let alone = agent.collecting.write().await;
+    let unfinished = agent.store.unfinished().await?;
+    let runs: Vec<_> = unfinished
+        .iter()
+        .filter(|row| row.request.target == name)
+        .map(|row| row.id.to_string())
+        .collect();
+    if !runs.is_empty() {
+        return Err(RegistryError::InUse { name, runs }.into());
+    }
+    let detaching = Arc::clone(&agent);
+    let purged = task::blocking(move || detaching.targets.detach(&name, query.purge)).await?;
+    drop(alone);
+    Ok(Json(Detached { purged }))
+}
+
+fn asked(request: AttachRequest) -> Asked {
+    Asked {
+        name: request.name,
+        at: hop(request.host),
+        jumps: request.jumps.into_iter().map(hop).collect(),
+        credentials: request.credentials,
+        of_systemd: request.credential_from_systemd,
+        known_hosts: request.known_hosts,
+        allow_unsupported: request.allow_unsupported,
+    }
+}
+
+fn hop(host: Host) -> Hop {
+    Hop { host: host.address, port: host.port, user: host.user }
+}
+
+fn checked_document(
+    agent: &Agent,
+    name: &str,
+    checked: Checked,
+) -> Result<CheckedTarget, RegistryError> {
+    let Checked { report, clock_ahead_seconds } = checked;
+    Ok(CheckedTarget { target: document(agent, name)?, report, clock_ahead_seconds })
+}
+
+fn document(agent: &Agent, name: &str) -> Result<Target, RegistryError> {
+    let target = agent.targets.find(name).ok_or_else(|| agent.targets.none(name))?;
+    let attached = agent.targets.attached(name);
+    let counts = agent.scheduler.counts_of(name);
+    Ok(Target {
+        schema_version: SCHEMA_VERSION,
+        name: name.to_owned(),
+        r#type: if attached.is_some() { "remote" } else { "local" }.to_owned(),
+        places: agent.targets.places(name, agent.concurrency),
+        queued: counts.queued,
+        running: counts.running,
+        out_of_contact: target.out_of_contact().map(|contact| OutOfContact::of(name, contact)),
+        remote: attached.as_deref().map(remote),
+    })
+}
+
+fn remote(target: &Attached) -> Remote {
+    let spec = target.kept().spec;
+    let jumps = spec.jumps.into_iter();
+    Remote {
+        host_key_fingerprint: spec.host_key.fingerprint(),
+        host_key_algorithm: spec.host_key.algorithm,
+        host: Host { address: spec.host, port: spec.port, user: spec.user },
+        jumps: jumps
+            .map(|jump| Host { address: jump.host, port: jump.port, user: jump.user })
+            .collect(),
+        credentials: target.credentials(),
+        allow_unsupported: spec.allow_unsupported,
+        attached_time_utc: spec.attached_time_utc,
+    }
+}

@@ -1,0 +1,145 @@
+//! One attached machine, as the agent holds it: the same while its host key or its credentials are
+//! replaced, so that whoever drives a run there need not know.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use images::cache::EnvironmentLease;
+use images::environment::PreparedEnvironment;
+use runner::cancel_request::CancelRequest;
+use runner::compute_target::ssh::SshTargetSpec;
+use runner::compute_target::{
+    ComputeTarget, Needs, NotPrepared, OutOfContact, Place, Ready, SupervisorState, TargetError,
+};
+use runner::exit_record::ExitRecord;
+use runner::outputs::Outputs;
+use runner::run_directory::RunDirectory;
+use serde::{Deserialize, Serialize};
+use snapshots::digest::Digest;
+
+use super::reach::Machine;
+
+/// What is kept of an attached machine: `targets/NAME.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Where it is, and who.
+    #[serde(flatten)]
+    pub(crate) spec: SshTargetSpec,
+    /// How many processors it had when it was last asked.
+    #[serde(default)]
+    pub(crate) cpus: Option<u32>,
+}
+
+/// An attached machine.
+pub(crate) struct Attached {
+    name: String,
+    now: RwLock<Now>,
+}
+
+#[derive(Clone)]
+pub(super) struct Now {
+    pub(super) kept: Kept,
+    pub(super) machine: Arc<dyn Machine>,
+    /// What its credentials are, for people.
+    pub(super) credentials: Vec<String>,
+}
+
+impl Attached {
+    pub(super) fn new(now: Now) -> Self {
+        Self { name: now.kept.spec.name.clone(), now: RwLock::new(now) }
+    }
+
+    /// Returns what is kept of it.
+    pub(crate) fn kept(&self) -> Kept {
+        self.now().kept
+    }
+
+    /// Returns what its credentials are, for people.
+    pub(crate) fn credentials(&self) -> Vec<String> {
+        self.now().credentials
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn become_of(&self, now: Now) {
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    pub(super) fn set_cpus(&self, cpus: u32) {
+        self.now.write().unwrap_or_else(PoisonError::into_inner).kept.cpus = Some(cpus);
+    }
+
+    /// Returns the machine, to ask it more than runs need.
+    pub(crate) fn machine(&self) -> Arc<dyn Machine> {
+        self.now().machine
+    }
+}
+
+impl ComputeTarget for Attached {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn place(&self) -> Result<Place, TargetError> {
+        self.machine().place()
+    }
+
+    fn prepare(
+        &self,
+        run: &RunDirectory,
+        needs: &Needs,
+        cancelled: &AtomicBool,
+    ) -> Result<Ready, NotPrepared> {
+        self.machine().prepare(run, needs, cancelled)
+    }
+
+    fn lease(
+        &self,
+        environment: &PreparedEnvironment,
+    ) -> Result<Option<EnvironmentLease>, TargetError> {
+        self.machine().lease(environment)
+    }
+
+    fn gpus(&self, count: u32) -> Result<Vec<String>, TargetError> {
+        self.machine().gpus(count)
+    }
+
+    fn start(&self, run: &RunDirectory) -> Result<(), TargetError> {
+        self.machine().start(run)
+    }
+
+    fn probe(&self, run: &RunDirectory) -> Result<SupervisorState, TargetError> {
+        self.machine().probe(run)
+    }
+
+    fn wait(&self, run: &RunDirectory, limit: Duration) -> Result<SupervisorState, TargetError> {
+        self.machine().wait(run, limit)
+    }
+
+    fn cancel(&self, run: &RunDirectory, request: &CancelRequest) -> Result<(), TargetError> {
+        self.machine().cancel(run, request)
+    }
+
+    fn settle(&self, run: &RunDirectory) -> Result<ExitRecord, TargetError> {
+        self.machine().settle(run)
+    }
+
+    fn collect(&self, run: &RunDirectory, snapshot: &Digest) -> Result<Outputs, TargetError> {
+        self.machine().collect(run, snapshot)
+    }
+
+    fn packages(&self, environment: &PreparedEnvironment) -> Result<Arc<[String]>, TargetError> {
+        self.machine().packages(environment)
+    }
+
+    fn release(&self, run: &RunDirectory) -> Result<(), TargetError> {
+        self.machine().release(run)
+    }
+
+    fn out_of_contact(&self) -> Option<OutOfContact> {
+        self.machine().out_of_contact()
+    }
+}

@@ -1,0 +1,527 @@
+//! The registry, with machines that are made up.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use images::cache::EnvironmentLease;
+use images::environment::PreparedEnvironment;
+use runner::cancel_request::CancelRequest;
+use runner::compute_target::ssh::{FirstContact, SshTargetSpec};
+use runner::compute_target::{Needs, NotPrepared, Place, Ready, SupervisorState, TargetError};
+use runner::exit_record::ExitRecord;
+use runner::outputs::Outputs;
+use runner::remote::message::{Cleaned, Hello};
+use runner::run_directory::RunDirectory;
+use runner::script_user::ScriptUser;
+use runner::ssh::{Credential, Endpoint, HostKey, HostKeyPolicy, SshError};
+use snapshots::digest::Digest;
+
+use super::reach::Machine;
+use super::*;
+use crate::api::wire::submission::Hidden;
+
+/// A network of made-up machines.
+#[derive(Clone, Default)]
+pub(crate) struct World(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Machines by their addresses.
+    machines: HashMap<String, MadeUp>,
+    /// The ways by which they were met.
+    met: Vec<String>,
+    /// Addresses that do not answer.
+    gone: HashMap<String, OutOfContact>,
+    purged: Vec<String>,
+    cleaned: Vec<(Duration, Option<u64>, bool)>,
+}
+
+#[derive(Clone)]
+struct MadeUp {
+    id: String,
+    key: String,
+    cpus: u32,
+}
+
+pub(crate) fn key(text: &str) -> HostKey {
+    use base64::Engine;
+    let key = base64::prelude::BASE64_STANDARD.encode(text);
+    HostKey { algorithm: "ssh-ed25519".to_owned(), key }
+}
+
+impl World {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Puts machine `id` with host key `key` at `address`.
+    pub(crate) fn put(&self, address: &str, id: &str, key: &str) {
+        let machine = MadeUp { id: id.to_owned(), key: key.to_owned(), cpus: 8 };
+        self.state().machines.insert(address.to_owned(), machine);
+    }
+
+    /// Lets the machine at `address` be out of contact, or back.
+    pub(crate) fn set_gone(&self, address: &str, contact: Option<OutOfContact>) {
+        match contact {
+            Some(contact) => self.state().gone.insert(address.to_owned(), contact),
+            None => self.state().gone.remove(address),
+        };
+    }
+
+    fn find(&self, endpoint: &Endpoint) -> Result<MadeUp, TargetError> {
+        for jump in &endpoint.jumps {
+            self.find(jump)?;
+        }
+        let found = self.state().machines.get(&endpoint.host).cloned();
+        let found = found.ok_or_else(|| SshError::Unreachable {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            source: io::Error::from(io::ErrorKind::ConnectionRefused),
+        })?;
+        match &endpoint.host_key {
+            HostKeyPolicy::Pinned(pinned) if *pinned != key(&found.key) => {
+                Err(TargetError::Ssh(SshError::HostKeyChanged {
+                    host: endpoint.host.clone(),
+                    expected: Box::new(pinned.clone()),
+                    found: Box::new(key(&found.key)),
+                }))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn report(machine: &MadeUp) -> MachineReport {
+        MachineReport {
+            cpus: machine.cpus,
+            os: Some("ubuntu".to_owned()),
+            time_utc: Some(Timestamp::now()),
+            ..MachineReport::default()
+        }
+    }
+}
+
+impl Reach for World {
+    fn first_contact(&self, endpoint: &Endpoint, _: bool) -> Result<FirstContact, TargetError> {
+        let found = self.find(endpoint)?;
+        let policy = |endpoint: &Endpoint| match &endpoint.host_key {
+            HostKeyPolicy::Any => "any",
+            HostKeyPolicy::Pinned(_) => "pinned",
+            HostKeyPolicy::Known(_) => "known",
+        };
+        let jumps = endpoint.jumps.iter().map(|jump| format!("{} {}, ", jump.host, policy(jump)));
+        let way = format!("{}{} {}", jumps.collect::<String>(), endpoint.host, policy(endpoint));
+        self.state().met.push(way);
+        let jump_keys = endpoint.jumps.iter().map(|jump| Ok(key(&self.find(jump)?.key)));
+        Ok(FirstContact {
+            host_key: key(&found.key),
+            jump_keys: jump_keys.collect::<Result<_, TargetError>>()?,
+            hello: Hello {
+                protocol: 1,
+                version: String::new(),
+                place: Place {
+                    home: "/home/me/.trainyard".into(),
+                    user: ScriptUser::current(),
+                    knows_submitters: false,
+                    boot_id: String::new(),
+                },
+                time_utc: Timestamp::now(),
+                machine: found.id.clone(),
+            },
+            report: Self::report(&found),
+        })
+    }
+
+    fn host_key(&self, endpoint: &Endpoint) -> Result<HostKey, TargetError> {
+        Ok(key(&self.find(endpoint)?.key))
+    }
+
+    fn machine(&self, spec: SshTargetSpec, credentials: Vec<Credential>) -> Arc<dyn Machine> {
+        drop(credentials);
+        Arc::new(Stand { world: self.clone(), spec })
+    }
+}
+
+/// Stands for a made-up machine.
+struct Stand {
+    world: World,
+    spec: SshTargetSpec,
+}
+
+impl Stand {
+    fn way(&self) -> Endpoint {
+        Endpoint {
+            host: self.spec.host.clone(),
+            port: self.spec.port,
+            user: self.spec.user.clone(),
+            host_key: HostKeyPolicy::Pinned(self.spec.host_key.clone()),
+            credentials: Vec::new(),
+            jumps: Vec::new(),
+        }
+    }
+}
+
+impl Machine for Stand {
+    fn report(&self) -> Result<MachineReport, TargetError> {
+        Ok(World::report(&self.world.find(&self.way())?))
+    }
+
+    fn clean(&self, older: Duration, most: Option<u64>, dry: bool) -> Result<Cleaned, TargetError> {
+        self.world.find(&self.way())?;
+        self.world.state().cleaned.push((older, most, dry));
+        Ok(Cleaned { runs: 1, ..Cleaned::default() })
+    }
+
+    fn purge(&self) -> Result<Purged, TargetError> {
+        self.world.find(&self.way())?;
+        self.world.state().purged.push(self.spec.name.clone());
+        Ok(Purged { home: "/home/me/.trainyard".into(), whole: true, bytes: 7 })
+    }
+}
+
+impl ComputeTarget for Stand {
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    fn place(&self) -> Result<Place, TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn prepare(&self, _: &RunDirectory, _: &Needs, _: &AtomicBool) -> Result<Ready, NotPrepared> {
+        Err(NotPrepared::Cancelled)
+    }
+
+    fn lease(&self, _: &PreparedEnvironment) -> Result<Option<EnvironmentLease>, TargetError> {
+        Ok(None)
+    }
+
+    fn gpus(&self, _: u32) -> Result<Vec<String>, TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn start(&self, _: &RunDirectory) -> Result<(), TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn probe(&self, _: &RunDirectory) -> Result<SupervisorState, TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn wait(&self, _: &RunDirectory, _: Duration) -> Result<SupervisorState, TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn cancel(&self, _: &RunDirectory, _: &CancelRequest) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn settle(&self, _: &RunDirectory) -> Result<ExitRecord, TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn collect(&self, _: &RunDirectory, _: &Digest) -> Result<Outputs, TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn packages(&self, _: &PreparedEnvironment) -> Result<Arc<[String]>, TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn release(&self, _: &RunDirectory) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn out_of_contact(&self) -> Option<OutOfContact> {
+        self.world.state().gone.get(&self.spec.host).cloned()
+    }
+}
+
+/// Knows `local`, and machines of a world that is empty.
+pub(crate) fn only(local: Arc<dyn ComputeTarget>, workspace: &Workspace) -> Targets {
+    Targets::load(local, workspace, None, Box::new(World::default())).unwrap()
+}
+
+/// What a command line would ask for.
+pub(crate) fn asked(name: &str, host: &str) -> Asked {
+    Asked {
+        name: name.to_owned(),
+        at: Hop { host: host.to_owned(), port: 22, user: "me".to_owned() },
+        jumps: Vec::new(),
+        credentials: vec![KeptCredential::Password { password: Hidden("hunter2".to_owned()) }],
+        of_systemd: false,
+        known_hosts: None,
+        allow_unsupported: false,
+    }
+}
+
+struct Fixture {
+    world: World,
+    workspace: Workspace,
+    home: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(home.path().join("home"));
+        workspace.create().unwrap();
+        let world = World::default();
+        world.put("one", "machine 1", "key 1");
+        world.put("two", "machine 2", "key 2");
+        Self { world, workspace, home }
+    }
+
+    fn targets(&self) -> Targets {
+        self.load().unwrap()
+    }
+
+    fn load(&self) -> Result<Targets, PathError> {
+        let local = Arc::new(Absent::new(LOCAL));
+        let systemd = Some(self.home.path().join("systemd"));
+        Targets::load(local, &self.workspace, systemd, Box::new(self.world.clone()))
+    }
+}
+
+/// Says in a line what was refused, and what to do.
+fn refusal<T: std::fmt::Debug>(answer: Result<T, RegistryError>) -> String {
+    let error = answer.unwrap_err();
+    format!("{error}\n  {}", error.hint().unwrap_or_default())
+}
+
+#[test]
+fn an_attached_machine_is_there_after_a_restart_and_gone_after_a_detach() {
+    let fixture = Fixture::new();
+    let targets = fixture.targets();
+
+    let checked = targets.attach(&asked("gpu-vm", "one")).unwrap();
+
+    assert_eq!(checked.report.cpus, 8);
+    assert_eq!(checked.clock_ahead_seconds, Some(0.0));
+    assert_eq!(targets.names(), ["local", "gpu-vm"]);
+    assert_eq!([targets.places("local", 3), targets.places("gpu-vm", 3)], [3, 16]);
+    assert_eq!(targets.places("gone", 3), 4);
+    let kept = targets.attached("gpu-vm").unwrap().kept();
+    assert_eq!(kept.spec.host_key, key("key 1"));
+
+    let again = fixture.targets();
+    assert_eq!(again.attached("gpu-vm").unwrap().kept(), kept);
+    assert_eq!(again.attached("gpu-vm").unwrap().credentials(), ["password"]);
+    assert_eq!(again.places("gpu-vm", 3), 16, "without asking the machine");
+
+    assert_eq!(again.detach("gpu-vm", false).unwrap(), None);
+    assert!(fixture.world.state().purged.is_empty());
+    assert!(again.find("gpu-vm").is_none());
+    assert_eq!(fixture.targets().names(), ["local"]);
+    assert_eq!(fixture.workspace.credentials().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn secrets_are_in_one_file_for_their_owner_only() {
+    let fixture = Fixture::new();
+    let asked = asked("gpu-vm", "one");
+    fixture.targets().attach(&asked).unwrap();
+
+    assert!(!format!("{asked:?}").contains("hunter2"));
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let credentials = fixture.workspace.credentials();
+    assert_eq!(mode(&credentials), 0o700);
+    assert_eq!(mode(&credentials.join("gpu-vm.json")), 0o600);
+    let record = fixture.workspace.targets().join("gpu-vm.json");
+    let record = std::fs::read_to_string(record).unwrap();
+    assert!(!record.contains("hunter2"), "{record}");
+    // What a later version or a person may rely on.
+    let record: SshTargetSpec = serde_json::from_str(&record).unwrap();
+    assert_eq!((record.version, record.host.as_str()), (1, "one"));
+}
+
+#[test]
+fn what_a_crash_left_between_two_steps_goes() {
+    let fixture = Fixture::new();
+    fixture.targets().attach(&asked("gpu-vm", "one")).unwrap();
+    let record = fixture.workspace.targets().join("gpu-vm.json");
+    std::fs::write(fixture.workspace.targets().join(".tmpx"), "half").unwrap();
+    std::fs::rename(&record, fixture.home.path().join("aside")).unwrap();
+
+    assert_eq!(fixture.targets().names(), ["local"]);
+    assert!(!fixture.workspace.credentials().join("gpu-vm.json").exists());
+
+    std::fs::write(&record, "half a record").unwrap();
+    let error = fixture.load().err().unwrap();
+    assert!(
+        error.to_string().contains("gpu-vm.json"),
+        "runs on it would be taken for lost: {error}"
+    );
+}
+
+#[test]
+fn a_machine_has_one_name_and_a_name_one_machine() {
+    let fixture = Fixture::new();
+    let targets = fixture.targets();
+    targets.attach(&asked("gpu-vm", "one")).unwrap();
+    fixture.world.put("alias-of-one", "machine 1", "key 1");
+    let met = || fixture.world.state().met.len();
+
+    let refusals = [
+        refusal(targets.attach(&asked("other-vm", "one"))),
+        refusal(targets.attach(&asked("other-vm", "alias-of-one"))),
+        refusal(targets.attach(&asked("gpu-vm", "two"))),
+        refusal(targets.attach(&asked("local", "two"))),
+        refusal(targets.attach(&asked("vm-1", "two"))),
+        refusal(targets.attach(&asked("other-vm", "-oProxyCommand=x"))),
+        refusal(targets.attach(&asked("other-vm", "nowhere"))),
+        refusal(targets.attach(&Asked { credentials: Vec::new(), ..asked("other-vm", "two") })),
+        refusal(targets.attach(&Asked { of_systemd: true, ..asked("other-vm", "two") })),
+        refusal(targets.detach("local", false)),
+        refusal(targets.check("none", None)),
+    ];
+
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    me@one is attached already, as "gpu-vm"
+      use --target gpu-vm, or `trainyard target detach gpu-vm` first
+    me@alias-of-one is attached already, as "gpu-vm"
+      use --target gpu-vm, or `trainyard target detach gpu-vm` first
+    "gpu-vm" is attached already, and is another machine: me@one
+      choose another name, or `trainyard target detach gpu-vm` first
+    the name "local" is taken for something else
+      a target's name has 3 to 24 letters, digits and `-`, begins with a letter, and has a letter somewhere after each `-`, as gpu-vm
+    "vm-1" cannot be a target's name
+      a target's name has 3 to 24 letters, digits and `-`, begins with a letter, and has a letter somewhere after each `-`, as gpu-vm
+    "-oProxyCommand=x" is no address of a machine
+      
+    cannot reach nowhere port 22: connection refused
+      check that the machine is on, its address, and that port 22 is open
+    nothing says how to log in
+      give a password, a private key, or the keys of an SSH agent
+    systemd hands the agent no credential trainyard.target.other-vm
+      add LoadCredentialEncrypted=trainyard.target.other-vm:PATH to the unit of the agent and start it again; the file holds the text of a private key, or password: and a password
+    local is this machine: it cannot be detached
+      `trainyard doctor` looks at this machine
+    there is no compute target "none"
+      it is one of local, gpu-vm; `trainyard target attach remote` attaches another
+    "#);
+    assert_eq!(targets.names(), ["local", "gpu-vm"]);
+    assert_eq!(met(), 3, "what is plain at once is refused before anything is sent");
+    assert_eq!(fixture.workspace.credentials().read_dir().unwrap().count(), 1);
+}
+
+#[test]
+fn attaching_again_replaces_the_credentials_of_the_same_machine() {
+    let fixture = Fixture::new();
+    let targets = fixture.targets();
+    targets.attach(&asked("gpu-vm", "one")).unwrap();
+    let held = targets.find("gpu-vm").unwrap();
+    fixture.world.put("moved", "machine 1", "key 1");
+
+    let agent = Asked { credentials: vec![KeptCredential::Agent], ..asked("gpu-vm", "one") };
+    targets.attach(&agent).unwrap();
+    assert_eq!(targets.attached("gpu-vm").unwrap().credentials(), ["agent"]);
+    targets.attach(&asked("gpu-vm", "moved")).unwrap();
+    let systemd = fixture.home.path().join("systemd");
+    std::fs::create_dir(&systemd).unwrap();
+    std::fs::write(systemd.join("trainyard.target.gpu-vm"), "password:from outside").unwrap();
+    let of_systemd =
+        Asked { of_systemd: true, credentials: Vec::new(), ..asked("gpu-vm", "moved") };
+    targets.attach(&of_systemd).unwrap();
+
+    assert_eq!(targets.attached("gpu-vm").unwrap().credentials(), ["password (from systemd)"]);
+    assert!(!fixture.workspace.credentials().join("gpu-vm.json").exists());
+    let met = fixture.world.state().met.join("\n");
+    assert_eq!(met, "one any\none pinned\nmoved any\nmoved pinned");
+    // Whoever holds the target since before has the new way.
+    let contact =
+        OutOfContact { since: Timestamp::UNIX_EPOCH, why: "cable".to_owned(), hint: None };
+    fixture.world.set_gone("moved", Some(contact.clone()));
+    assert_eq!(held.out_of_contact(), Some(contact.clone()));
+    assert_eq!(targets.out_of_contact("gpu-vm"), Some(contact));
+    assert_eq!(targets.out_of_contact("local"), None);
+}
+
+#[test]
+fn a_changed_host_key_is_accepted_only_if_it_is_the_one_that_was_meant() {
+    let fixture = Fixture::new();
+    let targets = fixture.targets();
+    let mut through = asked("gpu-vm", "one");
+    through.jumps = vec![Hop { host: "two".to_owned(), port: 22, user: "me".to_owned() }];
+    targets.attach(&through).unwrap();
+    let pinned = || {
+        let spec = targets.attached("gpu-vm").unwrap().kept().spec;
+        (spec.host_key, spec.jumps[0].host_key.clone())
+    };
+    fixture.world.put("one", "machine 1", "new key 1");
+    let new = key("new key 1").fingerprint();
+
+    let refusals = [
+        refusal(targets.check("gpu-vm", None)),
+        refusal(targets.attach(&through)),
+        refusal(targets.check("gpu-vm", Some(&key("key 1").fingerprint()))),
+        refusal(targets.check("gpu-vm", Some("SHA256:something else"))),
+    ];
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    the host key of one has changed: it was SHA256:Inul8sbJEJ/lxEoGlvOTN5YHSTo3f1Iu4n2aeuMifYk, it is now SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw
+      somebody may be listening in. If the machine was set up anew and SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw is its key: `trainyard target check gpu-vm --accept-host-key SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw`
+    the host key of one has changed: it was SHA256:Inul8sbJEJ/lxEoGlvOTN5YHSTo3f1Iu4n2aeuMifYk, it is now SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw
+      somebody may be listening in. If the machine was set up anew and SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw is its key: `trainyard target check gpu-vm --accept-host-key SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw`
+    one shows the host key SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw, not SHA256:Inul8sbJEJ/lxEoGlvOTN5YHSTo3f1Iu4n2aeuMifYk; nothing was accepted
+      ask whoever looks after the machine whether SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw is its key before accepting it
+    one shows the host key SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw, not SHA256:something else; nothing was accepted
+      ask whoever looks after the machine whether SHA256:h2JK6ykAVGf5QTWFfdcAz68+0F4mJUD96n3KvH9Ubrw is its key before accepting it
+    "#);
+    assert_eq!(pinned(), (key("key 1"), key("key 2")));
+
+    targets.check("gpu-vm", Some(&new)).unwrap();
+    assert_eq!(pinned(), (key("new key 1"), key("key 2")));
+    targets.check("gpu-vm", Some(&new)).unwrap();
+    assert!(targets.check("gpu-vm", Some("SHA256:not shown")).is_err());
+    assert_eq!(
+        fixture.targets().attached("gpu-vm").unwrap().kept().spec.host_key,
+        key("new key 1")
+    );
+
+    fixture.world.put("two", "machine 2", "new key 2");
+    targets.check("gpu-vm", Some(&key("new key 2").fingerprint())).unwrap();
+    assert_eq!(pinned(), (key("new key 1"), key("new key 2")));
+    assert_eq!(fixture.world.state().met[0], "two any, one any");
+}
+
+#[test]
+fn known_hosts_decide_where_that_was_asked_for() {
+    let fixture = Fixture::new();
+    let targets = fixture.targets();
+    let strict = || Asked { known_hosts: Some("/known".into()), ..asked("gpu-vm", "one") };
+
+    targets.attach(&strict()).unwrap();
+    targets.attach(&strict()).unwrap();
+
+    assert_eq!(fixture.world.state().met, ["one known", "one known"]);
+}
+
+#[test]
+fn a_purge_that_fails_leaves_the_target_attached() {
+    let fixture = Fixture::new();
+    let targets = fixture.targets();
+    targets.attach(&asked("gpu-vm", "one")).unwrap();
+    let machine = fixture.world.state().machines.remove("one").unwrap();
+
+    let told = refusal(targets.detach("gpu-vm", true));
+    assert!(told.starts_with("cannot reach one port 22"), "{told}");
+    assert_eq!(targets.names(), ["local", "gpu-vm"]);
+
+    fixture.world.state().machines.insert("one".to_owned(), machine);
+    let purged = targets.detach("gpu-vm", true).unwrap().unwrap();
+    assert_eq!((purged.bytes, purged.whole), (7, true));
+    assert_eq!(fixture.world.state().purged, ["gpu-vm"]);
+}
+
+#[test]
+fn clocks_are_compared_with_what_the_network_may_have_taken() {
+    let at = |seconds| Timestamp::from_second(seconds).unwrap();
+    let ahead = |there| {
+        let report = MachineReport { time_utc: Some(at(there)), ..MachineReport::default() };
+        Checked::new(report, at(100), at(110)).clock_ahead_seconds.unwrap()
+    };
+    assert_eq!([90, 100, 105, 110, 115].map(ahead), [-10.0, 0.0, 0.0, 0.0, 5.0]);
+    let unknown = Checked::new(MachineReport::default(), at(0), at(0));
+    assert_eq!(unknown.clock_ahead_seconds, None);
+}
