@@ -1,27 +1,49 @@
 //! A machine that is reached over SSH.
+//!
+//! ```text
+//! pool       connections that are not in use; contact: whether there are any, since when not
+//! bootstrap  puts this program on the machine and has it answer
+//! upload     sends snapshots
+//! mirror     appends at home what is new of the runs that are followed
+//! fetch      brings outputs home
+//! ```
+
+mod backoff;
+mod beneath;
+mod bootstrap;
+mod calls;
+mod contact;
+mod fetch;
+mod machine;
+mod mirror;
+mod pool;
+mod preparing;
+mod program;
+mod trouble;
+mod upload;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use images::cache::EnvironmentLease;
-use images::environment::PreparedEnvironment;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use snapshots::digest::Digest;
 use snapshots::store::local::LocalStore;
 
-use super::{
-    ComputeTarget, Needs, NotPrepared, OutOfContact, Place, Ready, SupervisorState, TargetError,
-};
-use crate::cancel_request::CancelRequest;
-use crate::exit_record::ExitRecord;
-use crate::outputs::Outputs;
-use crate::remote::message::{Cleaned, Hello, Purged};
+use self::bootstrap::SshConnector;
+use self::mirror::Mirror;
+use self::pool::{Connector, Pool};
+use self::program::Program;
+use self::trouble::Trouble;
+use super::TargetError;
+use crate::remote::client::RemoteError;
+use crate::remote::message::{Cleaned, Hello, Purged, Request};
 use crate::remote::report::MachineReport;
-use crate::run_directory::RunDirectory;
-use crate::ssh::{Credential, Endpoint, HostKey};
+use crate::ssh::{Credential, Endpoint, HostKey, HostKeyPolicy, Patience, SshConnection};
 
 /// What is kept of an attached machine; its credentials are kept apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,14 +101,41 @@ pub struct HomeSide {
 /// A machine that is reached over SSH.
 pub struct SshTarget {
     name: String,
+    owner: String,
+    objects: LocalStore,
+    pool: Arc<Pool>,
+    mirror: Mirror,
 }
 
 impl SshTarget {
     /// Stands for the machine of `spec`. Connects when something is asked of it.
     #[must_use]
     pub fn new(spec: SshTargetSpec, credentials: Vec<Credential>, home: HomeSide) -> Self {
-        drop((credentials, home));
-        Self { name: spec.name }
+        Self::with_patience(spec, credentials, home, Patience::default())
+    }
+
+    /// The same, but waits for the machine as long as `patience` says.
+    #[must_use]
+    pub fn with_patience(
+        spec: SshTargetSpec,
+        credentials: Vec<Credential>,
+        home: HomeSide,
+        patience: Patience,
+    ) -> Self {
+        let connector = SshConnector {
+            endpoint: spec.endpoint(&credentials),
+            patience,
+            program: Program::new(home.program.clone()),
+            machine: Some(spec.machine),
+        };
+        Self::through(spec.name, Box::new(connector), home)
+    }
+
+    /// Stands for the machine that `connector` leads to.
+    fn through(name: String, connector: Box<dyn Connector>, home: HomeSide) -> Self {
+        let pool = Arc::new(Pool::new(&name, connector));
+        let mirror = Mirror::new(Arc::clone(&pool));
+        Self { name, owner: home.owner, objects: home.objects, pool, mirror }
     }
 
     /// Connects for the first time: puts this program on the machine and asks who it is.
@@ -99,7 +148,21 @@ impl SshTarget {
         home: &HomeSide,
         allow_unsupported: bool,
     ) -> Result<FirstContact, TargetError> {
-        todo!("{endpoint:?} {:?} {allow_unsupported}", home.program)
+        let told = |trouble: Trouble| trouble.into_error(&endpoint.host);
+        let program = Program::new(home.program.clone());
+        let (pinned, jump_keys) = pin_jumps(endpoint)?;
+        let patience = Patience::default();
+        let mut connector = SshConnector { endpoint: pinned, patience, program, machine: None };
+        let (connection, machine) = connector.examine().map_err(told)?;
+        if !allow_unsupported {
+            machine.check_supported().map_err(|told| TargetError::Told { told })?;
+        }
+        let host_key = connection.host_key().clone();
+        drop(connection);
+        connector.endpoint.host_key = HostKeyPolicy::Pinned(host_key.clone());
+        let (mut client, hello) = connector.connect().map_err(told)?;
+        let report = client.ask(&Request::Report).map_err(|error| told(Trouble::Remote(error)))?;
+        Ok(FirstContact { host_key, jump_keys, hello, report })
     }
 
     /// Asks what the machine is and has. Tries to connect whatever was met with before.
@@ -108,7 +171,7 @@ impl SshTarget {
     ///
     /// [`TargetError::Ssh`].
     pub fn report(&self) -> Result<MachineReport, TargetError> {
-        todo!()
+        self.ask_now(&Request::Report)
     }
 
     /// Removes ended runs that nobody came back for, and what of objects and environments is over
@@ -123,7 +186,8 @@ impl SshTarget {
         max_bytes: Option<u64>,
         dry_run: bool,
     ) -> Result<Cleaned, TargetError> {
-        todo!("{runs_older:?} {max_bytes:?} {dry_run}")
+        let runs_older_seconds = runs_older.as_secs();
+        self.ask_now(&Request::Clean { runs_older_seconds, max_bytes, dry_run })
     }
 
     /// Removes all of ours from the machine.
@@ -132,8 +196,67 @@ impl SshTarget {
     ///
     /// [`TargetError::Ssh`], or what went wrong there.
     pub fn purge(&self) -> Result<Purged, TargetError> {
-        todo!()
+        let purged = self.ask_now(&Request::Purge { owner: self.owner.clone() });
+        // What they speak to is gone.
+        self.pool.close_idle();
+        purged
     }
+
+    /// Asks over a connection of its own, whatever was met with before.
+    fn ask_now<A: DeserializeOwned>(&self, request: &Request) -> Result<A, TargetError> {
+        let asked = self
+            .pool
+            .connect_now()
+            .and_then(|mut client| client.ask(request).map_err(Trouble::Remote));
+        asked.map_err(|trouble| {
+            let is_refusal = matches!(&trouble, Trouble::Remote(RemoteError::Refused { .. }));
+            if !is_refusal {
+                self.pool.contact.failed(&trouble);
+            }
+            trouble.into_error(&self.name)
+        })
+    }
+}
+
+impl SshTargetSpec {
+    /// Returns where the machine is, to be entered with `credentials`.
+    fn endpoint(&self, credentials: &[Credential]) -> Endpoint {
+        let jump = |jump: &Jump| Endpoint {
+            host: jump.host.clone(),
+            port: jump.port,
+            user: jump.user.clone(),
+            host_key: HostKeyPolicy::Pinned(jump.host_key.clone()),
+            credentials: credentials.to_vec(),
+            jumps: Vec::new(),
+        };
+        Endpoint {
+            host: self.host.clone(),
+            port: self.port,
+            user: self.user.clone(),
+            host_key: HostKeyPolicy::Pinned(self.host_key.clone()),
+            credentials: credentials.to_vec(),
+            jumps: self.jumps.iter().map(jump).collect(),
+        }
+    }
+}
+
+/// Asks the machines on the way for their keys, the nearest first, and returns `endpoint` with
+/// those pinned: what is shown to the user is what was gone through.
+fn pin_jumps(endpoint: &Endpoint) -> Result<(Endpoint, Vec<HostKey>), TargetError> {
+    let mut pinned = endpoint.clone();
+    let mut keys = Vec::new();
+    for index in 0..pinned.jumps.len() {
+        let mut jump = pinned.jumps[index].clone();
+        jump.jumps = pinned.jumps[..index].to_vec();
+        if jump.host_key == HostKeyPolicy::Any {
+            let key = SshConnection::host_key_of(&jump, Patience::default())?;
+            pinned.jumps[index].host_key = HostKeyPolicy::Pinned(key.clone());
+            keys.push(key);
+        } else {
+            keys.push(SshConnection::connect(&jump, Patience::default())?.host_key().clone());
+        }
+    }
+    Ok((pinned, keys))
 }
 
 /// What the first contact told.
@@ -147,62 +270,4 @@ pub struct FirstContact {
     pub hello: Hello,
     /// What the machine is and has.
     pub report: MachineReport,
-}
-
-impl ComputeTarget for SshTarget {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn place(&self) -> Result<Place, TargetError> {
-        todo!()
-    }
-
-    fn prepare(&self, _: &RunDirectory, _: &Needs, _: &AtomicBool) -> Result<Ready, NotPrepared> {
-        todo!()
-    }
-
-    fn lease(&self, _: &PreparedEnvironment) -> Result<Option<EnvironmentLease>, TargetError> {
-        Ok(None)
-    }
-
-    fn gpus(&self, _: u32) -> Result<Vec<String>, TargetError> {
-        todo!()
-    }
-
-    fn start(&self, _: &RunDirectory) -> Result<(), TargetError> {
-        todo!()
-    }
-
-    fn probe(&self, _: &RunDirectory) -> Result<SupervisorState, TargetError> {
-        todo!()
-    }
-
-    fn wait(&self, _: &RunDirectory, _: Duration) -> Result<SupervisorState, TargetError> {
-        todo!()
-    }
-
-    fn cancel(&self, _: &RunDirectory, _: &CancelRequest) -> Result<(), TargetError> {
-        todo!()
-    }
-
-    fn settle(&self, _: &RunDirectory) -> Result<ExitRecord, TargetError> {
-        todo!()
-    }
-
-    fn collect(&self, _: &RunDirectory, _: &Digest) -> Result<Outputs, TargetError> {
-        todo!()
-    }
-
-    fn packages(&self, _: &PreparedEnvironment) -> Result<Arc<[String]>, TargetError> {
-        todo!()
-    }
-
-    fn release(&self, _: &RunDirectory) -> Result<(), TargetError> {
-        todo!()
-    }
-
-    fn out_of_contact(&self) -> Option<OutOfContact> {
-        None
-    }
 }

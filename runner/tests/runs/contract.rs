@@ -1,65 +1,16 @@
-//! What every compute target must do, whatever place it stands for.
+//! The local target, and the supervisors that it starts.
 
-use std::time::{Duration, Instant};
+use std::cell::RefCell;
 
 use images::cache::{CacheOptions, EnvironmentCache};
-use jiff::Timestamp;
-use runner::cancel_request::{CancelRequest, CancelledBy};
 use runner::compute_target::local::LocalTarget;
 use runner::compute_target::supervisors::Supervisors;
-use runner::compute_target::{ComputeTarget, SupervisorState, TargetError};
+use runner::compute_target::{ComputeTarget as _, SupervisorState};
 use runner::exit_record::ExitReason;
 use snapshots::store::local::LocalStore;
 
 use crate::support::{PATIENCE, TestRun};
-
-/// Goes through the contract with runs that `prepare` makes of a script, launch record and all.
-fn holds_to_the_contract(target: &dyn ComputeTarget, prepare: &dyn Fn(&str) -> TestRun) {
-    a_run_goes_from_start_to_end(target, &prepare("import time; time.sleep(0.2)"));
-    a_run_is_cancelled(target, &prepare("import time; time.sleep(1000)"));
-    a_request_counts_for_a_later_start(target, &prepare("import time; time.sleep(1000)"));
-}
-
-fn a_run_goes_from_start_to_end(target: &dyn ComputeTarget, run: &TestRun) {
-    let run = &run.directory;
-    assert_eq!(target.probe(run).unwrap(), SupervisorState::NotStarted);
-    assert!(matches!(target.settle(run), Err(TargetError::NotStarted { .. })));
-
-    target.start(run).unwrap();
-    let SupervisorState::Running(identity) = target.probe(run).unwrap() else { panic!() };
-    assert!(matches!(target.start(run), Err(TargetError::AlreadyStarted { .. })));
-    assert!(matches!(target.settle(run), Err(TargetError::StillSupervised { .. })));
-    let begun = Instant::now();
-    let state = target.wait(run, Duration::from_millis(20)).unwrap();
-    assert_eq!(state, SupervisorState::Running(identity));
-    assert!(begun.elapsed() >= Duration::from_millis(20));
-
-    let SupervisorState::Ended(record) = target.wait(run, PATIENCE).unwrap() else { panic!() };
-    assert_eq!(record.reason, ExitReason::Completed);
-    assert_eq!(target.settle(run).unwrap(), record);
-    assert!(matches!(target.start(run), Err(TargetError::AlreadyStarted { .. })));
-}
-
-fn request() -> CancelRequest {
-    CancelRequest::new(CancelledBy { uid: 0, user: None }, Timestamp::now(), false)
-}
-
-fn a_run_is_cancelled(target: &dyn ComputeTarget, run: &TestRun) {
-    let run = &run.directory;
-    target.start(run).unwrap();
-    target.cancel(run, &request()).unwrap();
-    target.cancel(run, &request()).unwrap();
-    let SupervisorState::Ended(record) = target.wait(run, PATIENCE).unwrap() else { panic!() };
-    assert_eq!(record.reason, ExitReason::Cancelled);
-}
-
-fn a_request_counts_for_a_later_start(target: &dyn ComputeTarget, run: &TestRun) {
-    let run = &run.directory;
-    target.cancel(run, &request()).unwrap();
-    target.start(run).unwrap();
-    let SupervisorState::Ended(record) = target.wait(run, PATIENCE).unwrap() else { panic!() };
-    assert_eq!((record.reason, record.started_time_utc), (ExitReason::Cancelled, None));
-}
+use crate::target_contract::holds_to_the_contract;
 
 fn prepared(script: &str) -> TestRun {
     let run = TestRun::of(script);
@@ -76,7 +27,14 @@ fn the_local_target_holds_to_the_contract() {
     let supervisors = prepared("").target.clone();
     let target = LocalTarget::new(home.path().into(), supervisors, objects, environments);
     assert_eq!(target.name(), "local");
-    holds_to_the_contract(&target, &prepared);
+    let runs = RefCell::new(Vec::new());
+    let prepare = |script: &str| {
+        let run = prepared(script);
+        let directory = run.directory.clone();
+        runs.borrow_mut().push(run);
+        directory
+    };
+    holds_to_the_contract(&target, &prepare, PATIENCE);
 }
 
 #[test]

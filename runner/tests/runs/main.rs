@@ -15,3 +15,4 @@ mod output;
 mod own_engine;
 mod process_tree;
 mod support;
+mod target_contract;
