@@ -396,7 +396,7 @@ fn the_command_line_starts_in_no_time() {
 #[test]
 fn what_a_run_configuration_says_in_passing_comes_before_a_refusal() {
     let yard = Yard::new();
-    let configuration = "script: train.py\ntarget: vm\nnoSuchKey: 1\n";
+    let configuration = "script: train.py\nnodeCount: 2\nnoSuchKey: 1\n";
     let source = yard
         .project("project", &[("train.py", "pass\n"), (".azureml/vm.runconfig", configuration)]);
 

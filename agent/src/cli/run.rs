@@ -178,7 +178,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return dry::show(context, &wanted, &chosen, fresh, args.how.json);
     }
     let (client, agent) = context.agent(Start::IfNone)?;
-    target::check_known(context, &client, &wanted.configuration.target)?;
+    target::check_known(context, &client, &wanted.configuration.target)
+        .map_err(|failure| failure.noting(&wanted.notes))?;
     let with = sending::With { secrets, fresh };
     let submitted = sending::send(context, &client, &agent, &wanted, &chosen, with)?;
     if args.how.detach {

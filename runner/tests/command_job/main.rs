@@ -185,8 +185,8 @@ resources: {instance_count: 2}
 ";
     let refused = not_yet(&loaded(text).configuration, Process::OnHost).unwrap_err();
     insta::assert_snapshot!(format!("{refused}\n{}", refused.hint()), @r#"
-    not yet in this version: a compute target other than local (target "gpu-cluster"); distributed runs (python on 2 nodes); data from a datastore (inputs.data azureml://datastores/x/paths/y, outputs.model.path); interactive services (services.board)
-    Run it on this machine with --target local. Ask for one process on one node, started by Python itself. Put the data on this machine and give the script its path. Take them out of the file.
+    not yet in this version: distributed runs (python on 2 nodes); data from a datastore (inputs.data azureml://datastores/x/paths/y, outputs.model.path); interactive services (services.board)
+    Ask for one process on one node, started by Python itself. Put the data on this machine and give the script its path. Take them out of the file.
     "#);
 }
 

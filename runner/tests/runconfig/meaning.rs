@@ -140,7 +140,5 @@ fn a_legacy_file_without_a_compute_file_keeps_its_conda_file_and_target() {
     environment: {"kind":"conda","file":"ROOT/c.yml"}
     source: ROOT
     note: ArgumentVector is of a legacy run configuration, from before 2019 (ROOT/.azureml/test.runconfig:1)
-    refused: not yet in this version: a compute target other than local (target "docker")
-    hint: Run it on this machine with --target local.
     "#);
 }

@@ -34,8 +34,8 @@ fn docker_with_conda_and_a_remote_target_is_refused_as_a_whole() {
     remoteData: ["dataReferences.d1"]
     source: ROOT/02-docker-conda
     note: docker.useDocker (true) wins over environment.docker.enabled (false): the run uses Docker (ROOT/02-docker-conda/.azureml/docker.runconfig:60)
-    refused: not yet in this version: a compute target other than local (target "cpu-dsvm"); data from a datastore (dataReferences.d1)
-    hint: Run it on this machine with --target local. Put the data on this machine and give the script its path.
+    refused: not yet in this version: data from a datastore (dataReferences.d1)
+    hint: Put the data on this machine and give the script its path.
     "#);
 }
 
@@ -60,8 +60,8 @@ fn an_environment_in_a_file_of_its_own_is_read() {
     distribution: {"launcher":"pytorch","nodeCount":2,"processCount":4}
     source: ROOT/04-pytorch-command-separate-env
     note: environment.python.condaDependenciesFile lists only what the SDK puts there (python=3.8.13, azureml-defaults), and that is what is built; packages of your own go into it, or name another environment with --env or --python (.azureml/environment.yml:8)
-    refused: not yet in this version: a compute target other than local (target "gpu-cluster"); distributed runs (pytorch, 4 processes on 2 nodes)
-    hint: Run it on this machine with --target local. Ask for one process on one node, started by Python itself.
+    refused: not yet in this version: distributed runs (pytorch, 4 processes on 2 nodes)
+    hint: Ask for one process on one node, started by Python itself.
     "#
     );
 }
