@@ -1,0 +1,79 @@
+//! Runs on another machine, through the binary.
+
+use tests::vm::{KeyPair, Vm, VmOptions};
+use tests::{Yard, text};
+
+#[test]
+fn a_run_on_a_machine_over_ssh_is_as_one_here() {
+    let Some(vm) = Vm::start(VmOptions::default()) else { return };
+    let yard = Yard::new();
+    let address = format!("azureuser@{}", vm.address());
+    let key = KeyPair::Ed25519.path();
+    let attach = [
+        "target",
+        "attach",
+        "remote",
+        "-n",
+        "test-vm",
+        "-a",
+        &address,
+        "--json",
+        "--private-key-file",
+        key.to_str().unwrap(),
+    ];
+
+    let attached = yard.json(attach);
+
+    assert_eq!(attached["target"]["name"], "test-vm");
+    assert_eq!(attached["report"]["os"], "ubuntu");
+    let source = yard.script("import os\nprint('there', os.getcwd())\nraise SystemExit(3)\n");
+    let arguments =
+        ["run", "--target", "test-vm", "--source", source.to_str().unwrap(), "train.py"];
+    let output = yard.call(arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(3), "{out}{err}");
+    assert!(out.starts_with("there /home/azureuser/.trainyard/runs/"), "{out}{err}");
+    let shown = yard.show("@");
+    assert_eq!(shown["target"], "test-vm");
+    assert_eq!(shown["environment"], "python3 of test-vm");
+    yard.ok(["target", "detach", "test-vm", "--purge", "--yes"]);
+    assert_eq!(vm.exec_as_user("ls -d .trainyard").status.code(), Some(2), "all of ours is gone");
+}
+
+#[test]
+fn a_machine_has_one_name_and_a_changed_host_key_is_accepted_by_its_fingerprint_only() {
+    let Some(vm) = Vm::start(VmOptions::default()) else { return };
+    let yard = Yard::new();
+    let address = vm.address();
+    let attach = |name: &str, user: &str| {
+        let password = yard.home().parent().unwrap().join("password");
+        std::fs::write(&password, format!("{}\n", tests::vm::PASSWORD)).unwrap();
+        let mut command = yard.trainyard();
+        command.args(["target", "attach", "remote", "-n", name, "-a", &address, "-u", user]);
+        let stdin = std::fs::File::open(password).unwrap();
+        let output = command.arg("--password-stdin").stdin(stdin).output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = attach("test-vm", "azureuser");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Pinned host key "), "{said}");
+    let (code, said) = attach("other-vm", "azureuser");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is attached already, as \"test-vm\""), "{said}");
+
+    vm.change_host_keys();
+    let refused = yard.call(["target", "check", "test-vm"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let command = said.split("--accept-host-key ").nth(1).expect("the command is named");
+    let fingerprint = command.split('`').next().unwrap().trim().to_owned();
+    let wrong = yard.call(["target", "check", "test-vm", "--accept-host-key", "SHA256:other"]);
+    assert_eq!(wrong.status.code(), Some(1), "{}", text(&wrong.stderr));
+    yard.ok(["target", "check", "test-vm", "--accept-host-key", &fingerprint]);
+    yard.ok(["target", "check", "test-vm"]);
+
+    let log = std::fs::read_to_string(yard.home().join("agent.log")).unwrap();
+    let database = std::fs::read(yard.home().join("agent.db")).unwrap();
+    assert!(!log.contains(tests::vm::PASSWORD));
+    assert!(!String::from_utf8_lossy(&database).contains(tests::vm::PASSWORD));
+}
