@@ -77,3 +77,49 @@ fn a_machine_has_one_name_and_a_changed_host_key_is_accepted_by_its_fingerprint_
     assert!(!log.contains(tests::vm::PASSWORD));
     assert!(!String::from_utf8_lossy(&database).contains(tests::vm::PASSWORD));
 }
+
+#[test]
+fn a_machine_out_of_contact_is_told_of_and_its_run_goes_on() {
+    let Some(vm) = Vm::start(VmOptions::default()) else { return };
+    let yard = Yard::new();
+    let address = format!("azureuser@{}", vm.address());
+    let key = KeyPair::Ed25519.path();
+    yard.ok([
+        "target",
+        "attach",
+        "remote",
+        "-n",
+        "test-vm",
+        "-a",
+        &address,
+        "--private-key-file",
+        key.to_str().unwrap(),
+    ]);
+    let script = "import os, time\nprint('on', flush=True)\n\
+                  while not os.path.exists('/tmp/go'):\n    time.sleep(0.1)\nprint('over')\n";
+    let source = yard.script(script);
+    let source = source.to_str().unwrap();
+    let id = yard.ok(["-q", "run", "-d", "--target", "test-vm", "--source", source, "train.py"]);
+    let id = id.trim();
+    let following = std::thread::scope(|scope| {
+        let following = scope.spawn(|| yard.call(["logs", "-f", id]));
+        tests::wait_until("the script is on", || yard.ok(["logs", id]).contains("on"));
+        vm.cut();
+        tests::wait_until("the machine is out of contact", || {
+            yard.show(id)["outOfContact"]["target"] == "test-vm"
+        });
+        assert_eq!(yard.show(id)["status"], "Running");
+        assert!(yard.ok(["list"]).contains("Running (no contact)"));
+        assert!(yard.ok(["explain", id]).contains("test-vm is out of contact since"));
+        vm.mend();
+        tests::wait_until("it is back", || yard.show(id)["outOfContact"].is_null());
+        vm.exec("touch /tmp/go");
+        following.join().unwrap()
+    });
+    assert_eq!(text(&following.stdout), "on\nover\n");
+    let said = text(&following.stderr);
+    assert!(
+        said.contains("test-vm out of contact since") && said.contains("test-vm is back"),
+        "{said}"
+    );
+}
