@@ -70,7 +70,7 @@ impl SshTarget {
             if cancelled.load(Ordering::Relaxed) {
                 return Err(NotPrepared::Cancelled);
             }
-            match self.try_to_prepare(&request, &needs.snapshot, context.as_ref()) {
+            match self.try_to_prepare(&request, &needs.snapshot, context.as_ref(), cancelled) {
                 Ok(()) => return Ok(()),
                 Err(Failed::For(error)) => return Err(error),
                 Err(Failed::OutOfContact) => self.pool.contact.wait(HEED),
@@ -83,12 +83,13 @@ impl SshTarget {
         request: &Request,
         snapshot: &Digest,
         context: Option<&Digest>,
+        cancelled: &AtomicBool,
     ) -> Result<(), Failed> {
         let mut at_home = None;
         let begun = Instant::now();
         let asked = self.pool.with_client(|client| {
             for id in std::iter::once(snapshot).chain(context) {
-                match upload::send(&self.objects, id, client) {
+                match upload::send(&self.objects, id, client, cancelled) {
                     Ok(sent) => tracing::debug!(
                         objects = sent.objects,
                         bytes = sent.bytes,
@@ -118,6 +119,9 @@ impl SshTarget {
             Err(Unanswered::OutOfContact(_, None)) => Err(Failed::OutOfContact),
             Err(Unanswered::Refused(refusal)) => {
                 Err(Failed::For(NotPrepared::Told(trouble::told(refusal))))
+            }
+            Err(Unanswered::Local(_)) if cancelled.load(Ordering::Relaxed) => {
+                Err(Failed::For(NotPrepared::Cancelled))
             }
             Err(Unanswered::Local(source)) => {
                 Err(Failed::For(NotPrepared::Told(trouble::of_home(source))))

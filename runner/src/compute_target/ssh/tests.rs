@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -217,7 +217,7 @@ fn an_unchanged_snapshot_takes_two_questions_and_few_bytes() {
     let id = fixture.snapshot(files);
     let send = || {
         let sent = fixture.target.pool.with_client(|client| {
-            upload::send(&fixture.objects, &id, client)
+            upload::send(&fixture.objects, &id, client, &AtomicBool::new(false))
                 .map_err(|error| panic!("cannot send: {error:?}"))
         });
         sent.unwrap()
@@ -249,9 +249,11 @@ fn an_upload_that_is_cut_again_and_again_arrives() {
     let mut cut = 0;
     loop {
         let sent = fixture.target.pool.with_client(|client| {
-            upload::send(&fixture.objects, &id, client).map_err(|error| match error {
-                NotSent::Remote(error) => error,
-                NotSent::Home(error) => panic!("{error}"),
+            upload::send(&fixture.objects, &id, client, &AtomicBool::new(false)).map_err(|error| {
+                match error {
+                    NotSent::Remote(error) => error,
+                    NotSent::Home(error) => panic!("{error}"),
+                }
             })
         });
         match sent {
@@ -263,6 +265,22 @@ fn an_upload_that_is_cut_again_and_again_arrives() {
     assert!(cut > 2, "{cut} cuts");
     let there = LocalStore::open(&fixture.there.store()).unwrap();
     assert_eq!(there.record(&id).unwrap().unwrap().id, id);
+}
+
+#[test]
+fn an_upload_that_is_cancelled_ends() {
+    let fixture = Fixture::new();
+    let id = fixture.snapshot(10);
+    let cancelled = AtomicBool::new(true);
+    let sent = fixture.target.pool.with_client(|client| {
+        let sent = upload::send(&fixture.objects, &id, client, &cancelled);
+        assert!(matches!(sent, Err(NotSent::Remote(RemoteError::Local { .. }))), "{sent:?}");
+        // The connection is still good for something else.
+        client.ask::<Hello>(&Request::Hello { protocol: PROTOCOL })
+    });
+    assert!(sent.is_ok(), "{sent:?}");
+    let there = LocalStore::open(&fixture.there.store()).unwrap();
+    assert!(there.record(&id).unwrap().is_none());
 }
 
 #[test]
@@ -282,7 +300,8 @@ fn outputs_come_home_whatever_happens_on_the_way() {
         .target
         .pool
         .with_client(|client| {
-            upload::send(&fixture.objects, &snapshot, client).map_err(|_| panic!("cannot send"))
+            upload::send(&fixture.objects, &snapshot, client, &AtomicBool::new(false))
+                .map_err(|_| panic!("cannot send"))
         })
         .unwrap();
 

@@ -1,6 +1,7 @@
 //! Sending a snapshot to a machine: only what it lacks, in one stream.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -29,7 +30,7 @@ pub(super) enum NotSent {
     Home(TransferError),
 }
 
-/// Sends the snapshot `id` of `objects`.
+/// Sends the snapshot `id` of `objects`, until `cancelled` is set.
 ///
 /// # Errors
 ///
@@ -38,6 +39,7 @@ pub(super) fn send(
     objects: &LocalStore,
     id: &Digest,
     client: &mut Client,
+    cancelled: &AtomicBool,
 ) -> Result<Sent, NotSent> {
     let home = |error: StoreError| NotSent::Home(error.into());
     let record = objects.record(id).map_err(home)?;
@@ -45,7 +47,7 @@ pub(super) fn send(
         let missing = vec![*id];
         NotSent::Home(TransferError::Incomplete { missing })
     })?;
-    let mut store = RemoteStore { client, failure: None };
+    let mut store = RemoteStore { client, cancelled, failure: None };
     let sent = transfer::send(objects, &record, &mut store, &());
     match (sent, store.failure) {
         (Ok(sent), _) => Ok(sent),
@@ -57,6 +59,7 @@ pub(super) fn send(
 /// The object store of a machine.
 struct RemoteStore<'a> {
     client: &'a mut Client,
+    cancelled: &'a AtomicBool,
     failure: Option<RemoteError>,
 }
 
@@ -78,7 +81,7 @@ impl Destination for RemoteStore<'_> {
     }
 
     fn put_pack(&mut self, pack: &mut dyn Read) -> Result<(), TransferError> {
-        let client = &mut *self.client;
+        let (client, cancelled) = (&mut *self.client, self.cancelled);
         // Two threads: objects are read and checked in this one while those before them are
         // compressed and sent in the other.
         let sent = thread::scope(|scope| {
@@ -89,7 +92,7 @@ impl Destination for RemoteStore<'_> {
                     &mut Ahead { pieces: ahead, piece: Vec::new(), at: 0 },
                 )
             });
-            read_ahead(pack, &pieces);
+            read_ahead(pack, &pieces, cancelled);
             drop(pieces);
             sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
@@ -109,8 +112,13 @@ impl Destination for RemoteStore<'_> {
 type Piece = io::Result<Vec<u8>>;
 
 /// Reads `from` to its end, or until nobody wants to know.
-fn read_ahead(mut from: &mut dyn Read, to: &SyncSender<Piece>) {
+/// What is cancelled breaks off.
+fn read_ahead(mut from: &mut dyn Read, to: &SyncSender<Piece>, cancelled: &AtomicBool) {
     loop {
+        if cancelled.load(Ordering::Relaxed) {
+            let _heard = to.send(Err(io::Error::other("cancelled")));
+            return;
+        }
         let mut piece = Vec::with_capacity(PIECE);
         let read = Read::take(&mut from, PIECE as u64).read_to_end(&mut piece);
         let is_last = !matches!(read, Ok(length) if length > 0);
@@ -168,7 +176,7 @@ mod tests {
                 let mut ahead = Ahead { pieces: ahead, piece: Vec::new(), at: 0 };
                 ahead.read_to_end(&mut all).map(|_| all)
             });
-            read_ahead(from, &pieces);
+            read_ahead(from, &pieces, &AtomicBool::new(false));
             drop(pieces);
             reading.join().unwrap()
         })
@@ -191,6 +199,6 @@ mod tests {
     fn who_reads_ahead_stops_when_nobody_listens() {
         let (pieces, ahead) = sync_channel(1);
         drop(ahead);
-        read_ahead(&mut io::repeat(1), &pieces);
+        read_ahead(&mut io::repeat(1), &pieces, &AtomicBool::new(false));
     }
 }
