@@ -97,9 +97,8 @@ struct Partial {
 
 impl Partial {
     fn create(place: &Path) -> Result<Self, PathError> {
-        let mut name = place.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{:08x}.part", rand::random::<u32>()));
-        let path = place.with_file_name(name);
+        // Not the file's name and more: that may be as long as a name can be.
+        let path = place.with_file_name(format!(".{:08x}.part", rand::random::<u32>()));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -155,5 +154,13 @@ mod tests {
         whole.write(b"whole").unwrap();
         whole.keep(&place).unwrap();
         assert_eq!(std::fs::read(&place).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_names_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("x".repeat(255));
+        Partial::create(&place).unwrap().keep(&place).unwrap();
+        assert!(place.exists());
     }
 }
