@@ -34,11 +34,15 @@ pub(super) fn interpreter(
     )))
 }
 
-/// Says which interpreter an environment is based on, and which setting does not count.
+/// Says which interpreter an environment is based on, where nobody named it, and which setting does
+/// not count.
 pub(super) fn tell(chosen: &mut Chosen, chooser: &Chooser<'_>) {
     let Some(target) = &chooser.elsewhere else { return };
     let setting = chooser.settings.get(Key::Python);
-    if let Some(setting) = setting.filter(|setting| setting.origin != Origin::Flag) {
+    if let Some(setting) = setting {
+        if setting.origin == Origin::Flag {
+            return;
+        }
         chosen.notes.push(format!(
             "the Python of {} is not used: it is one of this machine, not of {target}",
             setting.origin
