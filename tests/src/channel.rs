@@ -15,13 +15,23 @@ use crate::{python, text};
 /// When it cannot be made.
 #[must_use]
 pub fn channel() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let directory = root.parent().unwrap().join("target/test-tools/channel");
-    fs::create_dir_all(&directory).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    channel_in(&root.join("target/test-tools/channel"), REQUIREMENTS)
+}
+
+/// Makes a channel in `directory` with this machine's Python, pip and what `requirements` lead to;
+/// returns its URL.
+///
+/// # Panics
+///
+/// When it cannot be made.
+#[must_use]
+pub fn channel_in(directory: &Path, requirements: &str) -> String {
+    fs::create_dir_all(directory).unwrap();
     let output = Command::new(python())
-        .arg(root.join("channel.py"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("channel.py"))
         .arg(directory)
-        .args(REQUIREMENTS.lines())
+        .args(requirements.lines())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -1,6 +1,7 @@
 //! Fixtures for the end-to-end tests: a state directory of one's own, projects made on the spot,
 //! and the binary run as a user would run it.
 
+pub mod attached;
 pub mod certificates;
 pub mod channel;
 pub mod engine;

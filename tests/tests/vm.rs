@@ -41,44 +41,6 @@ fn a_run_on_a_machine_over_ssh_is_as_one_here() {
 }
 
 #[test]
-fn a_machine_has_one_name_and_a_changed_host_key_is_accepted_by_its_fingerprint_only() {
-    let Some(vm) = Vm::start(VmOptions::default()) else { return };
-    let yard = Yard::new();
-    let address = vm.address();
-    let attach = |name: &str, user: &str| {
-        let password = yard.home().parent().unwrap().join("password");
-        std::fs::write(&password, format!("{}\n", tests::vm::PASSWORD)).unwrap();
-        let mut command = yard.trainyard();
-        command.args(["target", "attach", "remote", "-n", name, "-a", &address, "-u", user]);
-        let stdin = std::fs::File::open(password).unwrap();
-        let output = command.arg("--password-stdin").stdin(stdin).output().unwrap();
-        (output.status.code(), text(&output.stderr))
-    };
-    let (code, said) = attach("test-vm", "azureuser");
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("Pinned host key "), "{said}");
-    let (code, said) = attach("other-vm", "azureuser");
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("is attached already, as \"test-vm\""), "{said}");
-
-    vm.change_host_keys();
-    let refused = yard.call(["target", "check", "test-vm"]);
-    let said = text(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    let command = said.split("--accept-host-key ").nth(1).expect("the command is named");
-    let fingerprint = command.split('`').next().unwrap().trim().to_owned();
-    let wrong = yard.call(["target", "check", "test-vm", "--accept-host-key", "SHA256:other"]);
-    assert_eq!(wrong.status.code(), Some(1), "{}", text(&wrong.stderr));
-    yard.ok(["target", "check", "test-vm", "--accept-host-key", &fingerprint]);
-    yard.ok(["target", "check", "test-vm"]);
-
-    let log = std::fs::read_to_string(yard.home().join("agent.log")).unwrap();
-    let database = std::fs::read(yard.home().join("agent.db")).unwrap();
-    assert!(!log.contains(tests::vm::PASSWORD));
-    assert!(!String::from_utf8_lossy(&database).contains(tests::vm::PASSWORD));
-}
-
-#[test]
 fn a_machine_out_of_contact_is_told_of_and_its_run_goes_on() {
     let Some(vm) = Vm::start(VmOptions::default()) else { return };
     let yard = Yard::new();
