@@ -271,9 +271,8 @@ impl Client {
         self.send(self.request(Method::DELETE, segments), &what).await.map(drop)
     }
 
-    /// Makes sure that an agent answers, starting one where that is allowed.
-    /// Asks the agent how it is, and starts one where there is none: also when the one that was
-    /// there ends just now, with our question unanswered.
+    /// Asks the agent how it is, and starts one where there is none and that is allowed: also when
+    /// the one that was there ends just now, with our question unanswered.
     async fn revive(&self, announce: impl Fn()) -> Result<AgentStatus, ClientError> {
         let mut attempt = 1;
         loop {
