@@ -51,6 +51,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
         .routes(routes!(targets::show, targets::detach))
         .routes(routes!(targets::check))
         .routes(routes!(targets::clean))
+        .routes(routes!(targets::send))
         .routes(routes!(gc::gc))
 }
 

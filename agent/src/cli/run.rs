@@ -6,7 +6,7 @@ mod dry;
 pub(super) mod environment;
 pub(super) mod place;
 pub(super) mod sending;
-mod transfer;
+pub(super) mod transfer;
 
 use self::environment::Chooser;
 use super::following::follow_to_exit;

@@ -1,4 +1,4 @@
-//! `trainyard snapshot`: what a snapshot holds and would hold. Needs no agent.
+//! `trainyard snapshot`: what a snapshot holds and would hold. Only `send` needs an agent.
 
 mod create;
 mod diff;
@@ -7,6 +7,7 @@ mod files;
 mod list;
 mod materialize;
 mod remove;
+mod send;
 
 use super::{Context, Outcome};
 
@@ -20,6 +21,7 @@ pub(super) enum Command {
     Materialize(materialize::Args),
     List(list::Args),
     Remove(remove::Args),
+    Send(send::Args),
 }
 
 /// Carries out one of the commands.
@@ -32,5 +34,6 @@ pub(super) fn snapshot(command: Command, context: &Context) -> Outcome {
         Command::Materialize(args) => materialize::materialize(&args, context),
         Command::List(args) => list::list(&args, context),
         Command::Remove(args) => remove::remove(&args, context),
+        Command::Send(args) => send::send(&args, context),
     }
 }

@@ -8,6 +8,8 @@ use runner::compute_target::{ComputeTarget, TargetError};
 use runner::remote::message::{Cleaned, Purged};
 use runner::remote::report::MachineReport;
 use runner::ssh::{Credential, Endpoint, HostKey, Patience, SshConnection};
+use snapshots::digest::Digest;
+use snapshots::transfer::Sent;
 
 /// An attached machine.
 pub(crate) trait Machine: ComputeTarget {
@@ -31,6 +33,13 @@ pub(crate) trait Machine: ComputeTarget {
         dry_run: bool,
     ) -> Result<Cleaned, TargetError>;
 
+    /// Sends a snapshot there.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong there, or on the way.
+    fn send(&self, id: &Digest) -> Result<Sent, TargetError>;
+
     /// Removes all of ours from the machine.
     ///
     /// # Errors
@@ -51,6 +60,10 @@ impl Machine for SshTarget {
         dry_run: bool,
     ) -> Result<Cleaned, TargetError> {
         SshTarget::clean(self, runs_older, max_bytes, dry_run)
+    }
+
+    fn send(&self, id: &Digest) -> Result<Sent, TargetError> {
+        SshTarget::send(self, id)
     }
 
     fn purge(&self) -> Result<Purged, TargetError> {

@@ -27,18 +27,22 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use snapshots::digest::Digest;
 use snapshots::store::local::LocalStore;
+use snapshots::transfer::Sent;
 
 use self::bootstrap::SshConnector;
 use self::mirror::Mirror;
 use self::pool::{Connector, Pool};
 use self::program::Program;
-use self::trouble::Trouble;
+use self::trouble::{Trouble, chain};
+use self::upload::NotSent;
 use super::TargetError;
 use crate::remote::client::RemoteError;
 use crate::remote::message::{Cleaned, Hello, Purged, Request};
@@ -188,6 +192,33 @@ impl SshTarget {
     ) -> Result<Cleaned, TargetError> {
         let runs_older_seconds = runs_older.as_secs();
         self.ask_now(&Request::Clean { runs_older_seconds, max_bytes, dry_run })
+    }
+
+    /// Sends the snapshot `id` there, ahead of the runs that need it.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::OutOfContact`], or why it cannot be sent. What arrived is kept, and sending
+    /// again sends only the rest.
+    pub fn send(&self, id: &Digest) -> Result<Sent, TargetError> {
+        let mut at_home = None;
+        let sent = self.pool.with_client(|client| {
+            upload::send(&self.objects, id, client, &AtomicBool::new(false)).map_err(|error| {
+                match error {
+                    NotSent::Remote(error) => error,
+                    NotSent::Home(error) => {
+                        let source = std::io::Error::other(chain(&error));
+                        at_home = Some(error);
+                        RemoteError::Local { source }
+                    }
+                }
+            })
+        });
+        if let Some(error) = at_home {
+            let message = format!("cannot send snapshot {id}: {}", chain(&error));
+            return Err(TargetError::Told { told: machine::unfit(message, None) });
+        }
+        sent.map_err(|error| error.into_error(&self.name))
     }
 
     /// Removes all of ours from the machine.

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
+use snapshots::transfer::Sent;
 use tracing::info;
 use utoipa::IntoParams;
 
@@ -16,7 +17,7 @@ use super::super::wire::problem::Problem;
 use super::super::wire::run::OutOfContact;
 use super::super::wire::target::{
     AttachRequest, CheckRequest, CheckedTarget, CleanReport, CleanRequest, Detached, Host, Remote,
-    Target,
+    SendReport, SendRequest, Target,
 };
 use crate::agent::Agent;
 use crate::targets::{Asked, Attached, Checked, Hop, RegistryError};
@@ -119,6 +120,36 @@ pub(in super::super) async fn clean(
     let cleaned = cleaned.map_err(RegistryError::of(&name))?;
     info!(target = name, ?cleaned, dry_run, "Cleaned an attached machine.");
     Ok(Json(CleanReport { cleaned }))
+}
+
+/// Sends a snapshot to an attached machine, ahead of the runs that need it.
+#[utoipa::path(post, path = "/v1/targets/{name}/snapshots", operation_id = "sendSnapshot",
+    tag = "targets", params(("name" = String, Path, description = "Which target.")),
+    request_body = SendRequest,
+    responses(
+        (status = 200, description = "It is there, whole.", body = SendReport),
+        (status = 400, description = "It is this machine.", body = Problem),
+        (status = 404, description = "There is no such target.", body = Problem),
+        (status = 409, description = "The agent's store does not have the snapshot.", body = Problem),
+        (status = 415, description = "The body is not said to be JSON.", body = Problem),
+        (status = 502, description = "It cannot be reached, or lets nobody in.", body = Problem),
+    ))]
+pub(in super::super) async fn send(
+    State(agent): State<Arc<Agent>>,
+    Path(name): Path<String>,
+    Document(request): Document<SendRequest>,
+) -> Result<Json<SendReport>, ApiError> {
+    let target = agent.targets.demand(&name, "sent to")?;
+    let id = request.snapshot_id;
+    let objects = agent.objects.clone();
+    let known = task::blocking(move || objects.record(&id)).await;
+    if known.map_err(ApiError::internal("look for the snapshot"))?.is_none() {
+        return Err(ApiError::NoSnapshot { snapshot: id });
+    }
+    let sent = task::blocking(move || target.machine().send(&id)).await;
+    let Sent { objects, bytes, round_trips } = sent.map_err(RegistryError::of(&name))?;
+    info!(target = name, objects, bytes, round_trips, "Sent a snapshot.");
+    Ok(Json(SendReport { objects, bytes, round_trips }))
 }
 
 /// How to let a machine go.

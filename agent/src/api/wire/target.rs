@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use runner::remote::message::{Cleaned, Purged};
 use runner::remote::report::MachineReport;
 use serde::{Deserialize, Serialize};
+use snapshots::digest::Digest;
 use utoipa::ToSchema;
 
 use super::run::OutOfContact;
@@ -152,4 +153,25 @@ pub(crate) struct CleanReport {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub(crate) cleaned: Cleaned,
+}
+
+/// Asks for a snapshot to be sent to a machine ahead of the runs that need it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SendRequest {
+    /// The agent's store has it.
+    #[schema(value_type = String)]
+    pub(crate) snapshot_id: Digest,
+}
+
+/// What travelled: nothing of what the machine had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SendReport {
+    /// Files and directory listings.
+    pub(crate) objects: u64,
+    /// Their bytes, before they were compressed.
+    pub(crate) bytes: u64,
+    /// How many times the machine was asked for something.
+    pub(crate) round_trips: u64,
 }

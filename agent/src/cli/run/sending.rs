@@ -1,7 +1,6 @@
 //! From what is wanted to a run that the agent has accepted.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use base64::Engine;
@@ -73,11 +72,9 @@ pub(in crate::cli) fn send(
         warnings.extend(build_context.warnings.iter().cloned());
     }
     snapshotting::warn(context, &warnings);
-    if !is_same_store(&store, agent) {
-        transfer::transfer(context, client, &store, &taken.record)?;
-        if let Some(build_context) = &build_context {
-            transfer::transfer(context, client, &store, &build_context.record)?;
-        }
+    let records = [Some(&taken.record), build_context.as_ref().map(|taken| &taken.record)];
+    for record in records.into_iter().flatten() {
+        transfer::to_agent(context, client, agent, &store, record)?;
     }
     let mut request = request(wanted, chosen, with, &taken.record, git, warnings);
     if let Some(build_context) = &build_context {
@@ -152,16 +149,6 @@ fn check_script(
     let message = reason.unwrap_or_else(|| format!("the script {script} is not in the snapshot"));
     Err(Failure::usage(message)
         .hint(format!("`trainyard snapshot explain SOURCE {script}` says by which rule")))
-}
-
-/// Tells whether the agent reads the very store that we wrote.
-fn is_same_store(store: &LocalStore, agent: &AgentStatus) -> bool {
-    store_id(store.directory()).is_some_and(|id| id == agent.store_id)
-}
-
-fn store_id(directory: &Path) -> Option<String> {
-    let found = directory.metadata().ok()?;
-    Some(format!("{}:{}", found.dev(), found.ino()))
 }
 
 fn request(

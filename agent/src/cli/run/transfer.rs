@@ -1,6 +1,8 @@
 //! Bringing a snapshot to an agent that has a store of its own.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use snapshots::digest::Digest;
@@ -9,22 +11,27 @@ use snapshots::store::local::LocalStore;
 use snapshots::transfer::{self, Destination, Progress as TransferProgress, TransferError};
 use tokio::runtime::Runtime;
 
+use crate::api::wire::agent::AgentStatus;
 use crate::cli::{Context, Failure};
 use crate::client::{Client, ClientError};
 use crate::terminal::{Progress, measure};
 
-/// Sends what the agent's store lacks.
+/// Sends what the agent's store lacks: nothing where that is the very store that we wrote.
 ///
 /// # Errors
 ///
 /// The agent cannot be reached or refuses. What arrived is kept, and the next time only the rest
 /// travels.
-pub(super) fn transfer(
+pub(in crate::cli) fn to_agent(
     context: &Context,
     client: &Client,
+    agent: &AgentStatus,
     store: &LocalStore,
     record: &SnapshotRecord,
 ) -> Result<(), Failure> {
+    if store_id(store.directory()).is_some_and(|id| id == agent.store_id) {
+        return Ok(());
+    }
     let mut agent = AgentStore { client, runtime: context.runtime()? };
     let bar = Bar::new(context);
     let sent = transfer::send(store, record, &mut agent, &bar);
@@ -36,6 +43,11 @@ pub(super) fn transfer(
         context.terminal.status("Sent", line);
     }
     Ok(())
+}
+
+fn store_id(directory: &Path) -> Option<String> {
+    let found = directory.metadata().ok()?;
+    Some(format!("{}:{}", found.dev(), found.ino()))
 }
 
 /// The agent's store, seen through its API.

@@ -98,6 +98,11 @@ impl Prepared {
             Err(TargetError::AlreadyStarted { .. }) => {
                 warn!("The run had a supervisor already; following that one.");
             }
+            Err(error @ TargetError::OutOfContact { .. }) => {
+                // Nobody knows whether it was started. Following hands the request to end on, and
+                // hears what came of both.
+                warn!(%error, "Asked to end before it is known whether the script was started.");
+            }
             Err(error) if context.is_cancelled() => {
                 debug!(%error, "The supervisor was not started, and need not be.");
                 return Err(Stopped::cancelled(context));
