@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tests::attached::{AttachedYard, NAME, attach};
 use tests::vm::{KeyPair, Vm, VmOptions};
-use tests::{Yard, text};
+use tests::{Yard, text, wait_until};
 
 /// Attaches `vm` with a key; returns the exit code and what was said.
 fn attach_with(yard: &Yard, vm: &Vm, more: &[&str]) -> (Option<i32>, String) {
@@ -69,6 +69,14 @@ fn a_machine_has_one_name_and_with_another_host_key_is_told_nothing() {
     let (_, rest) = said.split_once("`trainyard ").expect("a command is named");
     let command: Vec<_> = rest.split_once('`').unwrap().0.split(' ').collect();
     assert!(new.contains(*command.last().unwrap()), "{new:?}: {said}");
+    // A run waits for it and says why.
+    let waiting = yard.submit_there(&yard.script("print('known again')"), &[]);
+    let mut told = String::new();
+    wait_until("the run says that it waits", || {
+        told = yard.ok(["show", &waiting]);
+        told.contains("out of contact since")
+    });
+    assert!(told.contains("has changed") && told.contains(&command.join(" ")), "{told}");
     // Attaching again is no way around it.
     let (code, again) = attach_with(&yard, &yard.vm, &[]);
     assert_eq!(code, Some(1), "{again}");
@@ -84,10 +92,8 @@ fn a_machine_has_one_name_and_with_another_host_key_is_told_nothing() {
     let shown = yard.json(["target", "show", NAME, "--json"]);
     assert_ne!(shown, pinned);
     assert!(shown.to_string().contains(command.last().unwrap()), "{shown:#}");
-    let source = yard.script("print('known again')");
-    let source = source.to_str().unwrap();
-    let told = yard.ok(["run", "--target", NAME, "--source", source, "train.py"]);
-    assert_eq!(told, "known again\n");
+    assert_eq!(yard.ended(&waiting)["status"], "Completed");
+    assert_eq!(yard.ok(["logs", &waiting]), "known again\n");
 }
 
 /// Tells that it is not attached again under another name.

@@ -1,8 +1,10 @@
 //! One attached machine, as the agent holds it: the same while its host key or its credentials are
 //! replaced, so that whoever drives a run there need not know.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 use std::time::Duration;
 
 use images::cache::EnvironmentLease;
@@ -78,6 +80,33 @@ impl Attached {
     }
 }
 
+/// How soon it is noticed that something need not be waited for any more.
+const HEED: Duration = Duration::from_millis(100);
+
+/// Does `work`, which is told to stop when it is `cancelled` or `is_over`: what waits for a machine
+/// by the host key or the credentials of before would wait for ever.
+fn until<T>(
+    cancelled: &AtomicBool,
+    is_over: &(dyn Fn() -> bool + Sync),
+    work: impl FnOnce(&AtomicBool) -> T,
+) -> T {
+    let stopped = AtomicBool::new(cancelled.load(Ordering::Relaxed));
+    thread::scope(|scope| {
+        let (working, done) = channel::<()>();
+        let stopped = &stopped;
+        scope.spawn(move || {
+            while done.recv_timeout(HEED) == Err(RecvTimeoutError::Timeout) {
+                if cancelled.load(Ordering::Relaxed) || is_over() {
+                    stopped.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        let result = work(stopped);
+        drop(working);
+        result
+    })
+}
+
 impl ComputeTarget for Attached {
     fn name(&self) -> &str {
         &self.name
@@ -93,7 +122,19 @@ impl ComputeTarget for Attached {
         needs: &Needs,
         cancelled: &AtomicBool,
     ) -> Result<Ready, NotPrepared> {
-        self.machine().prepare(run, needs, cancelled)
+        loop {
+            let machine = self.machine();
+            let is_replaced = || {
+                let is_another = !Arc::ptr_eq(&machine, &self.machine());
+                is_another && machine.out_of_contact().is_some()
+            };
+            let prepared =
+                until(cancelled, &is_replaced, |stopped| machine.prepare(run, needs, stopped));
+            match prepared {
+                Err(NotPrepared::Cancelled) if !cancelled.load(Ordering::Relaxed) => {}
+                prepared => return prepared,
+            }
+        }
     }
 
     fn lease(
