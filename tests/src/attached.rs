@@ -63,8 +63,10 @@ impl AttachedYard {
     #[track_caller]
     pub fn wait_until_nothing_is_left(&self) {
         let home = self.vm.user_home();
+        // Where the home is in /tmp, it is no temporary file.
         let look = format!(
-            "ls -A '{}/.trainyard/runs'; find /tmp /var/tmp /dev/shm -user {USER} 2>/dev/null || true",
+            "ls -A '{0}/.trainyard/runs'; find /tmp /var/tmp /dev/shm -path '{0}' -prune -o \
+             -user {USER} -print 2>/dev/null || true",
             home.display()
         );
         let mut left = String::new();

@@ -184,4 +184,6 @@ fn a_run_there_is_as_one_here_but_for_its_target() {
 
     let shown = assert_same(&yard, &source, &["--env", "conda.yml"], &["key", "name"]);
     assert_eq!(shown["preparedEnvironment"]["reused"], false, "{shown:#}");
+
+    yard.wait_until_nothing_is_left();
 }

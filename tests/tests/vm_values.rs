@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
-use tests::attached::{AttachedYard, NAME};
+use tests::attached::{AttachedYard, NAME, files_with};
 use tests::text;
 use tests::vm::VmOptions;
 
@@ -66,6 +66,9 @@ fn values(count: usize, seed: u64) -> Vec<String> {
     (0..count).map(|_| (0..=next(8)).map(|_| PIECES[next(PIECES.len())]).collect()).collect()
 }
 
+/// The value of a secret, which [`SCRIPT`] dumps from its end to its beginning.
+const SECRET: &str = " 7130 'canary'\n$(x)";
+
 /// Dumps what has come, hexadecimal, and hands every file back under the same name.
 const SCRIPT: &str = r#"
 import json, os, shutil, sys
@@ -75,6 +78,7 @@ def dump(path, values):
 os.mkdir("outputs/dump")
 dump("outputs/dump/arguments", [os.fsencode(value).hex() for value in sys.argv[1:]])
 given = {os.fsdecode(name): value.hex() for name, value in os.environb.items()}
+dump("outputs/dump/secret", os.environ["TOKEN"][::-1])
 dump("outputs/dump/variables", {n: v for n, v in given.items() if n.startswith("HOSTILE_")})
 found = {}
 for name in os.listdir(b"names"):
@@ -124,6 +128,7 @@ fn five_hundred_hostile_values_arrive_as_they_are() {
     for (n, value) in variables.iter().enumerate() {
         command.arg("-e").arg(format!("HOSTILE_{n}={value}"));
     }
+    command.arg("--secret").arg("TOKEN").env("TOKEN", SECRET);
     let output = command.arg("train.py").args(&arguments).output().unwrap();
 
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -141,6 +146,15 @@ fn five_hundred_hostile_values_arrive_as_they_are() {
     let expected: BTreeMap<_, _> =
         names.iter().map(|(name, text)| (hex(name.as_bytes()), hex(text.as_bytes()))).collect();
     assert_eq!(dumped(&outputs, "names"), serde_json::json!(expected));
+
+    let reversed: String = SECRET.chars().rev().collect();
+    assert_eq!(dumped(&outputs, "secret"), reversed.as_str());
+    assert_eq!(
+        files_with(&yard.home(), "7130 'canary'", ""),
+        [""; 0],
+        "the secret is kept nowhere"
+    );
+    assert_eq!(yard.vm.exec("grep -rl \"7130 'canary'\" /home /tmp /dev/shm || true"), "");
 
     // And back.
     let back: BTreeMap<_, _> = fs::read_dir(outputs.join("names"))
