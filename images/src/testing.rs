@@ -9,6 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::host::HostVariables;
 use crate::interpreter;
@@ -25,6 +27,15 @@ pub(crate) fn python() -> PathBuf {
         interpreter::describe(&found).unwrap().executable
     });
     found.clone()
+}
+
+/// Waits for something that takes a moment, on a busy machine a long one.
+pub(crate) fn wait_until(what: &str, condition: &dyn Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < until, "waited too long until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 pub(crate) fn write_executable(path: &Path, text: &str) {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::builder::{BuildError, FailureCause};
 use crate::environment::RequirementsFile;
-use crate::testing::{Host, python, uv, write_wheels};
+use crate::testing::{Host, python, uv, wait_until, write_wheels};
 
 /// A cache, and wheels for what is built in it.
 struct Fixture {
@@ -435,14 +435,6 @@ fn a_definition_from_elsewhere_is_checked_before_anything_is_built() {
 
     assert!(matches!(error, EnvironmentError::Definition(_)), "{error:?}");
     assert!(fixture.files().is_empty());
-}
-
-fn wait_until(what: &str, condition: &dyn Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < until, "waited too long until {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn cancel_when(condition: impl Fn() -> bool + Send + 'static, cancel: &'static AtomicBool) {
