@@ -2,9 +2,7 @@
 //!
 //! Packages go to [`PREFIX`], a virtual environment made from the image's Python or a conda
 //! environment with one of its own. What the build is given of this machine (certificates, where
-//! packages are found, values of variables) is mounted while pip runs, as secrets, where the
-//! builder is BuildKit. The classic builder has no such thing: there pip runs in a stage of its
-//! own, whose image is removed afterwards, and only its result is copied.
+//! packages are found, values of variables) is mounted as secrets while pip runs.
 
 use std::fmt::Write;
 
@@ -20,10 +18,11 @@ pub(crate) const FILES: &str = "/tmp/trainyard";
 /// The directories of the build context.
 pub(crate) const REQUIREMENTS: &str = "requirements";
 pub(crate) const CONDA: &str = "conda";
+
+/// Where secrets are, in [`FILES`].
 pub(crate) const SETTINGS: &str = "settings";
 
-/// The settings of this machine as a text for a shell, and certificates: files in [`SETTINGS`],
-/// secrets for BuildKit.
+/// The settings of this machine as a text for a shell, and certificates: secrets of the build.
 pub(crate) const VARIABLES: &str = "variables";
 pub(crate) const CA_BUNDLE: &str = "ca-bundle";
 
@@ -46,7 +45,6 @@ pub(crate) struct Recipe<'a> {
     pub(crate) packages: Packages<'a>,
     /// Which of [`VARIABLES`] and [`CA_BUNDLE`] the build is given.
     pub(crate) settings: &'a [&'a str],
-    pub(crate) buildkit: bool,
 }
 
 /// What is put on top.
@@ -61,20 +59,7 @@ pub(crate) enum Packages<'a> {
 
 /// Returns the text.
 pub(crate) fn generate(recipe: &Recipe<'_>) -> String {
-    let stage = !recipe.buildkit && recipe.requirements().is_some();
-    let mut text = String::new();
-    let base = recipe.base;
-    if stage {
-        // Labels, so that the stage's image is found and removed, after a crash too.
-        text = format!(
-            "FROM {base} AS packages\n\
-             ARG TRAINYARD_KEY\n\
-             ARG TRAINYARD_HOME\n\
-             LABEL trainyard=1 trainyard.environment=$TRAINYARD_KEY trainyard.home=$TRAINYARD_HOME\n"
-        );
-    } else {
-        let _ = writeln!(text, "FROM {base}");
-    }
+    let mut text = format!("FROM {}\n", recipe.base);
     let is_root = ["", "root", "0", "0:0", "root:root"].contains(&recipe.user);
     if !is_root {
         text.push_str("USER root\n");
@@ -85,9 +70,7 @@ pub(crate) fn generate(recipe: &Recipe<'_>) -> String {
     if let Some(requirements) = recipe.requirements() {
         recipe.install(requirements, &mut text);
     }
-    if stage {
-        let _ = write!(text, "\nFROM {base}\nCOPY --from=packages {PREFIX} {PREFIX}\n");
-    } else if !is_root {
+    if !is_root {
         let _ = writeln!(text, "USER {}", recipe.user);
     }
     // Who starts the image by its name alone finds the packages' Python, too.
@@ -127,15 +110,7 @@ impl Recipe<'_> {
              {FILES}/{REQUIREMENTS}/{requirements}"
         ));
         let steps = steps.join("; \\\n    ");
-        if self.buildkit {
-            let _ = writeln!(text, "RUN {} \\\n    {steps}", self.mounts().join(" \\\n    "));
-        } else {
-            let _ = writeln!(text, "COPY {REQUIREMENTS} {FILES}/{REQUIREMENTS}");
-            if !self.settings.is_empty() {
-                let _ = writeln!(text, "COPY {SETTINGS} {FILES}/{SETTINGS}");
-            }
-            let _ = writeln!(text, "RUN {steps}");
-        }
+        let _ = writeln!(text, "RUN {} \\\n    {steps}", self.mounts().join(" \\\n    "));
     }
 
     /// Returns a step that sets `python`.

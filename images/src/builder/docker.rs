@@ -105,11 +105,6 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Whether BuildKit builds.
-    fn buildkit(&self) -> bool {
-        self.engine.facts().buildkit
-    }
-
     /// Returns what is said about every image that is built here, and how.
     fn image_build(&self, name: &str) -> ImageBuild {
         let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -123,7 +118,6 @@ impl Builder<'_> {
             ]),
             network: self.workshop.settings.network.clone(),
             platform: self.platform.map(str::to_owned),
-            buildkit: self.buildkit(),
             fresh: self.workshop.fresh,
             ..ImageBuild::default()
         }
@@ -216,7 +210,6 @@ impl Builder<'_> {
             })
             .collect();
         let facts = self.engine.facts();
-        let builder = if self.buildkit() { "BuildKit" } else { "the classic builder" };
         let base_bytes = bases.base.as_ref().map_or(0, |base| base.bytes);
         let mut lock = added.lock;
         if added.locks_pip {
@@ -232,7 +225,7 @@ impl Builder<'_> {
             python_version: contents.version,
             packages,
             lock,
-            built_by: format!("{builder} of {} {}", facts.name, facts.version),
+            built_by: format!("BuildKit of {} {}", facts.name, facts.version),
             image: Some(BuiltImage {
                 image: PreparedImage {
                     id: image.id.clone(),

@@ -1,5 +1,5 @@
-//! What of a user's Dockerfile decides a build: the images it takes things from, and whether only
-//! BuildKit can build it. All else is left to the engine.
+//! What of a user's Dockerfile decides a build: the images it takes things from. All else is left
+//! to the engine.
 
 mod lines;
 mod substitution;
@@ -19,8 +19,6 @@ pub struct Dockerfile {
     pub images: Vec<ImageUse>,
     /// The image its result is based on: `None` for `scratch`.
     pub base: Option<ImageUse>,
-    /// What the classic builder cannot do, with its line.
-    pub needs_buildkit: Option<(String, Place)>,
 }
 
 /// An image that a Dockerfile takes things from.
@@ -61,10 +59,7 @@ impl Dockerfile {
             stages: Vec::new(),
             found: Self::default(),
         };
-        if let Some((syntax, line)) = lines.directives.get("syntax") {
-            reader.found.syntax = Some(syntax.clone());
-            reader.needs_buildkit("a \"# syntax=\" line", *line);
-        }
+        reader.found.syntax = lines.directives.get("syntax").cloned();
         for instruction in &lines.instructions {
             if reader.instruction(instruction)? {
                 break;
@@ -106,10 +101,7 @@ struct Stage {
 impl Reader<'_> {
     /// Reads one instruction; whether the stage to build ended before it.
     fn instruction(&mut self, instruction: &Instruction) -> Result<bool, DefinitionError> {
-        let Instruction { line, name, rest, here_documents } = instruction;
-        if *here_documents {
-            self.needs_buildkit("a text within the Dockerfile (<<)", *line);
-        }
+        let Instruction { line, name, rest } = instruction;
         match name.as_str() {
             "ARG" if self.stages.is_empty() => self.argument(*line, rest)?,
             "FROM" if self.has_target() => return Ok(true),
@@ -176,16 +168,9 @@ impl Reader<'_> {
         for flag in rest.split_whitespace().take_while(|word| word.starts_with("--")) {
             let (flag, value) = flag.split_once('=').unwrap_or((flag, ""));
             let from = match (name, flag) {
-                ("RUN", _) => {
-                    self.needs_buildkit(&format!("RUN {flag}"), line);
-                    value.split(',').find_map(|option| option.strip_prefix("from="))
-                }
+                ("RUN", _) => value.split(',').find_map(|option| option.strip_prefix("from=")),
                 (_, "--from") => Some(value),
-                (_, "--chown") => None,
-                _ => {
-                    self.needs_buildkit(&format!("{name} {flag}"), line);
-                    None
-                }
+                _ => None,
             };
             let Some(from) = from else { continue };
             let stage = from.parse().is_ok_and(|number: usize| number < self.stages.len())
@@ -231,11 +216,6 @@ impl Reader<'_> {
             }
             None => Err(self.error(1, "there is no FROM line".to_owned())),
         }
-    }
-
-    fn needs_buildkit(&mut self, what: &str, line: usize) {
-        let place = self.place(line);
-        self.found.needs_buildkit.get_or_insert_with(|| (what.to_owned(), place));
     }
 
     fn substituted(&self, line: usize, word: &str) -> Result<String, DefinitionError> {

@@ -2,15 +2,15 @@ use super::*;
 
 const BASE: &str = "python@sha256:aaaa";
 
-fn recipe<'a>(packages: Packages<'a>, settings: &'a [&'a str], buildkit: bool) -> Recipe<'a> {
-    Recipe { base: BASE, user: "", interpreter: None, packages, settings, buildkit }
+fn recipe<'a>(packages: Packages<'a>, settings: &'a [&'a str]) -> Recipe<'a> {
+    Recipe { base: BASE, user: "", interpreter: None, packages, settings }
 }
 
 const PIP: Packages<'_> = Packages::Pip { requirements: "0/requirements.txt" };
 
 #[test]
-fn requirements_with_buildkit() {
-    insta::assert_snapshot!(generate(&recipe(PIP, &[VARIABLES, CA_BUNDLE], true)), @r#"
+fn requirements_with_settings() {
+    insta::assert_snapshot!(generate(&recipe(PIP, &[VARIABLES, CA_BUNDLE])), @r#"
     FROM python@sha256:aaaa
     RUN --mount=type=bind,source=requirements,target=/tmp/trainyard/requirements \
         --mount=type=secret,id=variables,target=/tmp/trainyard/settings/variables \
@@ -25,33 +25,9 @@ fn requirements_with_buildkit() {
 }
 
 #[test]
-fn requirements_with_the_classic_builder() {
-    insta::assert_snapshot!(generate(&recipe(PIP, &[VARIABLES, CA_BUNDLE], false)), @r#"
-    FROM python@sha256:aaaa AS packages
-    ARG TRAINYARD_KEY
-    ARG TRAINYARD_HOME
-    LABEL trainyard=1 trainyard.environment=$TRAINYARD_KEY trainyard.home=$TRAINYARD_HOME
-    COPY requirements /tmp/trainyard/requirements
-    COPY settings /tmp/trainyard/settings
-    RUN set -e; \
-        . /tmp/trainyard/settings/variables; \
-        python=$(command -v python || command -v python3) || { echo 'trainyard: the image has no' python and no python3; exit 1; }; \
-        "$python" -I -m venv /opt/trainyard/env || { echo 'trainyard: the Python of the image cannot make virtual environments'; exit 1; }; \
-        /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/requirements.txt
-
-    FROM python@sha256:aaaa
-    COPY --from=packages /opt/trainyard/env /opt/trainyard/env
-    ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
-    "#);
-}
-
-#[test]
 fn requirements_without_settings_for_the_users_python() {
-    let recipe = Recipe {
-        user: "1000:users",
-        interpreter: Some("/opt/it's/python"),
-        ..recipe(PIP, &[], true)
-    };
+    let recipe =
+        Recipe { user: "1000:users", interpreter: Some("/opt/it's/python"), ..recipe(PIP, &[]) };
 
     insta::assert_snapshot!(generate(&recipe), @r#"
     FROM python@sha256:aaaa
@@ -68,7 +44,7 @@ fn requirements_without_settings_for_the_users_python() {
 
 #[test]
 fn a_conda_environment() {
-    let recipe = Recipe { user: "me", ..recipe(Packages::Conda { pip: None }, &[], true) };
+    let recipe = Recipe { user: "me", ..recipe(Packages::Conda { pip: None }, &[]) };
 
     insta::assert_snapshot!(generate(&recipe), @"
     FROM python@sha256:aaaa
@@ -77,15 +53,13 @@ fn a_conda_environment() {
     USER me
     ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
     ");
-    let classic = Recipe { buildkit: false, ..recipe.clone() };
-    assert_eq!(generate(&classic), generate(&recipe));
 }
 
 #[test]
 fn a_conda_environment_with_packages_from_pip() {
     let packages = Packages::Conda { pip: Some("0/pip.txt") };
 
-    insta::assert_snapshot!(generate(&recipe(packages, &[CA_BUNDLE], true)), @r"
+    insta::assert_snapshot!(generate(&recipe(packages, &[CA_BUNDLE])), @r"
     FROM python@sha256:aaaa
     COPY conda /opt/trainyard/env
     RUN --mount=type=bind,source=requirements,target=/tmp/trainyard/requirements \
@@ -93,21 +67,6 @@ fn a_conda_environment_with_packages_from_pip() {
         set -e; \
         /opt/trainyard/env/bin/python -I -m pip --version || { echo 'trainyard: the conda environment has no pip'; exit 1; }; \
         /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/pip.txt
-    ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
-    ");
-    insta::assert_snapshot!(generate(&recipe(packages, &[], false)), @r"
-    FROM python@sha256:aaaa AS packages
-    ARG TRAINYARD_KEY
-    ARG TRAINYARD_HOME
-    LABEL trainyard=1 trainyard.environment=$TRAINYARD_KEY trainyard.home=$TRAINYARD_HOME
-    COPY conda /opt/trainyard/env
-    COPY requirements /tmp/trainyard/requirements
-    RUN set -e; \
-        /opt/trainyard/env/bin/python -I -m pip --version || { echo 'trainyard: the conda environment has no pip'; exit 1; }; \
-        /opt/trainyard/env/bin/python -I -m pip install --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --requirement /tmp/trainyard/requirements/0/pip.txt
-
-    FROM python@sha256:aaaa
-    COPY --from=packages /opt/trainyard/env /opt/trainyard/env
     ENV PATH=/opt/trainyard/env/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
     ");
 }

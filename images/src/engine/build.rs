@@ -1,4 +1,4 @@
-//! Builds: a build context sent as a tar stream, and the engine's answer as a log.
+//! Builds by BuildKit: a build context sent as a tar stream, and the engine's answer as a log.
 //!
 //! Not by bollard: without its `buildkit` feature it cannot read what BuildKit answers, and with it
 //! (59 more crates) there are no secrets for `RUN --mount=type=secret`.
@@ -53,11 +53,9 @@ pub struct ImageBuild {
     pub platform: Option<String>,
     /// The network of its steps: `default`, `host` or `none`.
     pub network: String,
-    /// By BuildKit, or by the classic builder.
-    pub buildkit: bool,
     /// Nothing of earlier builds is used.
     pub fresh: bool,
-    /// What `RUN --mount=type=secret,id=…` gets, by id. Only with BuildKit.
+    /// What `RUN --mount=type=secret,id=…` gets, by id.
     pub secrets: BTreeMap<String, SecretSlice<u8>>,
 }
 
@@ -114,28 +112,12 @@ impl Engine {
             let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             match (built, written) {
                 // With an answer, it does not matter that it came before the end of the context.
-                (Ok((end, stages)), _) => {
-                    for stage in stages {
-                        // Ones that are used elsewhere stay.
-                        let options = None::<bollard::query_parameters::RemoveImageOptions>;
-                        // By the short id that the builder told, which is no name of ours.
-                        let removed = self.docker.remove_image(&stage, options, None);
-                        let _removed = self.runtime.block_on(removed);
-                    }
-                    Ok(end)
-                }
+                (Ok(end), _) => Ok(end),
                 (Err(EngineError::Cancelled), _) => Err(EngineError::Cancelled.into()),
                 (Err(EngineError::Gone { .. }), Err(error)) => Err(error),
                 (Err(error), _) => Err(error.into()),
             }
         })
-    }
-
-    /// The same engine as one that has only the classic builder.
-    #[cfg(test)]
-    pub(crate) fn without_buildkit(mut self) -> Self {
-        self.facts.buildkit = false;
-        self
     }
 
     /// Gives the image `id` one more name.
@@ -197,14 +179,13 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Builds; also returns the images of stages that nobody needs any more.
     async fn build(
         &self,
         build: &ImageBuild,
         context: mpsc::Receiver<io::Result<Bytes>>,
         log: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
-    ) -> Result<(BuildEnd, Vec<String>), EngineError> {
+    ) -> Result<BuildEnd, EngineError> {
         // What runs beside the build; its connections end with it.
         let mut tasks = JoinSet::new();
         let built = tokio::select! {
@@ -221,10 +202,10 @@ impl Connection<'_> {
         mut context: mpsc::Receiver<io::Result<Bytes>>,
         log: &mut dyn FnMut(&[u8]),
         tasks: &mut JoinSet<()>,
-    ) -> Result<(BuildEnd, Vec<String>), EngineError> {
-        let session = match build.buildkit && !build.secrets.is_empty() {
-            true => Some(self.session(build, tasks).await?),
-            false => None,
+    ) -> Result<BuildEnd, EngineError> {
+        let session = match build.secrets.is_empty() {
+            true => None,
+            false => Some(self.session(build, tasks).await?),
         };
         let body = http_body_util::StreamBody::new(futures_util::stream::poll_fn(move |cx| {
             context
@@ -247,7 +228,7 @@ impl Connection<'_> {
             if let BuildEnd::Failed(message) = &end {
                 log(format!("{message}\n").as_bytes());
             }
-            return Ok((end, Vec::new()));
+            return Ok(end);
         }
         let mut messages = Messages::default();
         while let Some(frame) = answer.frame().await {
@@ -257,12 +238,11 @@ impl Connection<'_> {
             }
         }
         messages.finish(log);
-        let end = match (messages.error, messages.image) {
-            (Some(error), _) => BuildEnd::Failed(error),
-            (None, Some(image)) => BuildEnd::Image(image),
-            (None, None) => return Err(self.gone(io::Error::from(io::ErrorKind::UnexpectedEof))),
-        };
-        Ok((end, messages.stages))
+        match (messages.error, messages.image) {
+            (Some(error), _) => Ok(BuildEnd::Failed(error)),
+            (None, Some(image)) => Ok(BuildEnd::Image(image)),
+            (None, None) => Err(self.gone(io::Error::from(io::ErrorKind::UnexpectedEof))),
+        }
     }
 
     /// Starts a session that answers what the build asks, and returns its id.
@@ -345,11 +325,12 @@ fn query(build: &ImageBuild, session: Option<&str>) -> String {
         ("labels", json(&build.labels)),
         ("buildargs", json(&build.arguments)),
         ("networkmode", build.network.clone()),
+        // BuildKit.
+        ("version", "2".to_owned()),
     ];
     parts.extend(build.target.clone().map(|target| ("target", target)));
     parts.extend(build.platform.clone().map(|platform| ("platform", platform)));
     parts.extend(build.fresh.then(|| ("nocache", "1".to_owned())));
-    parts.extend(build.buildkit.then(|| ("version", "2".to_owned())));
     parts.extend(session.map(|session| ("session", session.to_owned())));
     let encode = |value: &str| {
         percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()

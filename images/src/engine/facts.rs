@@ -5,11 +5,9 @@ use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
 use super::EngineError;
 
 /// The oldest API that has everything we ask for: that of Docker 19.03, the first with GPUs.
+/// BuildKit is in every engine from 18.09 on.
 const OLDEST: ApiVersion = ApiVersion(1, 40);
 const OLDEST_TEXT: &str = "1.40";
-
-/// Docker can build with BuildKit since this API, that of 18.09.
-const BUILDKIT: ApiVersion = ApiVersion(1, 39);
 
 /// What an engine says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +24,6 @@ pub struct EngineFacts {
     pub platform: String,
     /// Whether it runs without root.
     pub rootless: bool,
-    /// Whether it builds with BuildKit.
-    pub buildkit: bool,
     /// Whether containers survive its restart.
     pub live_restore: bool,
     /// Whether it can give GPUs to containers.
@@ -96,8 +92,6 @@ impl ApiVersion {
 
 impl EngineFacts {
     /// Reads the answers of the engine at `address`.
-    ///
-    /// The header that names the builder cannot be had; what it says follows from the version.
     pub(super) fn read(
         address: &str,
         version: SystemVersion,
@@ -132,7 +126,6 @@ impl EngineFacts {
                 .iter()
                 .flatten()
                 .any(|option| option.split(',').any(|part| part == "name=rootless")),
-            buildkit: api >= BUILDKIT,
             live_restore: info.live_restore_enabled == Some(true),
             gpus: has_gpus(info),
             init: info.init_binary.as_ref().is_some_and(|binary| !binary.is_empty()),
@@ -198,7 +191,6 @@ mod tests {
             api_version: "1.41".to_owned(),
             platform: "linux/amd64".to_owned(),
             rootless: true,
-            buildkit: true,
             live_restore: true,
             gpus: true,
             init: true,

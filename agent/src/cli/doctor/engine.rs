@@ -58,15 +58,6 @@ fn capable(facts: &EngineFacts, origin: &EngineOrigin, has_driver: bool) -> Vec<
         NAME,
         format!("{name} {version} {root} at {address}, {origin} (API {api_version}, {platform})"),
     )];
-    findings.push(if facts.buildkit {
-        Finding::good("image builds", "by BuildKit")
-    } else {
-        Finding::missing(
-            "image builds",
-            "by the classic builder, which does without RUN --mount and parallel stages",
-            "optional: an engine of version 20.10 or newer has BuildKit",
-        )
-    });
     findings.push(if facts.live_restore {
         Finding::good("engine restarts", "containers go on (live-restore)")
     } else {
@@ -128,7 +119,6 @@ mod tests {
             api_version: "1.41".to_owned(),
             platform: "linux/amd64".to_owned(),
             rootless: false,
-            buildkit: true,
             live_restore: false,
             gpus: false,
             init: true,
@@ -150,7 +140,6 @@ mod tests {
     fn an_engine_is_told_with_what_it_lacks_and_what_to_do() {
         insta::assert_snapshot!(told(&capable(&facts(), &EngineOrigin::Usual, true)), @r#"
         containers: Docker 20.10.24 as root at unix:///var/run/docker.sock, one of the usual sockets (API 1.41, linux/amd64)
-        image builds: by BuildKit
         engine restarts: end the runs in containers: live-restore is off
           → optional: "live-restore": true in /etc/docker/daemon.json, then reload the engine
         GPUs: this machine has NVIDIA's driver, and the engine cannot give GPUs to containers
@@ -158,11 +147,9 @@ mod tests {
         engine limits: cgroups of version 1
         "#);
         let limits = EngineLimits { memory: false, cpus: false, cpuset: false, pids: false };
-        let poor = EngineFacts { buildkit: false, init: false, rootless: true, limits, ..facts() };
+        let poor = EngineFacts { init: false, rootless: true, limits, ..facts() };
         insta::assert_snapshot!(told(&capable(&poor, &EngineOrigin::Variable, false)), @r#"
         containers: Docker 20.10.24 without root at unix:///var/run/docker.sock, named by DOCKER_HOST (API 1.41, linux/amd64)
-        image builds: by the classic builder, which does without RUN --mount and parallel stages
-          → optional: an engine of version 20.10 or newer has BuildKit
         engine restarts: end the runs in containers: live-restore is off
           → optional: "live-restore": true in /etc/docker/daemon.json, then reload the engine
         init process: the engine has none to put before a container's own: processes that end are not reaped

@@ -113,7 +113,7 @@ fn all(
             (vec![(reference.clone(), asked.map(str::to_owned))], Some(0), None)
         }
         DockerBase::Dockerfile { .. } => {
-            let dockerfile = parse(engine, docker, &platform)?;
+            let dockerfile = parse(docker, &platform)?;
             let base = dockerfile.base.as_ref().and_then(|base| {
                 let is_base = |image: &ImageUse| {
                     (&image.reference, &image.platform) == (&base.reference, &base.platform)
@@ -152,30 +152,13 @@ fn platform<'a>(engine: &'a Engine, docker: &'a DockerEnvironment) -> &'a str {
 }
 
 /// Reads the user's Dockerfile.
-fn parse(
-    engine: &Engine,
-    docker: &DockerEnvironment,
-    platform: &str,
-) -> Result<Dockerfile, DefinitionError> {
+fn parse(docker: &DockerEnvironment, platform: &str) -> Result<Dockerfile, DefinitionError> {
     let DockerBase::Dockerfile { name, text, build_arguments, target, .. } = &docker.base else {
         return Ok(Dockerfile::default());
     };
     let target = target.as_deref();
     let reading = Reading { name, arguments: build_arguments, target, platform };
-    let mut dockerfile = Dockerfile::parse(text, &reading)?;
-    let facts = engine.facts();
-    if facts.buildkit {
-        return Ok(dockerfile);
-    }
-    // Others than Docker build in their own way, and know of no frontends.
-    dockerfile.syntax = None;
-    match dockerfile.needs_buildkit.take() {
-        Some((what, place)) if facts.name == "Docker" && !what.contains("syntax") => {
-            let message = format!("{what} needs BuildKit, which this engine does not have");
-            Err(DefinitionError::Dockerfile { place, message })
-        }
-        _ => Ok(dockerfile),
-    }
+    Dockerfile::parse(text, &reading)
 }
 
 /// Whether a frontend is one of Docker's own.

@@ -28,9 +28,7 @@ impl Builder<'_> {
             build.arguments = proxies(self.workshop.host);
         }
         build.arguments.extend(build_arguments.clone());
-        if build.buildkit {
-            build.secrets = self.given.secrets([given::PIP_CONF, given::CA_BUNDLE]);
-        }
+        build.secrets = self.given.secrets([given::PIP_CONF, given::CA_BUNDLE]);
         let text = without_missing_frontend(text, bases);
         self.run(
             &build,

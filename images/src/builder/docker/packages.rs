@@ -9,9 +9,9 @@ use super::super::{BuildError, Watch, requirements_files, uv_export};
 use super::Builder;
 use crate::definition::requirements::Requirements;
 use crate::dockerfile::{
-    self, CA_BUNDLE, CONDA, PREFIX, Packages, REQUIREMENTS, Recipe, SETTINGS, VARIABLES,
+    self, CA_BUNDLE, CONDA, PREFIX, Packages, REQUIREMENTS, Recipe, VARIABLES,
 };
-use crate::engine::{ImageBuild, ImageFacts};
+use crate::engine::ImageFacts;
 use crate::environment::{DockerEnvironment, DockerPackages, RequirementsFile};
 
 /// What was put on top of an image.
@@ -63,7 +63,7 @@ impl Builder<'_> {
         added.locks_pip = files.is_some();
         let is_conda = matches!(wanted, DockerPackages::Conda { .. });
         let files = files.unwrap_or_default();
-        let mut secrets: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut secrets: BTreeMap<String, SecretSlice<u8>> = BTreeMap::new();
         let mut first = None;
         let directory = workshop.directory.join(REQUIREMENTS);
         if !files.is_empty() {
@@ -71,9 +71,9 @@ impl Builder<'_> {
             requirements_files::write(&requirements, &directory)?;
             first = requirements_files::file_path(&requirements, 0).to_str().map(str::to_owned);
             let variables = self.given.variables(&requirements, workshop.host)?;
-            secrets.extend(variables.map(|text| (VARIABLES.to_owned(), text.into_bytes())));
+            secrets.extend(variables.map(|text| (VARIABLES.to_owned(), text.into_bytes().into())));
             let bundle = self.given.ca_bundle();
-            secrets.extend(bundle.map(|bundle| (CA_BUNDLE.to_owned(), bundle.to_vec())));
+            secrets.extend(bundle.map(|bundle| (CA_BUNDLE.to_owned(), bundle.to_vec().into())));
         }
         let settings: Vec<&str> = secrets.keys().map(String::as_str).collect();
         let text = dockerfile::generate(&Recipe {
@@ -86,9 +86,9 @@ impl Builder<'_> {
                 Packages::Pip { requirements: first.as_deref().unwrap_or_default() }
             },
             settings: &settings,
-            buildkit: self.buildkit(),
         });
-        let build = self.image_build_with(&secrets);
+        let mut build = self.image_build(&super::image_name(&workshop.key));
+        build.secrets = secrets;
         let image = self.run(
             &build,
             |writer| {
@@ -99,47 +99,11 @@ impl Builder<'_> {
                 if is_conda {
                     writer.host_directory(&conda_directory, CONDA)?;
                 }
-                if !build.buildkit {
-                    for (name, value) in &secrets {
-                        writer.file(&format!("{SETTINGS}/{name}"), value)?;
-                    }
-                }
                 Ok(())
             },
             watch,
         )?;
-        if !build.buildkit {
-            self.remove_stages();
-        }
         added.dockerfile = Some(text);
         Ok((image, added))
-    }
-
-    /// Returns how packages are built, with what the build is given of this machine.
-    fn image_build_with(&self, secrets: &BTreeMap<String, Vec<u8>>) -> ImageBuild {
-        let mut build = self.image_build(&super::image_name(&self.workshop.key));
-        if build.buildkit {
-            let secret = |(name, value): (&String, &Vec<u8>)| {
-                (name.clone(), SecretSlice::from(value.clone()))
-            };
-            build.secrets = secrets.iter().map(secret).collect();
-        } else {
-            let (key, home) = (self.workshop.key.to_string(), self.workshop.home.to_owned());
-            build.arguments.insert("TRAINYARD_KEY".to_owned(), key);
-            build.arguments.insert("TRAINYARD_HOME".to_owned(), home);
-        }
-        build
-    }
-
-    /// Removes what the classic builder leaves: the image of a stage has our labels and no name.
-    fn remove_stages(&self) {
-        let key = self.workshop.key.to_string();
-        let ours = self.engine.our_images(self.workshop.home).unwrap_or_default();
-        let of_this = ours.iter().filter(|image| {
-            image.tags.is_empty() && image.labels.get(crate::engine::KEY_LABEL) == Some(&key)
-        });
-        for image in of_this {
-            let _removed = self.engine.remove_image(&image.id);
-        }
     }
 }

@@ -29,9 +29,8 @@ struct Yard {
 }
 
 impl Yard {
-    fn new(buildkit: bool) -> Option<Self> {
+    fn new() -> Option<Self> {
         let engine = engine()?;
-        let engine = if buildkit { engine } else { engine.without_buildkit() };
         let directory = tempfile::tempdir().unwrap();
         let mut variables: Vec<_> = std::env::vars_os().collect();
         variables.push(("PIP_TRUSTED_HOST".into(), CANARY.into()));
@@ -157,35 +156,33 @@ fn holds_canary(reference: &str) -> bool {
 
 #[test]
 fn packages_are_put_on_an_image_and_nothing_of_the_host_with_them() {
-    for buildkit in [true, false] {
-        let Some(mut yard) = Yard::new(buildkit) else { return };
+    let Some(mut yard) = Yard::new() else { return };
 
-        let built = yard.build(&on(image(BASE), Some("six==1.16.0")));
-        let built = built.unwrap_or_else(|error| panic!("{error:?}\n{}", yard.log));
+    let built = yard.build(&on(image(BASE), Some("six==1.16.0")));
+    let built = built.unwrap_or_else(|error| panic!("{error:?}\n{}", yard.log));
 
-        assert_eq!(built.packages, ["six==1.16.0"]);
-        assert_eq!(built.lock[0].text, "six==1.16.0\n");
-        assert!(built.python_version.unwrap().starts_with("3."));
-        let image = built.image.unwrap();
-        assert_eq!(image.interpreter, "/opt/trainyard/env/bin/python");
-        assert_eq!(image.prefix, "/opt/trainyard/env");
-        let path = image.image.search_path.unwrap();
-        assert!(path.starts_with("/opt/trainyard/env/bin:/usr/"), "{path}");
-        assert!(image.bytes > 1 << 20, "{}", image.bytes);
-        assert!(image.dockerfile.starts_with("FROM trainyard-base:"), "{}", image.dockerfile);
-        assert!(image.image.base_digest.unwrap().starts_with("sha256:"));
-        let found = yard.engine.image(&image_name(&yard.key)).unwrap().unwrap();
-        assert_eq!(found.id, image.image.id);
-        assert_eq!(found.labels[KEY_LABEL], yard.key.to_string());
-        assert_eq!(found.user, yard.engine.image(BASE).unwrap().unwrap().user);
-        assert!(!holds_canary(&image_name(&yard.key)));
-        assert!(yard.nameless().is_empty());
-    }
+    assert_eq!(built.packages, ["six==1.16.0"]);
+    assert_eq!(built.lock[0].text, "six==1.16.0\n");
+    assert!(built.python_version.unwrap().starts_with("3."));
+    let image = built.image.unwrap();
+    assert_eq!(image.interpreter, "/opt/trainyard/env/bin/python");
+    assert_eq!(image.prefix, "/opt/trainyard/env");
+    let path = image.image.search_path.unwrap();
+    assert!(path.starts_with("/opt/trainyard/env/bin:/usr/"), "{path}");
+    assert!(image.bytes > 1 << 20, "{}", image.bytes);
+    assert!(image.dockerfile.starts_with("FROM trainyard-base:"), "{}", image.dockerfile);
+    assert!(image.image.base_digest.unwrap().starts_with("sha256:"));
+    let found = yard.engine.image(&image_name(&yard.key)).unwrap().unwrap();
+    assert_eq!(found.id, image.image.id);
+    assert_eq!(found.labels[KEY_LABEL], yard.key.to_string());
+    assert_eq!(found.user, yard.engine.image(BASE).unwrap().unwrap().user);
+    assert!(!holds_canary(&image_name(&yard.key)));
+    assert!(yard.nameless().is_empty());
 }
 
 #[test]
 fn a_dockerfile_of_the_users_is_built_from_its_context() {
-    let Some(mut yard) = Yard::new(true) else { return };
+    let Some(mut yard) = Yard::new() else { return };
     let source = tempfile::tempdir().unwrap();
     fs::create_dir(source.path().join("docker")).unwrap();
     fs::write(source.path().join("docker/Dockerfile"), "an older one").unwrap();
@@ -212,7 +209,7 @@ fn a_dockerfile_of_the_users_is_built_from_its_context() {
 
 #[test]
 fn packages_are_put_on_a_dockerfile_of_the_users() {
-    let Some(mut yard) = Yard::new(true) else { return };
+    let Some(mut yard) = Yard::new() else { return };
     let text = format!("# mine\nFROM {BASE}\nRUN echo own > /own\nUSER 1000:1000");
 
     let built = yard.build(&on(own(&text, None), Some("# nothing\n")));
@@ -227,7 +224,7 @@ fn packages_are_put_on_a_dockerfile_of_the_users() {
 
 #[test]
 fn what_a_build_fails_of_is_told() {
-    let Some(mut yard) = Yard::new(true) else { return };
+    let Some(mut yard) = Yard::new() else { return };
     yard.set("PIP_NO_INDEX", "1");
 
     let error = yard.build(&on(image(BASE), Some("no-such-package-at-all"))).unwrap_err();
@@ -239,17 +236,4 @@ fn what_a_build_fails_of_is_told() {
     assert!(matches!(error, BuildError::Variable { .. }), "{error:?}");
     let error = yard.build(&on(own("FROM", None), None)).unwrap_err();
     assert!(matches!(error, BuildError::Definition(_)), "{error:?}");
-}
-
-#[test]
-fn without_buildkit_what_needs_it_is_refused_by_its_line() {
-    let Some(mut yard) = Yard::new(false) else { return };
-    let text = format!("FROM {BASE}\nRUN --mount=type=cache,target=/x true");
-
-    let error = yard.build(&on(own(&text, None), None)).unwrap_err();
-
-    assert_eq!(
-        error.to_string(),
-        "\"docker/Dockerfile\" line 2: RUN --mount needs BuildKit, which this engine does not have"
-    );
 }

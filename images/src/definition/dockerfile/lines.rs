@@ -11,15 +11,13 @@ pub(super) struct Instruction {
     pub(super) name: String,
     /// All that comes after the name, on one line.
     pub(super) rest: String,
-    /// It has texts of its own on the lines after it.
-    pub(super) here_documents: bool,
 }
 
 /// What a Dockerfile says, without what it does.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Lines {
-    /// `# name=value` at the top, by name in lower case, with its line.
-    pub(super) directives: BTreeMap<String, (String, usize)>,
+    /// `# name=value` at the top, by name in lower case.
+    pub(super) directives: BTreeMap<String, String>,
     pub(super) instructions: Vec<Instruction>,
 }
 
@@ -29,7 +27,7 @@ impl Lines {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut found = Self { directives: directives(text), instructions: Vec::new() };
         let escape = match found.directives.get("escape") {
-            Some((value, _)) if value == "`" => '`',
+            Some(value) if value == "`" => '`',
             _ => '\\',
         };
         let mut lines = text.lines().enumerate();
@@ -50,20 +48,15 @@ impl Lines {
             }
             let (name, rest) = whole.split_once(char::is_whitespace).unwrap_or((&whole, ""));
             let name = name.to_ascii_uppercase();
-            let ends = here_documents(&name, rest);
-            for (end, indented) in &ends {
+            for (end, indented) in here_documents(&name, rest) {
                 let is_end = |line: &str| {
-                    let line = if *indented { line.trim_start_matches('\t') } else { line };
+                    let line = if indented { line.trim_start_matches('\t') } else { line };
                     line == end
                 };
                 lines.by_ref().find(|(_, line)| is_end(line));
             }
-            found.instructions.push(Instruction {
-                line: at + 1,
-                name,
-                rest: rest.trim().to_owned(),
-                here_documents: !ends.is_empty(),
-            });
+            let rest = rest.trim().to_owned();
+            found.instructions.push(Instruction { line: at + 1, name, rest });
         }
         found
     }
@@ -84,16 +77,16 @@ fn add(whole: &mut String, line: &str, escape: char) -> bool {
 }
 
 /// Returns the directives: nothing else may be above them, not even another comment.
-fn directives(text: &str) -> BTreeMap<String, (String, usize)> {
+fn directives(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for (at, line) in text.lines().enumerate() {
+    for line in text.lines() {
         let parts = line.trim_start().strip_prefix('#').and_then(|line| line.split_once('='));
         let Some((name, value)) = parts else { break };
         let name = name.trim().to_ascii_lowercase();
         if !["syntax", "escape", "check"].contains(&&*name) || found.contains_key(&name) {
             break;
         }
-        found.insert(name, (value.trim().to_owned(), at + 1));
+        found.insert(name, value.trim().to_owned());
     }
     found
 }
@@ -122,11 +115,11 @@ mod tests {
 
     fn read(text: &str) -> String {
         let lines = Lines::read(text);
-        let shown = lines.instructions.iter().map(|one| {
-            let here = if one.here_documents { " (here)" } else { "" };
-            format!("{}: {} [{}]{here}\n", one.line, one.name, one.rest)
-        });
-        lines.directives.iter().map(|(k, (v, l))| format!("{l}: {k}={v}\n")).chain(shown).collect()
+        let shown = lines
+            .instructions
+            .iter()
+            .map(|one| format!("{}: {} [{}]\n", one.line, one.name, one.rest));
+        lines.directives.iter().map(|(k, v)| format!("# {k}={v}\n")).chain(shown).collect()
     }
 
     #[test]
@@ -135,8 +128,8 @@ mod tests {
             "\u{feff}# Syntax = docker/dockerfile:1\n#escape=`\n# a comment\n# check=skip\n\n\
              from a as `  \n  # within\n\n  b\r\n  run echo \\\nENV X=1 `"
         ), @r"
-        2: escape=`
-        1: syntax=docker/dockerfile:1
+        # escape=`
+        # syntax=docker/dockerfile:1
         6: FROM [a as b]
         10: RUN [echo \]
         11: ENV [X=1]
@@ -149,8 +142,8 @@ mod tests {
             "RUN <<EOF sh\nFROM x\n\tEOF\nEOF\nCOPY <<-\"A\" <<B /d/\nFROM\n\tA\nFROM\nB\n\
              RUN cat <<< x && echo $((1<<2))\nLABEL a=<<C\nUSER me"
         ), @"
-        1: RUN [<<EOF sh] (here)
-        5: COPY [<<-\"A\" <<B /d/] (here)
+        1: RUN [<<EOF sh]
+        5: COPY [<<-\"A\" <<B /d/]
         10: RUN [cat <<< x && echo $((1<<2))]
         11: LABEL [a=<<C]
         12: USER [me]

@@ -72,28 +72,28 @@ FROM app-$TARGETARCH:$LATER";
 }
 
 #[test]
-fn what_only_buildkit_does_is_named() {
-    let needs = |text: &str| {
-        let needs = parse_with(text, &[], None).unwrap().needs_buildkit;
-        needs.map_or_else(|| "-".to_owned(), |(what, place)| format!("{what} at {place}"))
-    };
-    let cases = [
-        "FROM a\nRUN pip install --mount x\nCOPY --chown=1 . .",
-        "FROM a\nRUN --mount=type=cache,target=/c pip install x",
-        "FROM a\nCOPY --chmod=755 . .",
-        "FROM a\nRUN <<EOF\nFROM b\nEOF",
-        "# syntax=docker/dockerfile:1\nFROM a",
-    ];
+fn the_frontend_is_that_of_the_syntax_line() {
+    let syntax = |text: &str| parse_with(text, &[], None).unwrap().syntax;
 
-    insta::assert_snapshot!(cases.map(needs).join("\n"), @r##"
-    -
-    RUN --mount at "Dockerfile" line 2
-    COPY --chmod at "Dockerfile" line 2
-    a text within the Dockerfile (<<) at "Dockerfile" line 2
-    a "# syntax=" line at "Dockerfile" line 1
-    "##);
-    let text = "# syntax = docker/dockerfile:1\nFROM a";
-    assert_eq!(parse_with(text, &[], None).unwrap().syntax.unwrap(), "docker/dockerfile:1");
+    assert_eq!(
+        syntax("# syntax = docker/dockerfile:1\nFROM a").as_deref(),
+        Some("docker/dockerfile:1")
+    );
+    assert_eq!(syntax("FROM a\n# syntax=docker/dockerfile:1"), None);
+}
+
+#[test]
+fn flags_and_texts_name_no_images_but_with_from() {
+    let text = "\
+FROM a
+RUN pip install --mount x
+RUN --mount=type=cache,target=/c pip install x
+COPY --chmod=755 . .
+RUN <<EOF
+FROM b
+EOF";
+
+    assert_eq!(images(text, &[]), ["a"]);
 }
 
 #[test]

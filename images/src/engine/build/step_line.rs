@@ -3,22 +3,19 @@
 /// What fits on a line beside other words.
 const LONGEST: usize = 100;
 
-/// Returns `Step 3/7: RUN …`, cut where it is long.
-pub(super) fn step_line(at: &str, total: &str, stage: &str, what: &str) -> String {
-    let of = if stage.is_empty() { String::new() } else { format!(" of {stage}") };
-    cut(&format!("Step {at}/{total}{of}: {what}"))
-}
-
-/// Returns BuildKit's name of a step, `[stage 3/7] RUN …`, as such a line.
+/// Returns BuildKit's name of a step, `[stage 3/7] RUN …`, as `Step 3/7 of stage: RUN …`, cut where
+/// it is long.
 pub(super) fn of_name(name: &str) -> String {
     let read = || {
         let (numbers, what) = name.strip_prefix('[')?.split_once("] ")?;
         let (stage, numbers) = numbers.rsplit_once(' ').unwrap_or(("", numbers));
         let (at, total) = numbers.split_once('/')?;
         let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        (is_number(at) && is_number(total)).then(|| step_line(at, total, stage.trim(), what))
+        let stage = stage.trim();
+        let of = if stage.is_empty() { String::new() } else { format!(" of {stage}") };
+        (is_number(at) && is_number(total)).then(|| format!("Step {at}/{total}{of}: {what}"))
     };
-    read().unwrap_or_else(|| cut(name))
+    cut(&read().unwrap_or_else(|| name.to_owned()))
 }
 
 fn cut(line: &str) -> String {

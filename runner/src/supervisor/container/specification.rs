@@ -163,7 +163,6 @@ pub(super) mod tests {
             api_version: "1.41".to_owned(),
             platform: "linux/amd64".to_owned(),
             rootless,
-            buildkit: true,
             live_restore: false,
             gpus: false,
             init: true,
