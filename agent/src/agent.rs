@@ -17,6 +17,7 @@ use tracing::{error, info};
 
 pub(crate) use start::run;
 
+use crate::queue::Capacity;
 use crate::run::live::LiveRuns;
 use crate::run::packages::Packages;
 use crate::run::status::RunStatus;
@@ -77,8 +78,8 @@ pub(crate) struct Agent {
     pub(crate) collecting: RwLock<()>,
     /// Tells everyone to stop.
     pub(crate) stop: Stop,
-    /// How many runs may be on at once.
-    pub(crate) concurrency: usize,
+    /// What this machine has for runs.
+    pub(crate) capacity_here: Capacity,
     /// When it started.
     pub(crate) started: Timestamp,
     /// This boot of the machine.
@@ -91,13 +92,18 @@ pub(crate) struct Parts {
     pub(crate) workspace: Workspace,
     /// The program that supervises runs: `PROGRAM supervise DIR`.
     pub(crate) program: PathBuf,
-    /// How many runs may be on at once.
-    pub(crate) concurrency: usize,
+    /// What this machine has for runs.
+    pub(crate) capacity: Capacity,
     /// What builds and containers may have.
     pub(crate) policies: Policies,
 }
 
 impl Agent {
+    /// Returns what the target called `name` has for runs.
+    pub(crate) fn capacity(&self, name: &str) -> Capacity {
+        self.targets.capacity(name, &self.capacity_here)
+    }
+
     /// Records that something happened to `run`, and tells those who watch it. While the records
     /// cannot be written, as on a full disk, it tries again: a run is never ended for that.
     ///

@@ -21,6 +21,7 @@ mod list;
 mod logs;
 mod man;
 mod outputs;
+mod queue;
 mod reference;
 mod remove;
 mod rerun;
@@ -32,6 +33,7 @@ mod submit;
 mod target;
 mod variables;
 mod wait;
+mod waiting;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -87,6 +89,8 @@ enum Command {
     Outputs(outputs::Args),
     Diff(diff::Args),
     Explain(explain::Args),
+    #[command(subcommand)]
+    Queue(queue::Command),
     #[command(subcommand)]
     Snapshot(snapshot::Command),
     #[command(subcommand)]
@@ -158,6 +162,7 @@ fn carry_out(command: Command, context: &Context) -> Outcome {
         Command::Outputs(args) => outputs::outputs(&args, context),
         Command::Diff(args) => diff::diff(&args, context),
         Command::Explain(args) => explain::explain(&args, context),
+        Command::Queue(command) => queue::queue(&command, context),
         Command::Snapshot(command) => snapshot::snapshot(command, context),
         Command::Env(command) => env::env(command, context),
         Command::Target(command) => target::target(&command, context),

@@ -22,6 +22,7 @@ use crate::api::wire::problem::Problem;
 use crate::api::wire::run::{CancelRequest, Outputs, Run, RunSummary};
 use crate::api::wire::submission::{SubmitRequest, Submitted};
 use crate::api::wire::target::{Detached, Target};
+use crate::api::wire::waiting::ChangeWaiting;
 use crate::workspace::Workspace;
 use crate::workspace::socket_address::SocketAddress;
 
@@ -108,6 +109,9 @@ impl Client {
         let address = SocketAddress::of(workspace.socket()).map_err(none)?;
         images::tls::install_provider();
         let builder = reqwest::Client::builder().unix_socket(address.path()).no_proxy();
+        // A connection that was idle while a large source was read may have been closed by then,
+        // and nobody looked: each question has its own.
+        let builder = builder.pool_max_idle_per_host(0);
         // No certificate is ever looked at, and reading those of the host would take a while.
         #[cfg(feature = "conda")]
         let builder = builder.tls_certs_only([]);
@@ -159,6 +163,16 @@ impl Client {
             .json(&CancelRequest { now })
             .timeout(PATIENCE);
         self.json(asked, "cancel the run").await
+    }
+
+    /// Changes how a run in the queue waits.
+    pub(crate) async fn change_waiting(
+        &self,
+        reference: &str,
+        change: &ChangeWaiting,
+    ) -> Result<Run, ClientError> {
+        let asked = self.request(Method::POST, &["runs", reference, "waiting"]);
+        self.json(asked.json(change), "change how the run waits").await
     }
 
     /// Forgets an ended run.
@@ -363,6 +377,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
@@ -373,6 +390,34 @@ mod tests {
             url.as_str(),
             "http://agent/v1/runs/a%20b/files/outputs/%FF%20%252f%3F%23%0A/model.pkl"
         );
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_while_nobody_asked_is_not_used_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(directory.path().join("home"));
+        workspace.create().unwrap();
+        let listener = UnixListener::bind(workspace.socket()).unwrap();
+        // Each connection is good for one answer, whatever was agreed on.
+        let server = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            }
+        });
+        let client = Client::new(&workspace, Start::Never).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+        runtime.block_on(client.remove("a")).unwrap();
+        runtime.block_on(client.remove("b")).unwrap();
+
+        server.join().unwrap();
     }
 
     #[test]

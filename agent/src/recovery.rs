@@ -112,17 +112,16 @@ async fn take_up(agent: &Agent, row: &RunRow) -> Result<(), StoreError> {
     };
     let same_boot = row.boot_id.as_ref() == Some(&agent.boot_id);
     let plan = plan(row.status, seen, same_boot);
-    let name = row.request.target.clone();
     info!(status = %row.status, ?plan, "Found a run.");
     agent.live.publish(&row.id, row.status);
     match plan {
-        Plan::Enqueue => agent.scheduler.enqueue(row.id.clone(), name),
+        Plan::Enqueue => agent.scheduler.enqueue(row),
         Plan::Requeue => {
             agent.record(&row.id, Change::now(RunEvent::PlaceTakenBack)).await?;
-            agent.scheduler.enqueue(row.id.clone(), name);
+            agent.scheduler.enqueue(row);
         }
         Plan::Resume(begin) => {
-            agent.scheduler.resume(row.id.clone(), name, begin, row.cancel.clone());
+            agent.scheduler.resume(row.clone(), begin);
         }
     }
     Ok(())

@@ -1,38 +1,48 @@
 //! Gives free places to queued runs.
 //!
 //! One task owns the queue and the drivers of the runs that are on. Everyone else sends it
-//! commands and may look at the queue.
+//! commands and may look at the queue. Which run starts is decided by [`crate::queue`].
+
+mod after;
+mod waits;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use runner::cancel_request::CancelRequest;
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::run_id::RunId;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, error, info, info_span};
 
 use crate::agent::Agent;
 use crate::api::wire::agent::RunCounts;
-use crate::queue::Queue;
+use crate::api::wire::waiting::{ChangeWaiting, WaitsFor};
+use crate::queue::{Capacity, On, Queue, Waiting};
 use crate::run::driver::{self, Begin};
 use crate::run::status::{RunEvent, RunStatus};
 use crate::run::workplace;
-use crate::store::{Change, Facts, StoreError};
+use crate::store::{Change, Facts, RunRow, StoreError};
 use crate::task::{self, Task};
+
+/// How long the queue may be looked at with nothing asked: runs rise as they wait.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Everything that can be asked of the scheduler.
 #[derive(Debug)]
 enum Command {
-    /// A run waits for a place on this target.
-    Enqueue(RunId, String),
-    /// A run was on when the agent came back, and has its place on this target already.
-    Resume(RunId, String, Begin, Option<CancelRequest>),
+    /// A run waits for a place.
+    Enqueue(Box<Waiting<RunId>>),
+    /// A run was on when the agent came back, and has its place already.
+    Resume(Box<RunRow>, Begin),
     /// The driver of a run is done.
     Done(RunId),
     /// A run is to end. Answers with where it stands then.
     Cancel(RunId, CancelRequest, oneshot::Sender<Result<RunStatus, StoreError>>),
+    /// A run is to wait in another way.
+    Change(RunId, ChangeWaiting, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the scheduler.
@@ -52,8 +62,16 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct Seen {
     queue: Queue<RunId>,
-    /// How many have a place, by target.
-    on: HashMap<String, usize>,
+    on: Vec<On>,
+}
+
+/// How a run waits, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Waits {
+    /// Its place among those for the same target that could start, from 1.
+    pub(crate) position: Option<usize>,
+    /// What it waits for.
+    pub(crate) waits_for: Option<WaitsFor>,
 }
 
 impl Scheduler {
@@ -63,20 +81,14 @@ impl Scheduler {
         (Self { commands: sender, seen: Arc::default() }, Inbox { commands })
     }
 
-    /// Adds an accepted run to the queue for `target`.
-    pub(crate) fn enqueue(&self, run: RunId, target: String) {
-        self.send(Command::Enqueue(run, target));
+    /// Adds an accepted run to the queue.
+    pub(crate) fn enqueue(&self, row: &RunRow) {
+        self.send(Command::Enqueue(Box::new(Waiting::of(row))));
     }
 
-    /// Goes on with a run that was on, on `target`, when the agent went away.
-    pub(crate) fn resume(
-        &self,
-        run: RunId,
-        target: String,
-        begin: Begin,
-        cancel: Option<CancelRequest>,
-    ) {
-        self.send(Command::Resume(run, target, begin, cancel));
+    /// Goes on with a run that was on when the agent went away.
+    pub(crate) fn resume(&self, row: RunRow, begin: Begin) {
+        self.send(Command::Resume(Box::new(row), begin));
     }
 
     /// Asks for the end of a run and returns where it stands then.
@@ -94,26 +106,44 @@ impl Scheduler {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The place of `run` among those that wait for its target, from 1.
-    pub(crate) fn position(&self, run: &RunId) -> Option<usize> {
-        self.seen().queue.position(run)
+    /// Changes how a run waits.
+    ///
+    /// # Errors
+    ///
+    /// It does not wait any more.
+    pub(crate) async fn change(&self, run: RunId, change: ChangeWaiting) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Change(run, change, reply));
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The places of all runs in the queue.
-    pub(crate) fn positions(&self) -> HashMap<String, usize> {
-        self.seen().queue.positions().map(|(run, place)| (run.to_string(), place)).collect()
+    /// Says of all runs in the queue how they wait, where `capacity` is what targets have.
+    pub(crate) fn waits(&self, capacity: impl Fn(&str) -> Capacity) -> HashMap<String, Waits> {
+        let seen = self.seen();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let plan = seen.queue.plan(&seen.on, capacity, Timestamp::now());
+        let waits = plan.into_iter().map(|(waiting, obstacle)| {
+            let can_start = obstacle.as_ref().is_none_or(|it| it.is_of_room());
+            let position = can_start.then(|| {
+                let place = places.entry(waiting.target.as_str()).or_default();
+                *place += 1;
+                *place
+            });
+            (waiting.run.to_string(), Waits { position, waits_for: obstacle.map(WaitsFor::from) })
+        });
+        waits.collect()
     }
 
     /// How many runs wait and how many are on.
     pub(crate) fn counts(&self) -> RunCounts {
         let seen = self.seen();
-        RunCounts { queued: seen.queue.len(), running: seen.on.values().sum() }
+        RunCounts { queued: seen.queue.len(), running: seen.on.len() }
     }
 
     /// How many runs wait for `target` and how many are on there.
     pub(crate) fn counts_of(&self, target: &str) -> RunCounts {
         let seen = self.seen();
-        let running = seen.on.get(target).copied().unwrap_or_default();
+        let running = seen.on.iter().filter(|on| on.target == target).count();
         RunCounts { queued: seen.queue.waiting_for(target), running }
     }
 
@@ -127,79 +157,209 @@ impl Scheduler {
     }
 }
 
+impl Waiting<RunId> {
+    /// Says how the run of `row` waits.
+    pub(crate) fn of(row: &RunRow) -> Self {
+        Self {
+            run: row.id.clone(),
+            number: row.number,
+            uid: row.uid,
+            target: row.request.target.clone(),
+            priority: row.priority,
+            since: row.created,
+            asks: row.request.resources.clone(),
+            held: row.held,
+            not_before: row.not_before,
+            after: after::ids(row),
+        }
+    }
+}
+
 /// A run that is on.
 struct Active {
-    target: String,
+    on: On,
     cancel: watch::Sender<Option<CancelRequest>>,
     _driver: Task<()>,
+}
+
+/// What the scheduler works with.
+struct Work {
+    agent: Arc<Agent>,
+    active: HashMap<RunId, Active>,
 }
 
 /// Carries out commands until the agent stops. Dropping the future drops the drivers; the runs
 /// themselves go on.
 pub(crate) async fn work(agent: Arc<Agent>, mut inbox: Inbox) {
-    let mut active = HashMap::new();
-    while let Some(command) = inbox.commands.recv().await {
+    let mut work = Work { agent, active: HashMap::new() };
+    loop {
+        let pause = work.pause();
+        match tokio::time::timeout(pause, inbox.commands.recv()).await {
+            Ok(None) => return,
+            Ok(Some(command)) => work.carry_out(command).await,
+            Err(_) => {}
+        }
+        // Whoever hands in a thousand runs does not have all of them looked at for each.
+        while let Ok(command) = inbox.commands.try_recv() {
+            work.carry_out(command).await;
+        }
+        work.admit();
+    }
+}
+
+impl Work {
+    async fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Enqueue(run, target) => {
-                agent.live.publish(&run, RunStatus::Queued);
-                agent.scheduler.seen().queue.push(run, target);
+            Command::Enqueue(waiting) => self.enqueue(*waiting).await,
+            Command::Resume(row, begin) => {
+                let asked = row.cancel.clone();
+                self.start(&Waiting::of(&row), begin, asked);
             }
-            Command::Resume(run, target, begin, asked) => {
-                start(&agent, &mut active, (run, target), begin, asked);
-            }
-            Command::Done(run) => drop(active.remove(&run)),
+            Command::Done(run) => self.done(run).await,
             Command::Cancel(run, request, reply) => {
                 let span = info_span!("run", %run);
-                let answer = cancel(&agent, &active, &run, request).instrument(span).await;
-                reply.send(answer).ok();
+                reply.send(self.cancel(&run, request).instrument(span).await).ok();
+            }
+            Command::Change(run, change, reply) => {
+                reply.send(self.change(&run, change).await).ok();
             }
         }
-        admit(&agent, &mut active);
-        agent.scheduler.seen().on = on(&active);
     }
-}
 
-fn admit(agent: &Arc<Agent>, active: &mut HashMap<RunId, Active>) {
-    loop {
-        let on = on(active);
-        let has_place = |target: &str| {
-            let places = agent.targets.places(target, agent.concurrency);
-            on.get(target).copied().unwrap_or_default() < places
-        };
-        let next = agent.scheduler.seen().queue.pop(has_place);
-        let Some(next) = next else { return };
-        start(agent, active, next, Begin::FromTheStart, None);
-    }
-}
-
-/// Counts the runs that have a place, by target.
-fn on(active: &HashMap<RunId, Active>) -> HashMap<String, usize> {
-    let mut on = HashMap::new();
-    for active in active.values() {
-        *on.entry(active.target.clone()).or_default() += 1;
-    }
-    on
-}
-
-fn start(
-    agent: &Arc<Agent>,
-    active: &mut HashMap<RunId, Active>,
-    (run, target): (RunId, String),
-    begin: Begin,
-    asked: Option<CancelRequest>,
-) {
-    let (cancel, asked) = watch::channel(asked);
-    let span = info_span!("run", %run);
-    let done = Done { agent: Arc::clone(agent), run: run.clone() };
-    let driving = driver::drive(Arc::clone(agent), run.clone(), begin, asked);
-    let driver = task::spawn(span, async move {
-        let _done = done;
-        if let Err(error) = driving.await {
-            let error = anyhow::Error::from(error);
-            error!("Stopped driving the run; the next start takes it up: {error:#}");
+    async fn enqueue(&mut self, waiting: Waiting<RunId>) {
+        let run = waiting.run.clone();
+        self.agent.live.publish(&run, RunStatus::Queued);
+        let waits_for_others = !waiting.after.is_empty();
+        self.agent.scheduler.seen().queue.push(waiting);
+        if waits_for_others {
+            self.look_at_others(&run).await;
         }
-    });
-    active.insert(run, Active { target, cancel, _driver: driver });
+    }
+
+    /// A driver is done: its run is over, or waits for another attempt.
+    async fn done(&mut self, run: RunId) {
+        drop(self.active.remove(&run));
+        self.publish_active();
+        match self.agent.store.row(&run).await {
+            Ok(row) if row.status.is_ended() => self.is_over(run, row.status).await,
+            Ok(row) if row.status == RunStatus::Queued => self.enqueue(Waiting::of(&row)).await,
+            // Its driver could not go on, and has said so.
+            Ok(_) => {}
+            Err(error) => error!(%error, %run, "Could not look up a run whose driver is done."),
+        }
+    }
+
+    async fn change(&mut self, run: &RunId, change: ChangeWaiting) -> Result<(), StoreError> {
+        // What is on, or about to be, is not in the queue, whatever its row still says.
+        if self.active.contains_key(run) {
+            let status = self.agent.store.status(run).await?.unwrap_or(RunStatus::Preparing);
+            return Err(StoreError::NotWaiting { run: run.to_string(), status });
+        }
+        let row = self.agent.store.change_waiting(run, change).await?;
+        if let Some(waiting) = self.agent.scheduler.seen().queue.get_mut(run) {
+            let changed = Waiting::of(&row);
+            // What it still waits for is known here only.
+            let after = std::mem::take(&mut waiting.after);
+            *waiting = Waiting { after, ..changed };
+        }
+        info!(%run, "Changed how a run waits.");
+        Ok(())
+    }
+
+    /// Starts what may start.
+    fn admit(&mut self) {
+        let starting: Vec<Waiting<RunId>> = {
+            let mut seen = self.agent.scheduler.seen();
+            let capacity = |target: &str| self.agent.capacity(target);
+            if !seen.has_room(&capacity) {
+                return;
+            }
+            let plan = seen.queue.plan(&seen.on, capacity, Timestamp::now());
+            let now = plan.into_iter().filter(|(_, obstacle)| obstacle.is_none());
+            let starting: Vec<_> = now.map(|(waiting, _)| waiting.clone()).collect();
+            starting.iter().for_each(|waiting| drop(seen.queue.remove(&waiting.run)));
+            starting
+        };
+        for waiting in &starting {
+            self.start(waiting, Begin::FromTheStart, None);
+        }
+    }
+
+    fn start(&mut self, waiting: &Waiting<RunId>, begin: Begin, asked: Option<CancelRequest>) {
+        let run = waiting.run.clone();
+        let (cancel, asked) = watch::channel(asked);
+        let span = info_span!("run", %run);
+        let done = Done { agent: Arc::clone(&self.agent), run: run.clone() };
+        let driving = driver::drive(Arc::clone(&self.agent), run.clone(), begin, asked);
+        let driver = task::spawn(span, async move {
+            let _done = done;
+            if let Err(error) = driving.await {
+                let error = anyhow::Error::from(error);
+                error!("Stopped driving the run; the next start takes it up: {error:#}");
+            }
+        });
+        let share = self.agent.capacity(&waiting.target).share(&waiting.asks);
+        let on = On { uid: waiting.uid, target: waiting.target.clone(), share };
+        self.active.insert(run, Active { on, cancel, _driver: driver });
+        self.publish_active();
+    }
+
+    fn publish_active(&self) {
+        self.agent.scheduler.seen().on =
+            self.active.values().map(|active| active.on.clone()).collect();
+    }
+
+    async fn cancel(
+        &mut self,
+        run: &RunId,
+        request: CancelRequest,
+    ) -> Result<RunStatus, StoreError> {
+        let mut facts = Facts { cancel: Some(request.clone()), ..Facts::default() };
+        if !self.active.contains_key(run) {
+            let message = "cancelled while it was queued";
+            let mut exit = ExitRecord::new(ExitReason::Cancelled, message, Timestamp::now());
+            exit.cancelled_by = Some(request.by.clone());
+            facts.exit = Some(exit);
+        }
+        let change = Change::now(RunEvent::CancelAsked).with(facts);
+        // Tried once: whoever asked hears that it did not work, and nobody else has to wait.
+        let status = self.agent.record_once(run, change).await?;
+        if let Some(active) = self.active.get(run) {
+            active.cancel.send_replace(Some(request));
+        } else {
+            self.leave(run);
+            self.is_over(run.clone(), status).await;
+        }
+        Ok(status)
+    }
+
+    /// Takes a run that ended while it waited out of the queue.
+    fn leave(&self, run: &RunId) {
+        self.agent.scheduler.seen().queue.remove(run);
+        workplace::forget_secrets(&self.agent.workspace.run_directory(run));
+    }
+
+    /// Returns how long nothing can change by itself.
+    fn pause(&self) -> Duration {
+        let now = Timestamp::now();
+        let next = self.agent.scheduler.seen().queue.next_time(now);
+        let until = next.and_then(|time| Duration::try_from(time.duration_since(now)).ok());
+        until.unwrap_or(LOOK).min(LOOK)
+    }
+}
+
+impl Seen {
+    /// Says whether any target that is waited for has a place. With all taken, as in a long queue
+    /// most of the time, there is nothing to decide.
+    fn has_room(&self, capacity: &impl Fn(&str) -> Capacity) -> bool {
+        let mut targets: HashMap<&str, bool> = HashMap::new();
+        self.queue.iter().any(|waiting| {
+            *targets.entry(&waiting.target).or_insert_with_key(|target| {
+                let on = self.on.iter().filter(|on| on.target == *target).count();
+                on < capacity(target).places
+            })
+        })
+    }
 }
 
 /// Tells the scheduler that a driver is done, even when it panicked.
@@ -214,71 +374,5 @@ impl Drop for Done {
     }
 }
 
-async fn cancel(
-    agent: &Agent,
-    active: &HashMap<RunId, Active>,
-    run: &RunId,
-    request: CancelRequest,
-) -> Result<RunStatus, StoreError> {
-    let now = Timestamp::now();
-    let queued = !active.contains_key(run);
-    let mut facts = Facts { cancel: Some(request.clone()), ..Facts::default() };
-    if queued {
-        let mut exit = ExitRecord::new(ExitReason::Cancelled, "cancelled while it was queued", now);
-        exit.cancelled_by = Some(request.by.clone());
-        facts.exit = Some(exit);
-    }
-    let change = Change { event: RunEvent::CancelAsked, at: now, facts };
-    // Tried once: whoever asked hears that it did not work, and nobody else has to wait.
-    let status = agent.record_once(run, change).await?;
-    if let Some(active) = active.get(run) {
-        active.cancel.send_replace(Some(request));
-    } else {
-        agent.scheduler.seen().queue.remove(run);
-        workplace::forget_secrets(&agent.workspace.run_directory(run));
-    }
-    Ok(status)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use runner::cancel_request::CancelledBy;
-
-    use super::*;
-    use crate::agent::Parts;
-    use crate::store::tests::new_run;
-    use crate::workspace::Workspace;
-
-    #[tokio::test]
-    async fn who_watches_a_run_cancelled_before_it_was_in_the_queue_hears_of_its_end() {
-        let directory = tempfile::tempdir().unwrap();
-        let workspace = Workspace::at(directory.path().join("home"));
-        workspace.create().unwrap();
-        let parts = Parts {
-            workspace,
-            program: "/bin/false".into(),
-            concurrency: 1,
-            policies: crate::agent::Policies::default(),
-        };
-        let (agent, inbox) = Agent::open(parts).unwrap();
-        let _scheduling = task::spawn(info_span!("scheduler"), work(Arc::clone(&agent), inbox));
-        let run = new_run("exp", 1);
-        let id = run.id.clone();
-        agent.store.submit(run).await.unwrap();
-        let by = CancelledBy { uid: 0, user: None };
-        let request = CancelRequest::new(by, Timestamp::now(), false);
-
-        let status = agent.scheduler.cancel(id.clone(), request).await.unwrap();
-        // What `submit` does when it is its turn again.
-        agent.live.publish(&id, RunStatus::Queued);
-        let mut watching = agent.live.watch(&id).unwrap();
-        agent.scheduler.enqueue(id.clone(), "local".to_owned());
-
-        assert_eq!(status, RunStatus::Canceled);
-        let ended = watching.wait_for(|status| status.is_ended());
-        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap().unwrap();
-        assert!(agent.live.watch(&id).is_none());
-    }
-}
+mod tests;

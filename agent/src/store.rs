@@ -14,6 +14,7 @@ mod reference;
 mod removal;
 mod row;
 mod submission;
+mod waiting;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub(crate) use submission::{Accepted, NewRun};
 use readers::Readers;
 use writer::Writer;
 
-use crate::run::status::TransitionDenied;
+use crate::run::status::{RunStatus, TransitionDenied};
 
 /// The records of one agent.
 #[derive(Debug)]
@@ -118,6 +119,14 @@ pub(crate) enum StoreError {
         /// The run.
         run: String,
     },
+    /// The run is not in the queue, so that it cannot wait in another way.
+    #[error("run {run} is {status} and waits for nothing any more")]
+    NotWaiting {
+        /// The run.
+        run: String,
+        /// Where it stands.
+        status: RunStatus,
+    },
     /// An idempotency key came again with another request.
     #[error("the idempotency key {key:?} was used for another submission")]
     KeyReused {
@@ -140,6 +149,9 @@ impl StoreError {
             Self::NoSuchRun { .. } => Some("`trainyard list` shows the runs"),
             Self::Ambiguous { .. } => Some("give more of the id"),
             Self::NotEnded { .. } => Some("`trainyard cancel` ends it"),
+            Self::NotWaiting { .. } => {
+                Some("only runs in the queue can be held, released or moved")
+            }
             Self::KeyReused { .. } => Some("use a new key for a new submission"),
             _ => None,
         }

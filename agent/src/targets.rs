@@ -37,7 +37,7 @@ pub(crate) use credentials::KeptCredential;
 pub(crate) use error::RegistryError;
 pub(crate) use reach::{OverSsh, Reach};
 
-use crate::queue;
+use crate::queue::{self, Capacity};
 use crate::workspace::Workspace;
 
 /// What this machine is called as a target.
@@ -168,12 +168,18 @@ impl Targets {
         self.map().read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Returns how many runs may be on at `name` at once, where `local` may be here.
-    pub(crate) fn places(&self, name: &str, local: usize) -> usize {
+    /// Returns what `name` has for runs, where this machine has `here`.
+    pub(crate) fn capacity(&self, name: &str, here: &Capacity) -> Capacity {
         if name == self.local.name() {
-            return local;
+            return here.clone();
         }
-        queue::places_elsewhere(self.attached(name).and_then(|target| target.kept().cpus))
+        let cpus = self.attached(name).and_then(|target| target.kept().cpus);
+        Capacity {
+            places: queue::places_elsewhere(cpus),
+            millicpus: cpus.filter(|cpus| *cpus > 0).map(|cpus| u64::from(cpus) * 1000),
+            memory: None,
+            gpus: None,
+        }
     }
 
     /// Says since when the target called `name` cannot be reached.

@@ -41,13 +41,15 @@ pub enum ExitReason {
     CannotStart,
     /// The container engine ended or removed the run's container.
     EngineStopped,
+    /// A run that it waited for did not complete.
+    DependencyFailed,
     /// The fault is Trainyard's own.
     AgentFault,
 }
 
 impl ExitReason {
     /// Every reason, for tables and documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Completed,
         Self::ScriptFailed,
         Self::Signal,
@@ -61,6 +63,7 @@ impl ExitReason {
         Self::EnvironmentFailed,
         Self::CannotStart,
         Self::EngineStopped,
+        Self::DependencyFailed,
         Self::AgentFault,
     ];
 
@@ -81,6 +84,7 @@ impl ExitReason {
             Self::EnvironmentFailed => "environment_failed",
             Self::CannotStart => "cannot_start",
             Self::EngineStopped => "engine_stopped",
+            Self::DependencyFailed => "dependency_failed",
             Self::AgentFault => "agent_fault",
         }
     }
@@ -163,6 +167,7 @@ impl ExitRecord {
             | ExitReason::EnvironmentFailed
             | ExitReason::CannotStart
             | ExitReason::EngineStopped
+            | ExitReason::DependencyFailed
             | ExitReason::AgentFault => 125,
         }
     }

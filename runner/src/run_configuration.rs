@@ -91,8 +91,12 @@ pub struct RunConfiguration {
     pub retries: u32,
     /// Place in the queue: higher goes first.
     pub priority: i32,
-    /// The run that must have completed before this one starts.
-    pub after: Option<String>,
+    /// The runs that must have completed before this one starts.
+    pub after: Vec<String>,
+    /// The runs that must be over before this one starts, however they end.
+    pub after_any: Vec<String>,
+    /// Whether it waits until somebody releases it.
+    pub held: bool,
 }
 
 impl Default for RunConfiguration {
@@ -119,7 +123,9 @@ impl Default for RunConfiguration {
             services: Vec::new(),
             retries: 0,
             priority: 0,
-            after: None,
+            after: Vec::new(),
+            after_any: Vec::new(),
+            held: false,
         }
     }
 }

@@ -18,6 +18,7 @@ use tracing::{error, info, info_span, warn};
 use super::{Agent, Options, Parts};
 use crate::api::server;
 use crate::containers;
+use crate::queue;
 use crate::recovery;
 use crate::scheduler::{self, Inbox, Scheduler};
 use crate::service;
@@ -48,7 +49,7 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
     let parts = Parts {
         workspace,
         program: std::env::current_exe().context("cannot find this program")?,
-        concurrency: limit.unwrap_or_else(|| crate::queue::default_limit(cores)),
+        capacity: queue::of_this_machine(limit, cores),
         policies: options.policies,
     };
     let (agent, inbox) = Agent::open(parts)?;
@@ -68,7 +69,7 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
 impl Agent {
     /// Opens the records and stores. Nothing runs yet.
     pub(crate) fn open(parts: Parts) -> anyhow::Result<(Arc<Self>, Inbox)> {
-        let Parts { workspace, program, concurrency, policies } = parts;
+        let Parts { workspace, program, capacity, policies } = parts;
         let store = Store::open(&workspace.database())?;
         let objects = LocalStore::open(&workspace.store())?;
         let environments = EnvironmentCache::open(
@@ -103,7 +104,7 @@ impl Agent {
             scheduler,
             collecting: Default::default(),
             stop: Default::default(),
-            concurrency,
+            capacity_here: capacity,
             started: Timestamp::now(),
             boot_id: process_identity::boot_id()?,
             workspace,

@@ -157,6 +157,7 @@ impl ApiError {
                 StoreError::Ambiguous { .. }
                 | StoreError::Denied(_)
                 | StoreError::NotEnded { .. }
+                | StoreError::NotWaiting { .. }
                 | StoreError::KeyReused { .. } => StatusCode::CONFLICT,
                 error if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -198,6 +199,7 @@ impl ApiError {
                 StoreError::Denied(TransitionDenied::Ended { .. }) => "run_ended",
                 StoreError::Denied(TransitionDenied::OutOfOrder { .. }) => "out_of_order",
                 StoreError::NotEnded { .. } => "run_not_ended",
+                StoreError::NotWaiting { .. } => "run_not_waiting",
                 StoreError::KeyReused { .. } => "idempotency_key_reused",
                 error if error.is_full() => "disk_full",
                 _ => "records_failed",

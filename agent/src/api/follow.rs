@@ -151,7 +151,10 @@ impl Follower {
         loop {
             // The status is read before the logs: an ended run's logs are whole.
             let status = self.status(&mut watched).await?;
-            let position = self.agent.scheduler.position(&self.run);
+            let position = match status {
+                RunStatus::Queued => self.position(),
+                _ => None,
+            };
             let contact = match status.is_ended() {
                 true => None,
                 false => self.agent.targets.out_of_contact(&target),
@@ -171,6 +174,11 @@ impl Follower {
             }
             self.wait(status, &mut watched).await?;
         }
+    }
+
+    fn position(&self) -> Option<usize> {
+        let mut waits = self.agent.scheduler.waits(|target| self.agent.capacity(target));
+        waits.remove(self.run.as_str())?.position
     }
 
     async fn status(

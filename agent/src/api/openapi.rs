@@ -36,6 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
         .routes(routes!(runs::list, runs::submit))
         .routes(routes!(runs::show, runs::remove))
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::change_waiting))
         .routes(routes!(runs::outputs))
         .routes(routes!(logs::logs))
         .routes(routes!(follow::follow))

@@ -11,3 +11,4 @@ pub(crate) mod run;
 pub(crate) mod submission;
 pub(crate) mod target;
 pub(crate) mod transfer;
+pub(crate) mod waiting;

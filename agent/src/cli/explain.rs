@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use super::context::SCHEMA_VERSION;
-use super::{Context, Exit, Outcome, ending, reference, show, target};
+use super::{Context, Exit, Outcome, ending, reference, show, target, waiting};
 use crate::api::wire::run::{self, Run};
 use crate::api::wire::target::Target;
 use crate::client::Start;
 use crate::run::status::RunStatus;
-use crate::terminal::{Plain, measure};
+use crate::terminal::Plain;
 
 /// Says why a run waits, or why it ended
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub(super) fn explain(args: &Args, context: &Context) -> Outcome {
 fn reasons(run: &Run, target: Option<&Target>) -> Vec<String> {
     let name = &run.summary.display_name;
     let mut reasons = match (run.summary.status, &run.summary.exit) {
-        (RunStatus::NotStarted | RunStatus::Queued, _) => waiting(run, target),
+        (RunStatus::NotStarted | RunStatus::Queued, _) => why_it_waits(run, target),
         (RunStatus::Preparing, _) => {
             vec![format!("{name} is having its source and environment prepared")]
         }
@@ -94,22 +94,12 @@ fn reasons(run: &Run, target: Option<&Target>) -> Vec<String> {
     reasons
 }
 
-fn waiting(run: &Run, target: Option<&Target>) -> Vec<String> {
+fn why_it_waits(run: &Run, target: Option<&Target>) -> Vec<String> {
     let name = &run.summary.display_name;
-    let mut reasons = Vec::new();
-    match target.filter(|target| target.running >= target.places) {
-        Some(target) => {
-            let most = measure::count(target.places as u64, "run");
-            let there = match target.remote {
-                Some(_) => format!(" on {}", target.name),
-                None => String::new(),
-            };
-            reasons.push(format!(
-                "{name} waits for a place{there}: {most} at once are allowed, and as many are on"
-            ));
-        }
-        None => reasons.push(format!("{name} is about to start")),
-    }
+    let mut reasons = vec![match &run.summary.waits_for {
+        Some(waits_for) => format!("{name} waits {}", waiting::sentence(waits_for, &run.summary)),
+        None => format!("{name} is about to start"),
+    }];
     if let (Some(position), Some(target)) = (run.summary.position, target) {
         reasons.push(format!("it is number {position} of {} in the queue", target.queued));
     }
@@ -154,6 +144,9 @@ mod tests {
         document["status"] = status.into();
         document["position"] = position.into();
         document["exit"] = exit;
+        if status == "Queued" {
+            document["waitsFor"] = serde_json::json!({"for": "places", "most": 4});
+        }
         reasons(&serde_json::from_value(document).unwrap(), Some(&busy_target())).join("\n")
     }
 
@@ -225,7 +218,7 @@ mod tests {
             told("Canceled", None, exit("cancelled", None, None)),
         ];
         insta::assert_snapshot!(texts.join("\n\n"), @r#"
-        swift-otter-12 waits for a place: 4 runs at once are allowed, and as many are on
+        swift-otter-12 waits for a place: at most 4 runs at once, and as many are on
         it is number 2 of 3 in the queue
         `trainyard logs -f swift-otter-12` follows it, `trainyard cancel swift-otter-12` ends it
 

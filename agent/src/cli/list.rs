@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::SCHEMA_VERSION;
-use super::{Context, Exit, Failure, Outcome};
+use super::{Context, Exit, Failure, Outcome, waiting};
 use crate::api::wire::run::RunSummary;
 use crate::client::{ListQuery, Start};
 use crate::run::status::RunStatus;
@@ -122,6 +122,10 @@ fn row(run: &RunSummary, now: Option<Timestamp>) -> Vec<String> {
             format!("{} ({})", run.status.name(), exit.process_exit_code)
         }
         (_, Some(position)) => format!("{} #{position}", run.status.name()),
+        _ if run.waits_for.is_some() => {
+            let word = run.waits_for.as_ref().map_or("", waiting::word);
+            format!("{} ({word})", run.status.name())
+        }
         _ => run.status.name().to_owned(),
     };
     let status = match run.out_of_contact {

@@ -40,6 +40,8 @@ pub(super) struct Args {
     #[command(flatten)]
     machine: Machine,
     #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
     how: How,
 }
 
@@ -123,12 +125,24 @@ pub(super) struct Machine {
     /// Tries a failed run again (not yet)
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// Place in the queue (not yet)
+}
+
+/// How the run waits.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Queue")]
+pub(super) struct Waiting {
+    /// Place in the queue: higher goes first; a lower one rises as it waits [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
-    /// Waits for another run to complete first (not yet)
-    #[arg(long, value_name = "RUN")]
-    after: Option<String>,
+    /// Waits until these runs have completed; if one does not, this one is ended too
+    #[arg(long, value_name = "RUN", value_delimiter = ',', value_parser = reference::run, add = reference::runs())]
+    after: Vec<String>,
+    /// Waits until these runs are over, however they end
+    #[arg(long, value_name = "RUN", value_delimiter = ',', value_parser = reference::run, add = reference::runs())]
+    after_any: Vec<String>,
+    /// Waits until `trainyard queue release`
+    #[arg(long)]
+    hold: bool,
 }
 
 /// How the command itself behaves.

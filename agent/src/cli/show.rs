@@ -7,7 +7,7 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::ending::{self, write_section};
-use super::{Context, Exit, Outcome, reference, target};
+use super::{Context, Exit, Outcome, reference, target, waiting};
 use crate::api::wire::run::Run;
 use crate::client::Start;
 use crate::run::status::RunStatus;
@@ -90,6 +90,9 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
             summary.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
         facts.push(("Tags", tags.join(" ")));
     }
+    if summary.priority != 0 {
+        facts.push(("Priority", summary.priority.to_string()));
+    }
     if let Some(original) = &run.request.rerun_of {
         facts.push(("Rerun of", original.clone()));
     }
@@ -103,6 +106,9 @@ fn status(run: &Run, now: Option<Timestamp>) -> String {
     let mut text = summary.status.name().to_owned();
     if let Some(position) = summary.position {
         text.push_str(&format!(", number {position} in the queue"));
+    }
+    if let Some(waits_for) = &summary.waits_for {
+        text.push_str(&format!(", waits {}", waiting::sentence(waits_for, summary)));
     }
     match (summary.start_time_utc, summary.end_time_utc, now) {
         (Some(start), Some(end), _) => {

@@ -23,7 +23,11 @@ impl Agent {
     pub(crate) async fn document(&self, run: &RunId) -> Result<Run, StoreError> {
         let mut document = self.store.document(run).await?;
         let directory = self.workspace.run_directory(run);
-        document.summary.position = self.scheduler.position(run);
+        if document.summary.status == RunStatus::Queued {
+            let waits = self.scheduler.waits(|target| self.capacity(target)).remove(run.as_str());
+            document.summary.position = waits.as_ref().and_then(|waits| waits.position);
+            document.summary.waits_for = waits.and_then(|waits| waits.waits_for);
+        }
         self.tell_contact(&mut document.summary);
         document.run_directory = directory.path().to_string_lossy().into_owned();
         let is_contained =

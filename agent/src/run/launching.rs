@@ -214,6 +214,10 @@ mod tests {
             environment: None,
             cancel: None,
             created: Timestamp::UNIX_EPOCH,
+            number: 1,
+            priority: 0,
+            held: false,
+            not_before: None,
             boot_id: None,
         }
     }

@@ -76,7 +76,11 @@ pub(crate) async fn submit(
     key: Option<String>,
     request: SubmitRequest,
 ) -> Result<Submitted, Refused> {
+    let mut request = request;
     check::check(&request, &agent.container_policy)?;
+    for after in &mut request.after {
+        after.run = agent.store.resolve(&after.run).await?.to_string();
+    }
     // Neither objects nor targets go meanwhile.
     let _all_stays = agent.collecting.read().await;
     if agent.targets.find(&request.target).is_none() {
@@ -97,12 +101,11 @@ pub(crate) async fn submit(
     let submitted =
         Submitted { run_id: run.id.to_string(), display_name: run.display_name.clone() };
     let (id, experiment) = (run.id.clone(), run.request.experiment.clone());
-    let target = run.request.target.clone();
     match agent.store.submit(run).await {
-        Ok(Accepted::New) => {
+        Ok(Accepted::New(row)) => {
             info!(run = %id, uid, %experiment, "Accepted a run.");
             agent.live.publish(&id, super::status::RunStatus::Queued);
-            agent.scheduler.enqueue(id, target);
+            agent.scheduler.enqueue(&row);
             Ok(submitted)
         }
         Ok(Accepted::Before { id, display_name }) => {

@@ -29,7 +29,8 @@ pub(crate) struct ListFilter {
 }
 
 const SUMMARY_COLUMNS: &str = "number, id, experiment, display_name, status, target, \
-    environment_name, command_line, snapshot_id, started_at, ended_at, created_at, exit";
+    environment_name, command_line, snapshot_id, started_at, ended_at, created_at, exit, \
+    priority";
 
 impl Store {
     /// Lists runs, the latest first. Places in the queue are not in it.
@@ -91,6 +92,8 @@ fn summary(row: &Row) -> Result<(i64, RunSummary), StoreError> {
         display_name: text(3)?,
         status: status(row, 4)?,
         position: None,
+        waits_for: None,
+        priority: row.get(13).doing(action)?,
         target: text(5)?,
         out_of_contact: None,
         environment: text(6)?,
@@ -118,10 +121,10 @@ fn document(connection: &Connection, run: &RunId) -> Result<Run, StoreError> {
         .ok_or_else(|| StoreError::NoSuchRun { reference: run.to_string() })?;
     let (number, mut summary) = summary(row)?;
     summary.tags = pairs(connection, "tags", number)?;
-    let request = json(run.as_str(), Some(row.get(13).doing(action)?))?;
-    let packages = json(run.as_str(), row.get(15).doing(action)?)?;
+    let request = json(run.as_str(), Some(row.get(14).doing(action)?))?;
+    let packages = json(run.as_str(), row.get(16).doing(action)?)?;
     let environment: Option<images::environment::PreparedEnvironment> =
-        json(run.as_str(), row.get(14).doing(action)?)?;
+        json(run.as_str(), row.get(15).doing(action)?)?;
     Ok(Run {
         schema_version: SCHEMA_VERSION,
         properties: pairs(connection, "properties", number)?,

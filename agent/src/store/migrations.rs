@@ -10,7 +10,8 @@ use snapshots::digest::Digest;
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {

@@ -29,12 +29,21 @@ pub(crate) struct RunRow {
     pub(crate) cancel: Option<CancelRequest>,
     /// When it was accepted.
     pub(crate) created: Timestamp,
+    /// The order in which runs were accepted.
+    pub(crate) number: i64,
+    /// Its priority in the queue.
+    pub(crate) priority: i32,
+    /// Whether it waits until somebody releases it.
+    pub(crate) held: bool,
+    /// When its next attempt may begin.
+    pub(crate) not_before: Option<Timestamp>,
     /// The machine's boot in which the last attempt was begun.
     pub(crate) boot_id: Option<String>,
 }
 
 pub(super) const ROW_COLUMNS: &str = "id, status, request, environment, cancel, created_at,
-    (select boot_id from attempts where run = runs.number order by number desc limit 1), uid";
+    (select boot_id from attempts where run = runs.number order by number desc limit 1), uid,
+    number, priority, held, not_before";
 
 impl Store {
     /// Returns the run with this id, whether it is over or not.
@@ -63,7 +72,7 @@ impl Store {
     }
 }
 
-fn row(connection: &Connection, run: &str) -> Result<RunRow, StoreError> {
+pub(super) fn row(connection: &Connection, run: &str) -> Result<RunRow, StoreError> {
     let sql = format!("select {ROW_COLUMNS} from runs where id = ?1");
     let mut statement = connection.prepare_cached(&sql).doing("look up a run")?;
     let found = statement.query_row([run], |row| Ok(read_row(row))).optional();
@@ -83,6 +92,10 @@ fn read_row(row: &Row) -> Result<RunRow, StoreError> {
         created: time(row.get(5).doing(action)?),
         boot_id: row.get(6).doing(action)?,
         uid: row.get(7).doing(action)?,
+        number: row.get(8).doing(action)?,
+        priority: row.get(9).doing(action)?,
+        held: row.get(10).doing(action)?,
+        not_before: row.get::<_, Option<i64>>(11).doing(action)?.map(time),
         id: id.parse().map_err(|_| StoreError::NoSuchRun { reference: id })?,
     })
 }

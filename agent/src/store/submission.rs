@@ -5,7 +5,7 @@ use runner::run_id::RunId;
 use rusqlite::{OptionalExtension, Transaction, params};
 use snapshots::digest::Digest;
 
-use super::{SqlContext, Store, StoreError};
+use super::{RunRow, SqlContext, Store, StoreError};
 use crate::api::wire::submission::SubmitRequest;
 use crate::run::status::{RunEvent, RunStatus};
 
@@ -29,10 +29,10 @@ pub(crate) struct NewRun {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Accepted {
     /// The run is in the records, on the disk.
-    New,
+    New(Box<RunRow>),
     /// It had been accepted before, under the same key.
     Before {
         /// The run it became then.
@@ -84,7 +84,7 @@ fn submit(transaction: &Transaction, run: &NewRun) -> Result<Accepted, StoreErro
             .doing("keep an idempotency key")?;
     }
     super::changes::add_warnings(transaction, number, &run.request.warnings)?;
-    Ok(Accepted::New)
+    Ok(Accepted::New(Box::new(super::row::row(transaction, run.id.as_str())?)))
 }
 
 fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
@@ -94,8 +94,8 @@ fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
     let mut statement = transaction
         .prepare_cached(
             "insert into runs (id, uid, experiment, display_name, target, status, environment_name,
-                               command_line, snapshot_id, created_at, request)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                               command_line, snapshot_id, created_at, request, priority, held)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )
         .doing("write a run")?;
     statement
@@ -111,6 +111,8 @@ fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
             run.request.snapshot_id.to_string(),
             run.created.as_microsecond(),
             request,
+            run.request.priority,
+            run.request.held,
         ])
         .doing("write a run")
 }

@@ -41,6 +41,9 @@ pub(crate) fn request(snapshot: Digest) -> SubmitRequest {
         git_patch: None,
         warnings: vec!["train.py looks like a secret".to_owned()],
         rerun_of: None,
+        priority: 0,
+        held: false,
+        after: Vec::new(),
     }
 }
 
@@ -78,7 +81,7 @@ impl Fixture {
     async fn submitted(&self, experiment: &str, number: u32) -> RunId {
         let run = new_run(experiment, number);
         let id = run.id.clone();
-        assert_eq!(self.store.submit(run).await.unwrap(), Accepted::New);
+        assert!(matches!(self.store.submit(run).await.unwrap(), Accepted::New(_)));
         id
     }
 
@@ -217,7 +220,7 @@ async fn a_key_stands_for_one_submission() {
     };
     let first = keyed(1, 1000, b"a");
     let id = first.id.clone();
-    assert_eq!(fixture.store.submit(first).await.unwrap(), Accepted::New);
+    assert!(matches!(fixture.store.submit(first).await.unwrap(), Accepted::New(_)));
 
     let again = fixture.store.submit(keyed(2, 1000, b"a")).await.unwrap();
     let changed = fixture.store.submit(keyed(3, 1000, b"b")).await.unwrap_err();
@@ -225,7 +228,7 @@ async fn a_key_stands_for_one_submission() {
 
     assert_eq!(again, Accepted::Before { id, display_name: "exp-1".to_owned() });
     assert!(matches!(changed, StoreError::KeyReused { .. }), "{changed:?}");
-    assert_eq!(others, Accepted::New);
+    assert!(matches!(others, Accepted::New(_)));
     assert_eq!(fixture.store.list(ListFilter::default()).await.unwrap().len(), 2);
 }
 

@@ -73,15 +73,17 @@ fn an_attached_machine_is_there_after_a_restart_and_gone_after_a_detach() {
     assert_eq!(checked.report.cpus, 8);
     assert_eq!(checked.clock_ahead_seconds, Some(0.0));
     assert_eq!(targets.names(), ["local", "gpu-vm"]);
-    assert_eq!([targets.places("local", 3), targets.places("gpu-vm", 3)], [3, 16]);
-    assert_eq!(targets.places("gone", 3), 4);
+    let here = crate::queue::of_this_machine(Some(3), 2);
+    let places = |targets: &Targets, name| targets.capacity(name, &here).places;
+    assert_eq!(["local", "gpu-vm", "gone"].map(|name| places(&targets, name)), [3, 16, 4]);
+    assert_eq!(targets.capacity("gpu-vm", &here).millicpus, Some(8000));
     let kept = targets.attached("gpu-vm").unwrap().kept();
     assert_eq!(kept.spec.host_key, key("key 1"));
 
     let again = fixture.targets();
     assert_eq!(again.attached("gpu-vm").unwrap().kept(), kept);
     assert_eq!(again.attached("gpu-vm").unwrap().credentials(), ["password"]);
-    assert_eq!(again.places("gpu-vm", 3), 16, "without asking the machine");
+    assert_eq!(places(&again, "gpu-vm"), 16, "without asking the machine");
 
     assert_eq!(again.detach("gpu-vm", false).unwrap(), None);
     assert!(fixture.world.state().purged.is_empty());

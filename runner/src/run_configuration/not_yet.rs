@@ -162,16 +162,6 @@ fn scheduling(configuration: &RunConfiguration, items: &mut Vec<NotYetItem>) {
     if configuration.retries > 0 {
         refuse(items, "trying again (--retries)", "Start a failed run again with trainyard rerun");
     }
-    if configuration.priority != 0 {
-        refuse(
-            items,
-            "priorities (--priority)",
-            "Leave the priority out or say --priority 0: runs start in the order of their submission",
-        );
-    }
-    if configuration.after.is_some() {
-        refuse(items, "runs that wait for others (--after)", "Submit it after trainyard wait");
-    }
 }
 
 #[cfg(test)]
@@ -205,8 +195,8 @@ mod tests {
 
     type Change = fn(&mut RunConfiguration);
 
-    /// Each asks for one thing that is not done yet, and the last two for more.
-    const CHANGES: [Change; 17] = [
+    /// Each asks for one thing that is not done yet, and the last for more.
+    const CHANGES: [Change; 14] = [
         |c| {
             let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
             c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
@@ -226,13 +216,10 @@ mod tests {
         |c| c.network = Network::None,
         |c| c.network = Network::Loopback,
         |c| c.retries = 1,
-        |c| c.priority = -1,
-        |c| c.after = Some("@".to_owned()),
         // Several at once are all named; what helps against all of them is said once.
         |c| {
             c.resources = Resources { pids: Some(1), disk_bytes: Some(1), ..Resources::default() };
         },
-        |c| (c.priority, c.retries) = (-1, 2),
     ];
 
     #[test]
@@ -269,14 +256,8 @@ mod tests {
           hint: Run it in a container, as with --docker IMAGE, or leave --network out.
         not yet in this version: trying again (--retries)
           hint: Start a failed run again with trainyard rerun.
-        not yet in this version: priorities (--priority)
-          hint: Leave the priority out or say --priority 0: runs start in the order of their submission.
-        not yet in this version: runs that wait for others (--after)
-          hint: Submit it after trainyard wait.
         not yet in this version: limits on the disk (--disk); limits on a run outside of a container (--pids)
           hint: Leave --disk out: the run has the room that the disk has. Run it in a container, as with --docker IMAGE, or leave the limits out.
-        not yet in this version: trying again (--retries); priorities (--priority)
-          hint: Start a failed run again with trainyard rerun. Leave the priority out or say --priority 0: runs start in the order of their submission.
         "#);
     }
 

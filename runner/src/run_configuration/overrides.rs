@@ -38,7 +38,11 @@ pub struct Overrides {
     /// `--priority`
     pub priority: Option<i32>,
     /// `--after`
-    pub after: Option<String>,
+    pub after: Vec<String>,
+    /// `--after-any`
+    pub after_any: Vec<String>,
+    /// `--hold`
+    pub held: bool,
 }
 
 /// Shows what [`RunConfiguration`]'s own `Debug` shows: no value of an environment variable.
@@ -76,7 +80,9 @@ impl RunConfiguration {
         self.display_name = flags.display_name.or(self.display_name);
         self.timeout_seconds = flags.timeout_seconds.or(self.timeout_seconds);
         self.grace_seconds = flags.grace_seconds.or(self.grace_seconds);
-        self.after = flags.after.or(self.after);
+        self.after.extend(flags.after);
+        self.after_any.extend(flags.after_any);
+        self.held |= flags.held;
         self.resources = self.resources.overlaid(&flags.resources);
         self
     }

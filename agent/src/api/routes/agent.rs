@@ -31,7 +31,7 @@ pub(in super::super) async fn status(
         store,
         started_time_utc: agent.started,
         runs: agent.scheduler.counts(),
-        concurrency: agent.concurrency,
+        concurrency: agent.capacity_here.places,
     }))
 }
 

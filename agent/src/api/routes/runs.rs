@@ -18,6 +18,7 @@ use super::super::server::Peer;
 use super::super::wire::problem::Problem;
 use super::super::wire::run::{CancelRequest, Outputs, Run, RunSummary};
 use super::super::wire::submission::{SubmitRequest, Submitted};
+use super::super::wire::waiting::ChangeWaiting;
 use crate::agent::Agent;
 use crate::run::status::RunStatus;
 use crate::run::submission;
@@ -62,9 +63,12 @@ pub(in super::super) async fn list(
     let filter = ListFilter { limit: query.limit, experiment: query.experiment, status, tag };
     let mut runs = agent.store.list(filter).await?;
     if runs.iter().any(|run| run.status == RunStatus::Queued) {
-        let positions = agent.scheduler.positions();
+        let mut waits = agent.scheduler.waits(|target| agent.capacity(target));
         for run in &mut runs {
-            run.position = positions.get(&run.run_id).copied();
+            if let Some(waits) = waits.remove(run.run_id.as_str()) {
+                run.position = waits.position;
+                run.waits_for = waits.waits_for;
+            }
         }
     }
     for run in &mut runs {
@@ -177,6 +181,35 @@ pub(in super::super) async fn cancel(
     let by = CancelledBy { uid: peer.uid, user };
     info!(%run, uid = peer.uid, now = request.now, "Asked to end a run.");
     agent.scheduler.cancel(run.clone(), Cancel::new(by, Timestamp::now(), request.now)).await?;
+    Ok(Json(agent.document(&run).await?))
+}
+
+/// Changes how a run in the queue waits: holds or releases it, gives it another priority, or moves
+/// it to another target. Answers with the run as it waits then.
+#[utoipa::path(post, path = "/v1/runs/{ref}/waiting", operation_id = "changeWaiting", tag = "runs",
+    params(("ref" = String, Path, description = "Which run.")),
+    request_body = ChangeWaiting,
+    responses(
+        (status = 200, description = "It waits like that.", body = Run),
+        (status = 404, description = "There is no such run, or no such target.", body = Problem),
+        (status = 409, description = "It is not in the queue any more, or several could be meant.", body = Problem),
+    ))]
+pub(in super::super) async fn change_waiting(
+    State(agent): State<Arc<Agent>>,
+    Path(reference): Path<String>,
+    Document(change): Document<ChangeWaiting>,
+) -> Result<Json<Run>, ApiError> {
+    let run = agent.store.resolve(&reference).await?;
+    {
+        // A target does not go meanwhile.
+        let _all_stays = agent.collecting.read().await;
+        if let Some(target) = &change.target
+            && agent.targets.find(target).is_none()
+        {
+            return Err(agent.targets.none(target).into());
+        }
+        agent.scheduler.change(run.clone(), change).await?;
+    }
     Ok(Json(agent.document(&run).await?))
 }
 

@@ -228,7 +228,7 @@ fn document(agent: &Agent, name: &str) -> Result<Target, RegistryError> {
         schema_version: SCHEMA_VERSION,
         name: name.to_owned(),
         r#type: if attached.is_some() { "remote" } else { "local" }.to_owned(),
-        places: agent.targets.places(name, agent.concurrency),
+        places: agent.capacity(name).places,
         queued: counts.queued,
         running: counts.running,
         out_of_contact: target.out_of_contact().map(|contact| OutOfContact::of(name, contact)),

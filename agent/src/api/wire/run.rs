@@ -11,7 +11,8 @@ use runner::exit_record::ExitRecord;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::submission::SubmitRequest;
+use super::submission::{SubmitRequest, is_default};
+use super::waiting::WaitsFor;
 use crate::run::status::RunStatus;
 
 /// A run without its long parts: what lists show.
@@ -26,8 +27,14 @@ pub(crate) struct RunSummary {
     pub(crate) display_name: String,
     /// Where it stands.
     pub(crate) status: RunStatus,
-    /// Its place in the queue, from 1, while it is in it.
+    /// Its place in the queue, from 1, while it is in it and could start.
     pub(crate) position: Option<usize>,
+    /// What it waits for, while it is in the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waits_for: Option<WaitsFor>,
+    /// Its priority in the queue: higher goes first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) priority: i32,
     /// Where it runs.
     pub(crate) target: String,
     /// That the target cannot be reached now. The run goes on there; its status is the last that

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
 use utoipa::ToSchema;
 
+use super::waiting::After;
+
 /// A run as it is handed in. `script` or `command` is given, never both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -90,9 +92,19 @@ pub(crate) struct SubmitRequest {
     /// The run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rerun_of: Option<String>,
+    /// Its place in the queue: higher goes first. Default: 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) priority: i32,
+    /// Whether it waits until somebody releases it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) held: bool,
+    /// The runs that must be over before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) after: Vec<After>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// Says whether a field need not be written.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -185,7 +185,7 @@ pub(in crate::cli) fn check_display_name(name: &str) -> Result<(), Failure> {
 
 /// Returns what the command line asks for.
 fn overrides(args: &Args, source: &Source, current: &Path) -> Result<Overrides, Failure> {
-    let (what, machine) = (&args.what, &args.machine);
+    let (what, machine, waiting) = (&args.what, &args.machine, &args.waiting);
     let bytes = |text: &Option<String>| {
         let parsed = text.as_deref().map(size::parse_bytes).transpose();
         parsed.map_err(Failure::usage)
@@ -226,8 +226,10 @@ fn overrides(args: &Args, source: &Source, current: &Path) -> Result<Overrides, 
             .transpose()
             .map_err(Failure::usage)?,
         retries: machine.retries,
-        priority: machine.priority,
-        after: machine.after.clone(),
+        priority: waiting.priority,
+        after: waiting.after.clone(),
+        after_any: waiting.after_any.clone(),
+        held: waiting.hold,
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use runner::run_configuration::Process;
+use runner::run_configuration::{Process, RunConfiguration};
 use snapshots::digest::Digest;
 use snapshots::git::GitFacts;
 use snapshots::snapshot::{SnapshotOptions, SnapshotRecord, Taken};
@@ -17,6 +17,7 @@ use super::environment::Chosen;
 use super::{build_context, transfer};
 use crate::api::wire::agent::AgentStatus;
 use crate::api::wire::submission::{SubmitRequest, Submitted, Variables};
+use crate::api::wire::waiting::After;
 use crate::cli::{Context, Failure, snapshotting};
 use crate::client::Client;
 use crate::terminal::measure;
@@ -151,6 +152,13 @@ fn check_script(
         .hint(format!("`trainyard snapshot explain SOURCE {script}` says by which rule")))
 }
 
+fn after(configuration: &RunConfiguration) -> Vec<After> {
+    let of = |runs: &[String], any_end| -> Vec<After> {
+        runs.iter().map(|run| After { run: run.clone(), any_end }).collect()
+    };
+    [of(&configuration.after, false), of(&configuration.after_any, true)].concat()
+}
+
 fn request(
     wanted: &Wanted,
     chosen: &Chosen,
@@ -190,5 +198,8 @@ fn request(
         git_patch: git.patch.map(|patch| BASE64_STANDARD.encode(patch)),
         warnings,
         rerun_of: None,
+        priority: configuration.priority,
+        held: configuration.held,
+        after: after(configuration),
     }
 }

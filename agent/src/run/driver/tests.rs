@@ -16,6 +16,7 @@ use snapshots::digest::Digest;
 
 use super::*;
 use crate::agent::{Parts, Policies};
+use crate::queue::of_this_machine;
 use crate::run::status::{RunEvent, RunStatus};
 use crate::store::tests::new_run;
 use crate::store::{Change, Facts};
@@ -101,7 +102,12 @@ async fn driven(home: &Path, past: &[RunEvent], begin: Begin, is_on: bool) -> St
     let workspace = Workspace::at(home.to_owned());
     workspace.create().unwrap();
     let program = "/bin/false".into();
-    let parts = Parts { workspace, program, concurrency: 1, policies: Policies::default() };
+    let parts = Parts {
+        workspace,
+        program,
+        capacity: of_this_machine(Some(1), 2),
+        policies: Policies::default(),
+    };
     let (mut agent, _inbox) = Agent::open(parts).unwrap();
     let cancelled = Arc::new(AtomicBool::new(false));
     let faulty =

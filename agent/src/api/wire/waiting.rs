@@ -1,0 +1,87 @@
+//! How runs wait in the queue.
+
+use images::environment::Environment;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a run in the queue waits for. Absent where it is about to start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "for", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum WaitsFor {
+    /// Somebody to release it.
+    Release,
+    /// The ends of other runs.
+    Runs {
+        /// Their ids.
+        run_ids: Vec<String>,
+    },
+    /// A time: that of its next attempt.
+    Time {
+        /// When.
+        #[schema(value_type = String, format = DateTime)]
+        time_utc: Timestamp,
+    },
+    /// A place on its target.
+    Places {
+        /// How many runs may be on there at once.
+        most: usize,
+    },
+    /// Processors.
+    Cpus {
+        /// What it takes.
+        wanted: f64,
+        /// What is free.
+        free: f64,
+    },
+    /// Memory.
+    Memory {
+        /// What it takes.
+        wanted_bytes: u64,
+        /// What is free.
+        free_bytes: u64,
+    },
+    /// GPUs.
+    Gpus {
+        /// What it takes.
+        wanted: u32,
+        /// What is free.
+        free: u32,
+    },
+    /// A run that has waited long and for which what is free is kept.
+    Turn {
+        /// Its id.
+        run_id: String,
+    },
+}
+
+/// Changes how a run waits. What is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ChangeWaiting {
+    /// Whether it waits until somebody releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<bool>,
+    /// Its priority: higher goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) priority: Option<i32>,
+    /// Where it is to be carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
+    /// Its environment, where it is another one on that target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) environment: Option<Environment>,
+}
+
+/// A run that another waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct After {
+    /// Which: an id, the beginning of one, a display name, or `@` for the latest. In records it is
+    /// the id.
+    pub(crate) run: String,
+    /// Whether any end will do. Default: it must complete, or the run that waits is ended too.
+    #[serde(default)]
+    pub(crate) any_end: bool,
+}

@@ -1,0 +1,84 @@
+//! What a run in the queue waits for, in words.
+
+use crate::api::wire::run::RunSummary;
+use crate::api::wire::waiting::WaitsFor;
+use crate::terminal::measure;
+
+/// Returns what follows "it waits".
+pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary) -> String {
+    let there = match run.target.as_str() {
+        crate::targets::LOCAL => String::new(),
+        target => format!(" on {target}"),
+    };
+    match waits_for {
+        WaitsFor::Release => "until somebody releases it with `trainyard queue release`".to_owned(),
+        WaitsFor::Runs { run_ids } => format!("for the end of {}", run_ids.join(", ")),
+        WaitsFor::Time { time_utc } => format!("until {}", measure::rfc3339(*time_utc)),
+        WaitsFor::Places { most } => {
+            let most = measure::count(*most as u64, "run");
+            format!("for a place{there}: at most {most} at once, and as many are on")
+        }
+        WaitsFor::Cpus { wanted, free } => {
+            format!("for processors{there}: it takes {wanted}, and {free} are free")
+        }
+        WaitsFor::Memory { wanted_bytes, free_bytes } => format!(
+            "for memory{there}: it takes {}, and {} are free",
+            measure::size(*wanted_bytes),
+            measure::size(*free_bytes)
+        ),
+        WaitsFor::Gpus { wanted, free } => {
+            format!("for GPUs{there}: it takes {wanted}, and {free} are free")
+        }
+        WaitsFor::Turn { run_id } => {
+            format!("for its turn{there}: what is free is kept for {run_id}, which has waited long")
+        }
+    }
+}
+
+/// Returns the same in a word.
+pub(super) fn word(waits_for: &WaitsFor) -> &'static str {
+    match waits_for {
+        WaitsFor::Release => "held",
+        WaitsFor::Runs { .. } => "after others",
+        WaitsFor::Time { .. } => "later",
+        WaitsFor::Places { .. } => "places",
+        WaitsFor::Cpus { .. } => "processors",
+        WaitsFor::Memory { .. } => "memory",
+        WaitsFor::Gpus { .. } => "GPUs",
+        WaitsFor::Turn { .. } => "its turn",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::run_document;
+
+    #[test]
+    fn everything_a_run_can_wait_for_has_a_sentence() {
+        let run: RunSummary = serde_json::from_value(run_document()).unwrap();
+        let elsewhere = RunSummary { target: "gpu-vm".to_owned(), ..run.clone() };
+        let all = [
+            WaitsFor::Release,
+            WaitsFor::Runs { run_ids: vec!["a_1_00000001".to_owned(), "a_1_00000002".to_owned()] },
+            WaitsFor::Time { time_utc: "2026-11-21T12:00:00Z".parse().unwrap() },
+            WaitsFor::Places { most: 1 },
+            WaitsFor::Cpus { wanted: 1.5, free: 0.25 },
+            WaitsFor::Memory { wanted_bytes: 4 << 30, free_bytes: 1 << 30 },
+            WaitsFor::Gpus { wanted: 2, free: 1 },
+            WaitsFor::Turn { run_id: "a_1_00000001".to_owned() },
+        ];
+        let lines = all.iter().map(|it| format!("{}: it waits {}", word(it), sentence(it, &run)));
+        insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
+        held: it waits until somebody releases it with `trainyard queue release`
+        after others: it waits for the end of a_1_00000001, a_1_00000002
+        later: it waits until 2026-11-21T12:00:00Z
+        places: it waits for a place: at most 1 run at once, and as many are on
+        processors: it waits for processors: it takes 1.5, and 0.25 are free
+        memory: it waits for memory: it takes 4.0 GiB, and 1.0 GiB are free
+        GPUs: it waits for GPUs: it takes 2, and 1 are free
+        its turn: it waits for its turn: what is free is kept for a_1_00000001, which has waited long
+        ");
+        insta::assert_snapshot!(sentence(&WaitsFor::Places { most: 4 }, &elsewhere), @"for a place on gpu-vm: at most 4 runs at once, and as many are on");
+    }
+}
