@@ -58,13 +58,11 @@ fn what_this_version_cannot_do_is_refused_and_nothing_is_changed() {
     let yard = Yard::new();
     let source = yard.script("print('never')");
     let source = source.to_str().unwrap();
-    let refused: [&[&str]; 7] = [
+    let refused: [&[&str]; 5] = [
         &["--gpus", "1"],
         &["--cpus", "2"],
         &["--memory", "4g"],
         &["--retries", "2"],
-        &["--after", "@"],
-        &["--priority", "5"],
         &["--network", "none"],
     ];
     for options in refused {
