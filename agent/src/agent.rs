@@ -25,6 +25,7 @@ use crate::scheduler::Scheduler;
 use crate::service::Stop;
 use crate::store::{Change, Store, StoreError};
 use crate::targets::Targets;
+use crate::upkeep::UpkeepPolicy;
 use crate::workspace::Workspace;
 
 /// What the agent is told when it starts.
@@ -41,13 +42,15 @@ pub(crate) struct Options {
     pub(crate) policies: Policies,
 }
 
-/// What the administrator lets builds and containers have.
+/// What the administrator lets builds, containers and attached machines have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policies {
     /// What builds may have of this machine.
     pub(crate) build: BuildSettings,
     /// What containers may have beyond the default.
     pub(crate) container: ContainerPolicy,
+    /// What stays on attached machines.
+    pub(crate) upkeep: UpkeepPolicy,
 }
 
 /// What the parts of an agent share. Nothing in it is lost with the process: the records and the
@@ -65,6 +68,8 @@ pub(crate) struct Agent {
     pub(crate) most_environment_bytes: Option<u64>,
     /// What containers may have.
     pub(crate) container_policy: ContainerPolicy,
+    /// What stays on attached machines.
+    pub(crate) upkeep: UpkeepPolicy,
     /// Where runs are carried out.
     pub(crate) targets: Targets,
     /// Where the runs that are not over stand.

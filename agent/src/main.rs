@@ -19,6 +19,7 @@ mod store;
 mod targets;
 mod task;
 mod terminal;
+mod upkeep;
 mod workspace;
 
 use std::ffi::OsString;

@@ -23,14 +23,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 use runner::compute_target::{ComputeTarget, OutOfContact};
 use runner::durable_file;
-use runner::remote::message::Purged;
+use runner::remote::message::{Cleaned, Cleaning, Purged};
 use runner::remote::report::MachineReport;
 use snapshots::path_error::{IoContext, PathError};
 use tracing::{info, warn};
 
 use absent::Absent;
 use attached::Now;
-pub(crate) use attached::{Attached, Kept};
+pub(crate) use attached::{Attached, Kept, LastCleaning};
 pub(crate) use attaching::{Asked, Hop};
 use credentials::CredentialFiles;
 pub(crate) use credentials::KeptCredential;
@@ -209,6 +209,26 @@ impl Targets {
             self.write(&target.kept())?;
         }
         Ok(checked)
+    }
+
+    /// Removes from the attached machine `name` what nobody needs. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is no such target, it cannot be asked, or that it was cleaned cannot be written.
+    pub(crate) fn clean(&self, name: &str, wanted: Cleaning) -> Result<Cleaned, RegistryError> {
+        let target = self.demand(name, "cleaned as others are")?;
+        let dry_run = wanted.dry_run;
+        let cleaned = target.machine().clean(wanted).map_err(RegistryError::of(name))?;
+        if !dry_run {
+            let _alone = self.change();
+            target.set_cleaned(LastCleaning { time_utc: Timestamp::now(), cleaned });
+            // It may have been detached meanwhile, and another attached under its name.
+            if self.attached(name).is_some_and(|now| Arc::ptr_eq(&now, &target)) {
+                self.write(&target.kept())?;
+            }
+        }
+        Ok(cleaned)
     }
 
     /// Forgets the attached machine `name`, and with `purge` first removes all of ours from it.

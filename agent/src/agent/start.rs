@@ -25,6 +25,7 @@ use crate::service;
 use crate::store::Store;
 use crate::targets::{OverSsh, Targets};
 use crate::task;
+use crate::upkeep;
 use crate::workspace::Workspace;
 use crate::workspace::lock::AgentLock;
 
@@ -97,6 +98,7 @@ impl Agent {
             objects,
             environments,
             container_policy: policies.container,
+            upkeep: policies.upkeep,
             most_environment_bytes: policies.build.max_bytes,
             targets,
             live: Default::default(),
@@ -122,12 +124,14 @@ impl Agent {
         let scheduling =
             task::spawn(info_span!("scheduler"), scheduler::work(Arc::clone(self), inbox));
         let sweeping = task::spawn(info_span!("sweep"), sweep(Arc::clone(self)));
+        let cleaning =
+            task::spawn(info_span!("upkeep"), upkeep::clean_those_in_use(Arc::clone(self)));
         if announce && let Err(error) = service::announce_ready() {
             // Whoever started us has gone; that is no reason not to work.
             warn!(%error, "Could not say that the agent is ready.");
         }
         server::serve(Arc::clone(self), listener).await;
-        drop((signals, scheduling, sweeping));
+        drop((signals, scheduling, sweeping, cleaning));
         remove_socket(self.workspace.socket());
         Ok(())
     }

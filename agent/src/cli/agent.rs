@@ -114,6 +114,7 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
     let policies = Policies {
         build: context.settings.build_settings(),
         container: context.settings.container_policy(),
+        upkeep: context.settings.upkeep_policy(),
     };
     let options = Options { max_runs, announce: detached, verbose: !detached, policies };
     crate::agent::run(workspace, options).map_err(Failure::failed)?;

@@ -111,8 +111,10 @@ fn elsewhere(args: &Args, target: &str, context: &Context) -> Outcome {
     Ok(Exit::OK)
 }
 
-fn line_elsewhere(cleaned: &Cleaned) -> String {
+/// Returns how many bytes went from an attached machine, and of what.
+pub(super) fn line_elsewhere(cleaned: &Cleaned) -> String {
     let bytes = cleaned.run_bytes + cleaned.object_bytes + cleaned.environment_bytes;
+    let bytes = bytes + cleaned.program_bytes;
     let things =
         [(cleaned.runs, "run"), (cleaned.objects, "object"), (cleaned.environments, "environment")];
     told(bytes, &things)

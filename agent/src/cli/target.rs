@@ -14,9 +14,9 @@ use jiff::Timestamp;
 
 use super::context::SCHEMA_VERSION;
 use super::doctor::{self, Finding, State};
-use super::{Context, Exit, Failure, Outcome, reference};
+use super::{Context, Exit, Failure, Outcome, gc, reference};
 use crate::api::wire::run::OutOfContact;
-use crate::api::wire::target::{CheckRequest, CheckedTarget, Host, Target};
+use crate::api::wire::target::{CheckRequest, CheckedTarget, CleanedMachine, Host, Target};
 use crate::client::{Client, Start};
 use crate::targets::LOCAL;
 use crate::terminal::table::{self, Align};
@@ -211,6 +211,14 @@ fn facts(target: &Target, now: Option<Timestamp>) -> Vec<(&'static str, String)>
         None => measure::rfc3339(remote.attached_time_utc),
     };
     facts.push(("Attached", attached));
+    if let Some(CleanedMachine { time_utc, report }) = &remote.cleaned {
+        let at = match now {
+            Some(now) => measure::ago(*time_utc, now),
+            None => measure::rfc3339(*time_utc),
+        };
+        let line = gc::line_elsewhere(&report.cleaned);
+        facts.push(("Cleaned", format!("{at}: {line}")));
+    }
     facts
 }
 
@@ -322,6 +330,10 @@ mod tests {
                 "hostKeyFingerprint": "SHA256:abc", "hostKeyAlgorithm": "ssh-ed25519",
                 "credentials": ["key", "agent"], "allowUnsupported": false,
                 "attachedTimeUtc": "2026-11-20T12:00:00Z",
+                "cleaned": {
+                    "timeUtc": "2026-11-21T09:00:00Z", "runs": 2, "runBytes": 1_000_000,
+                    "objects": 1, "objectBytes": 200_000, "environments": 0, "environmentBytes": 0,
+                },
             },
         })
     }
@@ -347,6 +359,7 @@ mod tests {
         Host key   ssh-ed25519 SHA256:abc
         Login      key, agent
         Attached   1d ago
+        Cleaned    3h ago: 1.2 MB: 2 runs, 1 object
         gpu-vm | remote | azureuser@vm.example:2222 | 2 of 16 | out of contact since 2026-11-21T11:00:00Z
         "#);
     }

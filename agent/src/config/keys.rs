@@ -42,6 +42,10 @@ pub(crate) enum Key {
     EnvironmentsMaxBytes,
     /// What containers may have of the machine.
     DockerAllow,
+    /// How long runs that nobody came back for stay on attached machines.
+    TargetsKeepRuns,
+    /// How much attached machines keep.
+    TargetsMaxBytes,
     /// Colours.
     Color,
 }

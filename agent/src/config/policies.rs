@@ -1,9 +1,13 @@
 //! What the agent reads of the settings when it starts.
 
+use std::time::Duration;
+
 use images::builder::BuildSettings;
 use runner::container::ContainerPolicy;
+use runner::run_configuration::duration::parse_seconds;
 
 use super::{Key, Settings};
+use crate::upkeep::UpkeepPolicy;
 
 impl Settings {
     /// Returns the `[build]` section.
@@ -20,6 +24,16 @@ impl Settings {
     pub(crate) fn container_policy(&self) -> ContainerPolicy {
         ContainerPolicy { allowed: self.list(Key::DockerAllow) }
     }
+
+    /// Returns what stays on attached machines.
+    pub(crate) fn upkeep_policy(&self) -> UpkeepPolicy {
+        let default = UpkeepPolicy::default();
+        let keep_runs = self.text(Key::TargetsKeepRuns).and_then(|text| parse_seconds(&text).ok());
+        UpkeepPolicy {
+            keep_runs: keep_runs.map_or(default.keep_runs, Duration::from_secs),
+            max_bytes: self.number(Key::TargetsMaxBytes).unwrap_or(default.max_bytes),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -34,7 +48,8 @@ mod tests {
         std::fs::write(
             &system,
             "[build]\nca-bundle = 'ca.pem'\nindex-settings = false\nnetwork = 'none'\n\
-             [environments]\nmax-bytes = '5 GiB'\n[docker]\nallow = ['--privileged', '--volume=/data']\n",
+             [environments]\nmax-bytes = '5 GiB'\n[docker]\nallow = ['--privileged', '--volume=/data']\n\
+             [targets]\nkeep-runs = '2d'\nmax-bytes = '1 GiB'\n",
         )
         .unwrap();
         let project = dir.path().join("none.toml");
@@ -49,9 +64,13 @@ mod tests {
         };
         assert_eq!(settings.build_settings(), build);
         assert_eq!(settings.container_policy().allowed, ["--privileged", "--volume=/data"]);
+        let two_days = Duration::from_secs(2 * 24 * 60 * 60);
+        let upkeep = UpkeepPolicy { keep_runs: two_days, max_bytes: 1 << 30 };
+        assert_eq!(settings.upkeep_policy(), upkeep);
 
         let nothing = Settings::default();
         assert_eq!(nothing.build_settings(), BuildSettings::default());
         assert_eq!(nothing.container_policy(), ContainerPolicy::default());
+        assert_eq!(nothing.upkeep_policy(), UpkeepPolicy::default(), "as the table says");
     }
 }

@@ -3,12 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
 use images::cache::EnvironmentLease;
 use images::environment::PreparedEnvironment;
+use jiff::Timestamp;
 use runner::cancel_request::CancelRequest;
 use runner::compute_target::ssh::SshTargetSpec;
 use runner::compute_target::{
@@ -16,6 +17,7 @@ use runner::compute_target::{
 };
 use runner::exit_record::ExitRecord;
 use runner::outputs::Outputs;
+use runner::remote::message::Cleaned;
 use runner::run_directory::RunDirectory;
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
@@ -31,12 +33,28 @@ pub(crate) struct Kept {
     /// How many processors it had when it was last asked.
     #[serde(default)]
     pub(crate) cpus: Option<u32>,
+    /// When it was cleaned last, and of what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cleaned: Option<LastCleaning>,
+}
+
+/// What went from a machine when it was cleaned last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LastCleaning {
+    /// When that was.
+    pub(crate) time_utc: Timestamp,
+    /// What went.
+    #[serde(flatten)]
+    pub(crate) cleaned: Cleaned,
 }
 
 /// An attached machine.
 pub(crate) struct Attached {
     name: String,
     now: RwLock<Now>,
+    /// When it was last tried to clean it, whatever came of that.
+    tried_cleaning: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Clone)]
@@ -49,7 +67,8 @@ pub(super) struct Now {
 
 impl Attached {
     pub(super) fn new(now: Now) -> Self {
-        Self { name: now.kept.spec.name.clone(), now: RwLock::new(now) }
+        let name = now.kept.spec.name.clone();
+        Self { name, now: RwLock::new(now), tried_cleaning: Mutex::default() }
     }
 
     /// Returns what is kept of it.
@@ -72,6 +91,20 @@ impl Attached {
 
     pub(super) fn set_cpus(&self, cpus: u32) {
         self.now.write().unwrap_or_else(PoisonError::into_inner).kept.cpus = Some(cpus);
+    }
+
+    pub(super) fn set_cleaned(&self, cleaned: LastCleaning) {
+        self.now.write().unwrap_or_else(PoisonError::into_inner).kept.cleaned = Some(cleaned);
+    }
+
+    /// Returns when it was last tried to clean it, as far as this agent knows.
+    pub(crate) fn tried_cleaning(&self) -> Option<Timestamp> {
+        *self.tried_cleaning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note that it is tried to clean it now.
+    pub(crate) fn set_tried_cleaning(&self, now: Timestamp) {
+        *self.tried_cleaning.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// Returns the machine, to ask it more than runs need.

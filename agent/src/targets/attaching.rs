@@ -108,7 +108,7 @@ impl Targets {
             .map_err(RegistryError::of(&asked.name))?;
         let checked = Checked::new(contact.report.clone(), asking, Timestamp::now());
         self.check_names(asked, |kept| kept.spec.machine == contact.hello.machine)?;
-        if let Some(before) = before
+        if let Some(before) = &before
             && before.spec.machine != contact.hello.machine
         {
             let address = Hop::of(&before.spec).to_string();
@@ -116,6 +116,7 @@ impl Targets {
         }
         let kept = Kept {
             cpus: Some(contact.report.cpus).filter(|cpus| *cpus > 0),
+            cleaned: before.and_then(|before| before.cleaned),
             spec: spec(asked, contact),
         };
         // What systemd hands over is not stored; what was stored before has no use any more.

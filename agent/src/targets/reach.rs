@@ -1,11 +1,10 @@
 //! The border to the machines: how they are reached, and what more than runs is asked of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use runner::compute_target::ssh::{FirstContact, HomeSide, SshTarget, SshTargetSpec};
 use runner::compute_target::{ComputeTarget, TargetError};
-use runner::remote::message::{Cleaned, Purged};
+use runner::remote::message::{Cleaned, Cleaning, Purged};
 use runner::remote::report::MachineReport;
 use runner::ssh::{Credential, Endpoint, HostKey, Patience, SshConnection};
 use snapshots::digest::Digest;
@@ -20,18 +19,12 @@ pub(crate) trait Machine: ComputeTarget {
     /// It cannot be asked.
     fn report(&self) -> Result<MachineReport, TargetError>;
 
-    /// Removes ended runs that nobody came back for, and what of objects and environments is over
-    /// `max_bytes`.
+    /// Removes what nobody needs.
     ///
     /// # Errors
     ///
     /// What went wrong there, or on the way.
-    fn clean(
-        &self,
-        runs_older: Duration,
-        max_bytes: Option<u64>,
-        dry_run: bool,
-    ) -> Result<Cleaned, TargetError>;
+    fn clean(&self, wanted: Cleaning) -> Result<Cleaned, TargetError>;
 
     /// Sends a snapshot there.
     ///
@@ -53,13 +46,8 @@ impl Machine for SshTarget {
         SshTarget::report(self)
     }
 
-    fn clean(
-        &self,
-        runs_older: Duration,
-        max_bytes: Option<u64>,
-        dry_run: bool,
-    ) -> Result<Cleaned, TargetError> {
-        SshTarget::clean(self, runs_older, max_bytes, dry_run)
+    fn clean(&self, wanted: Cleaning) -> Result<Cleaned, TargetError> {
+        SshTarget::clean(self, wanted)
     }
 
     fn send(&self, id: &Digest) -> Result<Sent, TargetError> {

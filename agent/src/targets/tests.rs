@@ -16,6 +16,12 @@ pub(crate) fn only(local: Arc<dyn ComputeTarget>, workspace: &Workspace) -> Targ
     Targets::load(local, workspace, None, Box::new(World::default())).unwrap()
 }
 
+/// Knows the machines of `world` that were attached.
+pub(crate) fn of_world(world: &World, workspace: &Workspace) -> Targets {
+    let local = Arc::new(Absent::new(LOCAL));
+    Targets::load(local, workspace, None, Box::new(world.clone())).unwrap()
+}
+
 /// What a command line would ask for.
 pub(crate) fn asked(name: &str, host: &str) -> Asked {
     Asked {

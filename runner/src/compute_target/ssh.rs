@@ -28,7 +28,6 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -45,7 +44,7 @@ use self::trouble::{Trouble, chain};
 use self::upload::NotSent;
 use super::TargetError;
 use crate::remote::client::RemoteError;
-use crate::remote::message::{Cleaned, Hello, Purged, Request};
+use crate::remote::message::{Cleaned, Cleaning, Hello, Purged, Request};
 use crate::remote::report::MachineReport;
 use crate::ssh::{Credential, Endpoint, HostKey, HostKeyPolicy, Patience, SshConnection};
 
@@ -178,20 +177,13 @@ impl SshTarget {
         self.ask_now(&Request::Report)
     }
 
-    /// Removes ended runs that nobody came back for, and what of objects and environments is over
-    /// `max_bytes`.
+    /// Removes what nobody needs.
     ///
     /// # Errors
     ///
     /// [`TargetError::Ssh`], or what went wrong there.
-    pub fn clean(
-        &self,
-        runs_older: Duration,
-        max_bytes: Option<u64>,
-        dry_run: bool,
-    ) -> Result<Cleaned, TargetError> {
-        let runs_older_seconds = runs_older.as_secs();
-        self.ask_now(&Request::Clean { runs_older_seconds, max_bytes, dry_run })
+    pub fn clean(&self, wanted: Cleaning) -> Result<Cleaned, TargetError> {
+        self.ask_now(&Request::Clean(wanted))
     }
 
     /// Sends the snapshot `id` there, ahead of the runs that need it.

@@ -13,7 +13,7 @@ use snapshots::gc;
 use snapshots::path_error::{IoContext as _, PathError};
 
 use super::files::RemoteHome;
-use super::message::{Cleaned, Purged, Refusal};
+use super::message::{Cleaned, Cleaning, Purged, Refusal};
 use super::run::{Outcome, RemoteRun};
 use super::workshop::Workshop;
 use crate::compute_target::{ComputeTarget as _, SupervisorState, TargetError};
@@ -23,28 +23,23 @@ use crate::run_id::RunId;
 /// What was used so lately stays, whatever its size: it may be on its way into a run.
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
-/// What is to be removed: as [`super::message::Request::Clean`] says.
-pub(super) struct Wanted {
-    pub(super) runs_older_seconds: u64,
-    pub(super) max_bytes: Option<u64>,
-    pub(super) dry_run: bool,
-}
-
 /// Removes what nobody needs.
 pub(super) fn clean(
     home: &RemoteHome,
     workshop: &Workshop,
-    wanted: &Wanted,
+    wanted: &Cleaning,
 ) -> Result<Cleaned, Refusal> {
     let mut cleaned = Cleaned::default();
     let mut needed = BTreeSet::new();
-    let old = Duration::from_secs(wanted.runs_older_seconds);
+    let old = Duration::from_secs(wanted.runs_older_seconds).max(GRACE);
     for (id, run) in runs(home)? {
-        if is_over(workshop, &run)? && age(run.directory.path())? >= old {
-            cleaned.runs += 1;
-            cleaned.run_bytes += size(run.directory.path())?;
-            if !wanted.dry_run {
-                remove_run(home, &id, &run)?;
+        // The age comes last: one that was lost ends only when it is settled.
+        let may_go = !wanted.keep.contains(&id) && is_over(workshop, &run, !wanted.dry_run)?;
+        if may_go && age(run.directory.path())? >= old {
+            let bytes = size(run.directory.path())?;
+            if wanted.dry_run || remove_if_over(home, workshop, &id, &run)? {
+                cleaned.runs += 1;
+                cleaned.run_bytes += bytes;
             }
         } else if let Some(needs) = run.needs()? {
             needed.insert(needs.snapshot);
@@ -56,7 +51,7 @@ pub(super) fn clean(
     }
     clean_programs(home, wanted.dry_run, &mut cleaned)?;
     let needed: Vec<Digest> = needed.into_iter().collect();
-    collect(workshop, &needed, old.max(GRACE), wanted.dry_run, &mut cleaned)?;
+    collect(workshop, &needed, old, wanted.dry_run, &mut cleaned)?;
     if let Some(most) = wanted.max_bytes {
         fit(home, workshop, &needed, most, wanted.dry_run, &mut cleaned)?;
     }
@@ -145,6 +140,21 @@ pub(super) fn purge(
     Ok(Purged { home: home.path().to_owned(), whole, bytes })
 }
 
+/// Removes a run, unless somebody has started it meanwhile. Says whether it is gone.
+fn remove_if_over(
+    home: &RemoteHome,
+    workshop: &Workshop,
+    id: &RunId,
+    run: &RemoteRun,
+) -> Result<bool, Refusal> {
+    let _alone = run.lock()?;
+    let over = is_over(workshop, run, false)?;
+    if over {
+        remove_run(home, id, run)?;
+    }
+    Ok(over)
+}
+
 /// Removes the directory of a run that is over. It is renamed first, so that nobody finds half of
 /// it.
 pub(super) fn remove_run(home: &RemoteHome, id: &RunId, run: &RemoteRun) -> Result<(), PathError> {
@@ -195,12 +205,13 @@ fn is_supervised(workshop: &Workshop, run: &RemoteRun) -> Result<bool, TargetErr
     Ok(matches!(state, SupervisorState::Running(_) | SupervisorState::Lost(_)))
 }
 
-/// Says whether nothing will happen to a run any more; one that was lost is settled for that.
-fn is_over(workshop: &Workshop, run: &RemoteRun) -> Result<bool, TargetError> {
+/// Says whether nothing will happen to a run any more; one that was lost is if it can be settled,
+/// as far as that is wanted.
+fn is_over(workshop: &Workshop, run: &RemoteRun, settle: bool) -> Result<bool, TargetError> {
     Ok(match workshop.target.probe(&run.directory)? {
         SupervisorState::Ended(_) => true,
         SupervisorState::Running(_) => false,
-        SupervisorState::Lost(_) => workshop.target.settle(&run.directory).is_ok(),
+        SupervisorState::Lost(_) => settle && workshop.target.settle(&run.directory).is_ok(),
         SupervisorState::NotStarted => match run.outcome()? {
             Some(Outcome::NotPrepared { .. }) => true,
             _ => !run.is_held()?,

@@ -3,7 +3,7 @@
 //! Where bytes go with a message, they are one zstd stream in frames: [`super::client`] and the
 //! server compress and decompress, nobody else needs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use images::environment::PreparedEnvironment;
@@ -127,16 +127,7 @@ pub enum Request {
     },
     /// Remove what nobody needs: also versions of this program that nobody runs, and what uploads
     /// left. Nothing that was used in the last hour goes. Answer: [`Cleaned`].
-    Clean {
-        /// Ended runs that nobody released, and snapshots that no run needs, go if they are older
-        /// than this, in seconds.
-        runs_older_seconds: u64,
-        /// How many bytes objects and environments may take: over that, snapshots that no run needs
-        /// go, then environments that were not used for longest.
-        max_bytes: Option<u64>,
-        /// Only say what would go.
-        dry_run: bool,
-    },
+    Clean(Cleaning),
     /// Remove everything of ours that no run of another agent needs. Answer: [`Purged`].
     Purge {
         /// Whose runs do not count.
@@ -286,6 +277,25 @@ pub struct Left {
     pub files: Vec<OutputFile>,
     /// What was passed over, and why.
     pub notes: Vec<String>,
+    /// Whether no file may be there that neither names.
+    pub whole: bool,
+}
+
+/// What clean-up is to remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cleaning {
+    /// Runs that are not on and that nobody released, and snapshots that no run needs, go if they
+    /// are older than this, in seconds.
+    pub runs_older_seconds: u64,
+    /// Runs that stay however old they are: whoever asks does not have all of them at home.
+    #[serde(default)]
+    pub keep: BTreeSet<RunId>,
+    /// How many bytes objects and environments may take: over that, snapshots that no run needs
+    /// go, then environments that were not used for longest.
+    pub max_bytes: Option<u64>,
+    /// Only say what would go.
+    pub dry_run: bool,
 }
 
 /// What clean-up removed, or would.

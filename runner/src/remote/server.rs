@@ -170,8 +170,7 @@ impl Server<'_> {
                 Answer::of(&packages.as_ref())
             }
             Request::Release { run } => Answer::of(&self.release(&run)?),
-            Request::Clean { runs_older_seconds, max_bytes, dry_run } => {
-                let wanted = cleaning::Wanted { runs_older_seconds, max_bytes, dry_run };
+            Request::Clean(wanted) => {
                 Answer::of(&cleaning::clean(&self.home, self.workshop()?, &wanted)?)
             }
             Request::Purge { owner } => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use runner::remote::client::RemoteError;
-use runner::remote::message::{Cleaned, Purged, RefusalKind, Request, Standing};
+use runner::remote::message::{Cleaned, Cleaning, Purged, RefusalKind, Request, Standing};
 
 use crate::conversation::HomeRun;
 use crate::machine::{Machine, ServerPipes, python, wait_until};
@@ -33,8 +33,9 @@ fn started(client: &mut Client, run: &mut HomeRun) {
 const WAITS: &str = "import time\nprint('on', flush=True)\ntime.sleep(1000)";
 
 fn clean(client: &mut Client, seconds: u64, max_bytes: Option<u64>, dry_run: bool) -> Cleaned {
-    let request = Request::Clean { runs_older_seconds: seconds, max_bytes, dry_run };
-    client.ask(&request).unwrap()
+    let wanted =
+        Cleaning { runs_older_seconds: seconds, max_bytes, dry_run, ..Cleaning::default() };
+    client.ask(&Request::Clean(wanted)).unwrap()
 }
 
 fn purge(client: &mut Client, owner: &str) -> Purged {
@@ -80,6 +81,37 @@ fn ended_runs_and_what_only_they_needed_go_when_they_are_old() {
     assert_eq!(clean(&mut client, day, None, false), Cleaned::default());
     on.cancel(&mut client).unwrap();
     on.follow(&mut client).unwrap();
+}
+
+#[test]
+fn runs_that_are_to_stay_do_and_those_that_never_started_do_not() {
+    let machine = Machine::new();
+    let (mut client, mut theirs) = (machine.connect(), machine.connect());
+    let prepared = |client: &mut Client, owner: &str| {
+        let mut run = HomeRun::of("pass", &[]);
+        run.owner = owner.to_owned();
+        run.upload(client).unwrap();
+        run.prepare(client).unwrap();
+        run.look_until(client, |s| !matches!(s, Standing::Preparing)).unwrap();
+        run
+    };
+    let kept = ended(&mut client, "pass", b"not at home yet");
+    let ours = prepared(&mut client, "home");
+    let others = prepared(&mut theirs, "other");
+    machine.wait_until_keepers_are_gone();
+    let wanted = |older: u64| {
+        let keep = [kept.id.clone()].into();
+        Request::Clean(Cleaning { runs_older_seconds: older, keep, ..Cleaning::default() })
+    };
+    let there = |run: &HomeRun| machine.home().run(&run.id).path().exists();
+
+    let young: Cleaned = client.ask(&wanted(24 * 3600)).unwrap();
+    assert_eq!((young.runs, there(&ours), there(&others)), (0, true, true), "{young:?}");
+    age(machine.home().path());
+    let old: Cleaned = client.ask(&wanted(24 * 3600)).unwrap();
+
+    assert_eq!((old.runs, there(&ours), there(&others)), (2, false, false), "{old:?}");
+    assert!(there(&kept), "however old it is");
 }
 
 #[test]

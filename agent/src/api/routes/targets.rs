@@ -1,11 +1,11 @@
 //! Compute targets: attaching, showing, looking at, cleaning and letting go.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use runner::remote::message::Cleaning;
 use serde::Deserialize;
 use snapshots::transfer::Sent;
 use tracing::info;
@@ -16,12 +16,13 @@ use super::super::error::ApiError;
 use super::super::wire::problem::Problem;
 use super::super::wire::run::OutOfContact;
 use super::super::wire::target::{
-    AttachRequest, CheckRequest, CheckedTarget, CleanReport, CleanRequest, Detached, Host, Remote,
-    SendReport, SendRequest, Target,
+    AttachRequest, CheckRequest, CheckedTarget, CleanReport, CleanRequest, CleanedMachine,
+    Detached, Host, Remote, SendReport, SendRequest, Target,
 };
 use crate::agent::Agent;
-use crate::targets::{Asked, Attached, Checked, Hop, RegistryError};
+use crate::targets::{Asked, Attached, Checked, Hop, Kept, RegistryError};
 use crate::task;
+use crate::upkeep::{self, NotCleaned};
 
 /// The version of the document of a target.
 const SCHEMA_VERSION: u32 = 1;
@@ -113,13 +114,13 @@ pub(in super::super) async fn clean(
     Path(name): Path<String>,
     Document(request): Document<CleanRequest>,
 ) -> Result<Json<CleanReport>, ApiError> {
-    let target = agent.targets.demand(&name, "cleaned as others are")?;
     let CleanRequest { runs_older_seconds, max_bytes, dry_run } = request;
-    let older = Duration::from_secs(runs_older_seconds);
-    let cleaned = task::blocking(move || target.machine().clean(older, max_bytes, dry_run)).await;
-    let cleaned = cleaned.map_err(RegistryError::of(&name))?;
-    info!(target = name, ?cleaned, dry_run, "Cleaned an attached machine.");
-    Ok(Json(CleanReport { cleaned }))
+    let wanted = Cleaning { runs_older_seconds, max_bytes, dry_run, ..Cleaning::default() };
+    match upkeep::clean(&agent, &name, wanted).await {
+        Ok(cleaned) => Ok(Json(CleanReport { cleaned })),
+        Err(NotCleaned::Target(error)) => Err(error.into()),
+        Err(NotCleaned::Records(error)) => Err(error.into()),
+    }
 }
 
 /// Sends a snapshot to an attached machine, ahead of the runs that need it.
@@ -237,7 +238,7 @@ fn document(agent: &Agent, name: &str) -> Result<Target, RegistryError> {
 }
 
 fn remote(target: &Attached) -> Remote {
-    let spec = target.kept().spec;
+    let Kept { spec, cleaned, .. } = target.kept();
     let jumps = spec.jumps.into_iter();
     Remote {
         host_key_fingerprint: spec.host_key.fingerprint(),
@@ -247,6 +248,10 @@ fn remote(target: &Attached) -> Remote {
             .map(|jump| Host { address: jump.host, port: jump.port, user: jump.user })
             .collect(),
         credentials: target.credentials(),
+        cleaned: cleaned.map(|last| CleanedMachine {
+            time_utc: last.time_utc,
+            report: CleanReport { cleaned: last.cleaned },
+        }),
         allow_unsupported: spec.allow_unsupported,
         attached_time_utc: spec.attached_time_utc,
     }

@@ -93,6 +93,9 @@ pub(crate) struct Remote {
     pub(crate) jumps: Vec<Host>,
     /// What lets us in, by kind: `password`, `key`, `agent`; never the thing itself.
     pub(crate) credentials: Vec<String>,
+    /// When it was cleaned last, and of what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cleaned: Option<CleanedMachine>,
     /// Whether it may be something else than Ubuntu.
     pub(crate) allow_unsupported: bool,
     /// When it was attached.
@@ -153,6 +156,18 @@ pub(crate) struct CleanReport {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub(crate) cleaned: Cleaned,
+}
+
+/// When an attached machine was cleaned last, and of what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CleanedMachine {
+    /// When that was.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) time_utc: Timestamp,
+    /// What went.
+    #[serde(flatten)]
+    pub(crate) report: CleanReport,
 }
 
 /// Asks for a snapshot to be sent to a machine ahead of the runs that need it.

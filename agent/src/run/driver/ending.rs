@@ -17,6 +17,7 @@ use crate::run::status::{Ending, RunEvent};
 use crate::run::workplace;
 use crate::store::{Change, Facts, StoreError};
 use crate::task::{self, Task};
+use crate::upkeep;
 
 /// How long until a target that is out of reach is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -117,15 +118,17 @@ fn said(directory: &RunDirectory) -> Vec<String> {
 /// Lets the target forget the run, however long that takes: all of it is at home.
 fn release(context: &Context) -> Task<()> {
     let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
+    let agent = Arc::clone(&context.agent);
     task::spawn(info_span!("release", run = %context.row.id), async move {
         loop {
             let (target, directory) = (Arc::clone(&target), directory.clone());
             match task::blocking(move || target.release(&directory)).await {
                 Err(TargetError::OutOfContact { .. }) => tokio::time::sleep(AGAIN).await,
                 Err(error) => return warn!(%error, "The target keeps what it has of a run."),
-                Ok(()) => return,
+                Ok(()) => break,
             }
         }
+        upkeep::clean_if_due(&agent, target.name()).await;
     })
 }
 

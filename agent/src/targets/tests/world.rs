@@ -11,7 +11,7 @@ use runner::compute_target::ssh::{FirstContact, SshTargetSpec};
 use runner::compute_target::{Needs, NotPrepared, Place, Ready, SupervisorState, TargetError};
 use runner::exit_record::ExitRecord;
 use runner::outputs::Outputs;
-use runner::remote::message::{Cleaned, Hello};
+use runner::remote::message::{Cleaned, Cleaning, Hello};
 use runner::run_directory::RunDirectory;
 use runner::script_user::ScriptUser;
 use runner::ssh::{Credential, Endpoint, HostKey, HostKeyPolicy, SshError};
@@ -25,20 +25,23 @@ use super::super::*;
 #[derive(Clone, Default)]
 pub(crate) struct World(Arc<Mutex<State>>);
 
+/// What is so in it, and what was asked of it.
 #[derive(Default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// Machines by their addresses.
-    pub(super) machines: HashMap<String, MadeUp>,
+    pub(crate) machines: HashMap<String, MadeUp>,
     /// The ways by which they were met.
     pub(super) met: Vec<String>,
     /// Addresses that do not answer.
     pub(super) gone: HashMap<String, OutOfContact>,
     pub(super) purged: Vec<String>,
-    pub(super) cleaned: Vec<(Duration, Option<u64>, bool)>,
+    /// What was asked of those that were cleaned.
+    pub(crate) cleaned: Vec<Cleaning>,
 }
 
+/// A made-up machine.
 #[derive(Clone)]
-pub(super) struct MadeUp {
+pub(crate) struct MadeUp {
     pub(super) id: String,
     pub(super) key: String,
     pub(super) cpus: u32,
@@ -51,7 +54,8 @@ pub(crate) fn key(text: &str) -> HostKey {
 }
 
 impl World {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    /// Returns what is so now.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
@@ -166,9 +170,9 @@ impl Machine for Stand {
         Ok(World::report(&self.world.find(&self.way())?))
     }
 
-    fn clean(&self, older: Duration, most: Option<u64>, dry: bool) -> Result<Cleaned, TargetError> {
+    fn clean(&self, wanted: Cleaning) -> Result<Cleaned, TargetError> {
         self.world.find(&self.way())?;
-        self.world.state().cleaned.push((older, most, dry));
+        self.world.state().cleaned.push(wanted);
         Ok(Cleaned { runs: 1, ..Cleaned::default() })
     }
 
