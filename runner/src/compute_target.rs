@@ -91,6 +91,7 @@ pub trait ComputeTarget: Send + Sync {
     ///
     /// - [`TargetError::AlreadyStarted`]: the run has had a supervisor. Probe it.
     /// - [`TargetError::OutOfContact`]: nobody knows. Start it again.
+    /// - [`TargetError::NotPrepared`]: it has never had one. Prepare it again.
     /// - others: no supervisor runs; the run has not been started.
     fn start(&self, run: &RunDirectory) -> Result<(), TargetError>;
 
@@ -271,6 +272,12 @@ pub enum TargetError {
         /// The run directory.
         run: PathBuf,
     },
+    /// What was prepared is gone, as after the machine was started anew: prepare it again.
+    #[error("run {run:?} is not prepared any more: the machine was restarted before it started")]
+    NotPrepared {
+        /// The run directory.
+        run: PathBuf,
+    },
     /// A run that nobody has started needs no end: start it.
     #[error("run {run:?} has not been started")]
     NotStarted {
@@ -352,6 +359,7 @@ impl TargetError {
             Self::Ssh(error) => error.hint(),
             Self::Gpu(error) => error.hint(),
             Self::AlreadyStarted { .. }
+            | Self::NotPrepared { .. }
             | Self::Packages(_)
             | Self::NotStarted { .. }
             | Self::StillSupervised { .. }

@@ -4,8 +4,10 @@
 //!
 //! ```text
 //! Admitted ── prepare ──▶ Prepared ── start ──▶ Started ── follow ──▶ Over ── finish
-//!     │                       │
-//!     └───────────────────────┴──▶ NeverStarted ── finish
+//!     ▲ │                     │ │
+//!     │ └─────────────────────│─┴──▶ NeverStarted ── finish
+//!     └─── what was prepared ─┘
+//!          is gone
 //! ```
 //!
 //! Each step is written down before it is made, and every step can be made again: whatever
@@ -36,7 +38,7 @@ use ending::Over;
 use following::Started;
 use preparing::Admitted;
 pub(crate) use preparing::chain;
-use starting::Prepared;
+use starting::{Launched, Prepared};
 
 /// Where to take a run up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,8 +172,13 @@ async fn from_the_start(context: Context) -> Result<Over, Stopped> {
     launch(Admitted::new(context).prepare().await).await
 }
 
-async fn launch(prepared: Result<Prepared, Stopped>) -> Result<Over, Stopped> {
-    Ok(prepared?.start().await?.follow().await?)
+async fn launch(mut prepared: Result<Prepared, Stopped>) -> Result<Over, Stopped> {
+    loop {
+        match prepared?.start().await? {
+            Launched::Started(started) => return Ok(started.follow().await?),
+            Launched::NotPrepared(admitted) => prepared = admitted.prepare().await,
+        }
+    }
 }
 
 #[cfg(test)]

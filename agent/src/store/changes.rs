@@ -210,7 +210,8 @@ pub(super) fn add_warnings(
     let mut insert = transaction
         .prepare_cached(
             "insert into warnings (run, number, text)
-             select ?1, 1 + count(*), ?2 from warnings where run = ?1",
+             select ?1, 1 + count(*), ?2 from warnings where run = ?1
+             having total(text = ?2) = 0",
         )
         .doing(action)?;
     for warning in warnings {

@@ -18,21 +18,35 @@ use crate::task;
 /// A run that has a place and nothing else.
 pub(super) struct Admitted {
     context: Context,
+    /// Why it is prepared once more, where that is known.
+    reason: Option<&'static str>,
 }
 
 impl Admitted {
     pub(super) fn new(context: Context) -> Self {
-        Self { context }
+        Self { context, reason: None }
+    }
+
+    /// Takes back a run that was to be started when its machine was restarted: what was prepared
+    /// is gone. Its place stays its own.
+    pub(super) async fn again(context: Context) -> Result<Self, StoreError> {
+        match context.agent.record(&context.row.id, Change::now(RunEvent::PlaceTakenBack)).await {
+            // Denied: it was asked to end meanwhile, which shows when it is given its place.
+            Ok(_) | Err(StoreError::Denied(_)) => {
+                Ok(Self { context, reason: Some("host_rebooted") })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Lays the source out and prepares the environment. A cancel ends the build of the latter.
     pub(super) async fn prepare(self) -> Result<Prepared, Stopped> {
         let mut context = self.context;
-        let reason = match &context.row.boot_id {
+        let reason = self.reason.unwrap_or(match &context.row.boot_id {
             None => "submitted",
             Some(boot) if *boot != context.agent.boot_id => "host_rebooted",
             Some(_) => "agent_restarted",
-        };
+        });
         let attempt = NewAttempt { reason, boot_id: context.agent.boot_id.clone() };
         let facts = Facts { attempt: Some(attempt), ..Facts::default() };
         let change = Change::now(RunEvent::PlaceGiven).with(facts);

@@ -12,6 +12,7 @@ use runner::supervisor::events;
 use tracing::{debug, warn};
 
 use super::following::Started;
+use super::preparing::Admitted;
 use super::{Context, Stopped};
 use crate::run::launching::{self, Contained, NoContainer};
 use crate::run::status::RunEvent;
@@ -35,6 +36,14 @@ struct Intent {
     warnings: Vec<String>,
 }
 
+/// What came of starting a run.
+pub(super) enum Launched {
+    /// Its supervisor has it.
+    Started(Started),
+    /// It has to be prepared again.
+    NotPrepared(Admitted),
+}
+
 impl Prepared {
     pub(super) fn new(
         context: Context,
@@ -53,7 +62,7 @@ impl Prepared {
 
     /// Starts the supervisor. It is the supervisor that sees to it that a run starts once, so
     /// that this may be done again after the agent was away.
-    pub(super) async fn start(self) -> Result<Started, Stopped> {
+    pub(super) async fn start(self) -> Result<Launched, Stopped> {
         let Self { mut context, lease, intent } = self;
         if let Some(Intent { environment, mut warnings }) = intent {
             let (place, contained) = match there(&context, &environment).await {
@@ -103,6 +112,10 @@ impl Prepared {
                 // hears what came of both.
                 warn!(%error, "Asked to end before it is known whether the script was started.");
             }
+            Err(error @ TargetError::NotPrepared { .. }) if !context.is_cancelled() => {
+                warn!(%error, "Preparing the run again.");
+                return Ok(Launched::NotPrepared(Admitted::again(context).await?));
+            }
             Err(error) if context.is_cancelled() => {
                 debug!(%error, "The supervisor was not started, and need not be.");
                 return Err(Stopped::cancelled(context));
@@ -113,7 +126,9 @@ impl Prepared {
         }
         match context.agent.record(&context.row.id, script_started(&context.directory)).await {
             // Denied: an earlier agent recorded it, or it is over; following shows.
-            Ok(_) | Err(StoreError::Denied(_)) => Ok(Started::new(context, lease)),
+            Ok(_) | Err(StoreError::Denied(_)) => {
+                Ok(Launched::Started(Started::new(context, lease)))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -1,7 +1,7 @@
 //! Runs whose driver has a fault: each of them ends, and says so.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use images::cache::EnvironmentLease;
@@ -22,6 +22,8 @@ use crate::store::tests::new_run;
 use crate::store::{Change, Facts};
 use crate::targets::tests::only;
 use crate::workspace::Workspace;
+
+mod rebooted;
 
 /// Panics when a run is started, or when the end of one that is on is awaited for the first time.
 struct Faulty {
@@ -96,9 +98,8 @@ impl ComputeTarget for Faulty {
     }
 }
 
-/// Drives a run to which `past` happened; says where it stands then, why, and whether the script
-/// was asked to end.
-async fn driven(home: &Path, past: &[RunEvent], begin: Begin, is_on: bool) -> String {
+/// Makes an agent with its state in `home` and one target.
+fn agent(home: &Path, target: Arc<dyn ComputeTarget>) -> Arc<Agent> {
     let workspace = Workspace::at(home.to_owned());
     workspace.create().unwrap();
     let program = "/bin/false".into();
@@ -109,11 +110,18 @@ async fn driven(home: &Path, past: &[RunEvent], begin: Begin, is_on: bool) -> St
         policies: Policies::default(),
     };
     let (mut agent, _inbox) = Agent::open(parts).unwrap();
+    let targets = only(target, &Workspace::at(home.to_owned()));
+    Arc::get_mut(&mut agent).unwrap().targets = targets;
+    agent
+}
+
+/// Drives a run to which `past` happened; says where it stands then, why, and whether the script
+/// was asked to end.
+async fn driven(home: &Path, past: &[RunEvent], begin: Begin, is_on: bool) -> String {
     let cancelled = Arc::new(AtomicBool::new(false));
     let faulty =
         Faulty { is_on, waited: AtomicBool::new(false), cancelled: Arc::clone(&cancelled) };
-    Arc::get_mut(&mut agent).unwrap().targets =
-        only(Arc::new(faulty), &Workspace::at(home.to_owned()));
+    let agent = agent(home, Arc::new(faulty));
     let run = new_run("exp", 1);
     let id = run.id.clone();
     agent.store.submit(run).await.unwrap();

@@ -86,7 +86,14 @@ impl ComputeTarget for SshTarget {
             launch: Box::new(launch),
             secrets: secrets.unwrap_or_default(),
         };
-        let answer: Started = self.ask(&request)?;
+        let answer = self.pool.with_client(|client| client.ask::<Started>(&request));
+        let answer = match answer {
+            // Its supervisor would be told of first, had it ever had one.
+            Err(Unanswered::Refused(refusal)) if refusal.kind == RefusalKind::NotPrepared => {
+                return Err(TargetError::NotPrepared { run: run.path().to_owned() });
+            }
+            answer => answer.map_err(|unanswered| unanswered.into_error(&self.name))?,
+        };
         self.mirror.is_started(&id);
         if let Err(error) = run.forget_secrets() {
             tracing::error!(%error, "The secrets of a run are still on the disk.");
