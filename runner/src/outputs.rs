@@ -35,6 +35,8 @@ pub struct Outputs {
     pub files: Vec<OutputFile>,
     /// One sentence for each thing that was passed over.
     pub notes: Vec<String>,
+    /// Whether no file may be there that neither names: what they leave out is gone.
+    pub whole: bool,
 }
 
 /// How much is collected at most.
@@ -69,8 +71,8 @@ pub fn collect(
     limits: &OutputLimits,
     in_snapshot: &dyn Fn(&[u8]) -> Option<Digest>,
 ) -> Result<Outputs, PathError> {
-    let mut collector =
-        Collector { limits, in_snapshot, found: Outputs::default(), bytes: 0, full: false };
+    let found = Outputs { whole: true, ..Outputs::default() };
+    let mut collector = Collector { limits, in_snapshot, found, bytes: 0, full: false };
     let work = open(CWD, &run.work(), OFlags::DIRECTORY, ResolveFlags::empty())
         .context("open", run.work())?;
     for name in ["outputs", "logs"] {
@@ -106,7 +108,7 @@ impl Collector<'_> {
         };
         match FileType::from_raw_mode(before.st_mode) {
             FileType::Directory if depth >= self.limits.max_depth => {
-                self.note(&path, "is too deep inside");
+                self.note_unseen(&path, "is too deep inside");
             }
             FileType::Directory => {
                 if let Some((directory, _)) = self.open_same(parent, name, &path, &before)? {
@@ -156,7 +158,7 @@ impl Collector<'_> {
             let what = format!(
                 "and what comes after it is over the limit of {max_files} files and {max_bytes} bytes"
             );
-            self.note(path, &what);
+            self.note_unseen(path, &what);
             return Ok(());
         }
         let (sha256, size) = hash(File::from(open), size).context("read", path)?;
@@ -182,15 +184,15 @@ impl Collector<'_> {
         let opened = match open(parent, Path::new(name), OFlags::empty(), beneath) {
             Ok(opened) => opened,
             Err(Errno::NOENT | Errno::LOOP) => {
-                self.note(path, "changed while it was collected");
+                self.note_unseen(path, "changed while it was collected");
                 return Ok(None);
             }
             Err(Errno::XDEV) => {
-                self.note(path, "is another file system");
+                self.note_unseen(path, "is another file system");
                 return Ok(None);
             }
             Err(Errno::ACCESS) => {
-                self.note(path, "may not be read");
+                self.note_unseen(path, "may not be read");
                 return Ok(None);
             }
             Err(error) => return Err(error).context("open", path),
@@ -199,10 +201,16 @@ impl Collector<'_> {
         let of = |stat: &Stat| (stat.st_dev, stat.st_ino, FileType::from_raw_mode(stat.st_mode));
         let is_file = FileType::from_raw_mode(now.st_mode) == FileType::RegularFile;
         if of(&now) != of(before) || (is_file && now.st_nlink != 1) {
-            self.note(path, "changed while it was collected");
+            self.note_unseen(path, "changed while it was collected");
             return Ok(None);
         }
         Ok(Some((opened, now)))
+    }
+
+    /// Notes something that may be a file, or have files in it.
+    fn note_unseen(&mut self, path: &Path, why: &str) {
+        self.found.whole = false;
+        self.note(path, why);
     }
 
     fn note(&mut self, path: &Path, why: &str) {

@@ -158,6 +158,33 @@ fn outputs_of_a_run_that_is_on_come_home_as_far_as_they_stand_still() {
 }
 
 #[test]
+fn what_a_run_removed_in_the_end_is_not_at_home_either_but_for_logs() {
+    let Some(attached) = Attached::new() else { return };
+    let target = attached.target();
+    let run = attached.home.script(
+        "import os, shutil, time\nos.makedirs('outputs/deep')\n\
+         for name in ['outputs/a', 'outputs/deep/b', 'logs/c']:\n  open(name, 'w').write('x')\n\
+         print('there', flush=True)\nwhile not os.path.exists('/tmp/go'):\n  time.sleep(0.05)\n\
+         os.remove('outputs/a')\nshutil.rmtree('outputs/deep')\nos.remove('logs/c')\n\
+         open('outputs/last', 'w').write('x')\n",
+    );
+    run.prepare(&target).unwrap();
+    run.start(&target);
+    run.wait_for_output("there");
+    assert_eq!(run.collect(&target).files.len(), 3);
+    attached.vm.exec("touch /tmp/go");
+    run.end(&target);
+
+    let outputs = run.collect(&target);
+
+    let [last] = outputs.files.as_slice() else { panic!("{outputs:?}") };
+    assert!(last.path.ends_with("last"));
+    let there = |name: &str| run.directory.work().join(name).exists();
+    let names = ["outputs/last", "logs/c", "outputs/a", "outputs/deep"];
+    assert_eq!(names.map(there), [true, true, false, false]);
+}
+
+#[test]
 fn two_agents_share_a_machine() {
     let Some(attached) = Attached::new() else { return };
     // Both put their program there, at once.

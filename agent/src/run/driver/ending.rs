@@ -143,7 +143,7 @@ async fn collect(context: &Context) -> Outputs {
             Err(TargetError::OutOfContact { .. }) => tokio::time::sleep(AGAIN).await,
             Err(error) => {
                 let note = format!("what the run left could not be listed: {}", chain(&error));
-                return Outputs { files: Vec::new(), notes: vec![note] };
+                return Outputs { notes: vec![note], ..Outputs::default() };
             }
         }
     }

@@ -1,13 +1,14 @@
 //! Files beneath a directory at home, whose names another machine said: no link is followed.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -98,6 +99,52 @@ fn descend(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     }
 }
 
+/// Removes what is in `top`, a directory in `work`, and not among `kept`, paths below `work`; and
+/// directories that are empty then. Says whether something went.
+///
+/// # Errors
+///
+/// What the system answered.
+pub(super) fn keep_only(work: &Path, top: &str, kept: &HashSet<PathBuf>) -> io::Result<bool> {
+    let work = rustix::fs::openat(CWD, work, DIRECTORY, Mode::empty())?;
+    match rustix::fs::openat(&work, top, DIRECTORY, Mode::empty()) {
+        Ok(directory) => keep_only_in(&directory, Path::new(top), kept),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn keep_only_in(directory: &OwnedFd, path: &Path, kept: &HashSet<PathBuf>) -> io::Result<bool> {
+    let mut went = false;
+    for name in names(directory)? {
+        let below = path.join(&name);
+        match rustix::fs::openat(directory, &name, DIRECTORY, Mode::empty()) {
+            Ok(inner) => {
+                went |= keep_only_in(&inner, &below, kept)?;
+                match rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR) {
+                    Ok(()) => went = true,
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(Errno::NOTDIR | Errno::LOOP) if kept.contains(&below) => {}
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                rustix::fs::unlinkat(directory, &name, AtFlags::empty())?;
+                went = true;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(went)
+}
+
+/// Lists what is in a directory.
+fn names(directory: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let entries = Dir::read_from(directory.as_fd())?
+        .map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned()));
+    entries.filter(|name| !matches!(name, Ok(name) if name == "." || name == "..")).collect()
+}
+
 /// Removes what is called `name`, with everything in it.
 fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
@@ -105,16 +152,8 @@ fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
         removed => return Ok(removed?),
     }
     let directory = rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())?;
-    for entry in Dir::read_from(directory.as_fd())? {
-        let entry = entry?;
-        let inside = OsStr::from_bytes(entry.file_name().to_bytes());
-        if inside == "." || inside == ".." {
-            continue;
-        }
-        match entry.file_type() {
-            FileType::Directory | FileType::Unknown => remove(&directory, inside)?,
-            _ => rustix::fs::unlinkat(&directory, inside, AtFlags::empty())?,
-        }
+    for inside in names(&directory)? {
+        remove(&directory, &inside)?;
     }
     Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }
@@ -156,6 +195,36 @@ mod tests {
         let from = work.join(".part");
         fs::write(&from, content).unwrap();
         Place::of(work, Path::new(path))?.put(&from)
+    }
+
+    #[test]
+    fn what_is_not_kept_goes_and_no_link_is_followed() {
+        let base = tempfile::tempdir().unwrap();
+        let (work, elsewhere) = (base.path().join("work"), base.path().join("elsewhere"));
+        fs::create_dir_all(work.join("outputs/empty")).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("file"), "kept").unwrap();
+        for path in ["outputs/a", "outputs/deep/b", "outputs/gone/c", "logs/d"] {
+            put(&work, path, "").unwrap();
+        }
+        symlink(&elsewhere, work.join("outputs/way")).unwrap();
+        let kept = HashSet::from([PathBuf::from("outputs/a"), PathBuf::from("outputs/deep/b")]);
+
+        assert!(keep_only(&work, "outputs", &kept).unwrap());
+
+        let left = |path: &str| {
+            let mut left: Vec<_> =
+                fs::read_dir(work.join(path)).unwrap().map(|it| it.unwrap().file_name()).collect();
+            left.sort();
+            left
+        };
+        assert_eq!(left("outputs"), ["a", "deep"]);
+        assert_eq!((left("outputs/deep"), left("logs")), (vec!["b".into()], vec!["d".into()]));
+        assert_eq!(fs::read(elsewhere.join("file")).unwrap(), b"kept");
+        assert!(!keep_only(&work, "outputs", &kept).unwrap());
+        assert!(!keep_only(&work, "none", &kept).unwrap());
+        symlink(&elsewhere, work.join("link")).unwrap();
+        assert!(!keep_only(&work, "link", &kept).unwrap());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Bringing home what a run left.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,7 +21,8 @@ use crate::run_directory::RunDirectory;
 use crate::run_id::RunId;
 
 /// Brings home what `left` lists and is not there. Returns what is at home then: files that have
-/// changed meanwhile, as they do while the run is on, are left out with a note.
+/// changed meanwhile, as they do while the run is on, are left out with a note. Of a run that is
+/// over, outputs go at home that came earlier and are not there any more; logs never do.
 ///
 /// # Errors
 ///
@@ -38,7 +40,8 @@ pub(super) fn fetch(
     let lock = File::open(&work).map_err(local)?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| local(error.into()))?;
     let mut came = false;
-    let mut outputs = Outputs { files: Vec::new(), notes: left.notes };
+    let listed: HashSet<PathBuf> = left.files.iter().map(|file| file.path.clone()).collect();
+    let mut outputs = Outputs { files: Vec::new(), notes: left.notes, whole: left.whole };
     for file in left.files {
         if !beneath::is_output(&file.path) {
             outputs.notes.push(format!("{:?} is no place for an output: left out", file.path));
@@ -58,6 +61,9 @@ pub(super) fn fetch(
             }
             None => outputs.notes.push(format!("{:?} has changed meanwhile: left out", file.path)),
         }
+    }
+    if outputs.whole && directory.exit_json().exists() {
+        came |= beneath::keep_only(&work, "outputs", &listed).map_err(local)?;
     }
     if came {
         // The machine may forget what is at home: that must survive a power cut.

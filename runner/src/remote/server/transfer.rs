@@ -11,6 +11,7 @@ use snapshots::transfer::{Destination as _, Receiver, TransferError};
 
 use super::{Answer, Server, json};
 use crate::compute_target::ComputeTarget as _;
+use crate::outputs::Outputs;
 use crate::plain_file::open_beneath;
 use crate::remote::bytes::FramedBytes;
 use crate::remote::message::{Base64Path, Done, Finished, Left, Refusal, RefusalKind};
@@ -45,8 +46,9 @@ impl Server<'_> {
 
     pub(super) fn collect(&self, run: &RunId, snapshot: &Digest) -> Result<Left, Refusal> {
         let run = self.known(run)?;
-        let outputs = self.workshop()?.target.collect(&run.directory, snapshot)?;
-        Ok(Left { files: outputs.files, notes: outputs.notes })
+        let Outputs { files, notes, whole } =
+            self.workshop()?.target.collect(&run.directory, snapshot)?;
+        Ok(Left { files, notes, whole })
     }
 
     pub(super) fn fetch(
