@@ -13,7 +13,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -178,8 +178,21 @@ pub(crate) struct EventLog(File);
 impl EventLog {
     pub(crate) fn open(run: &RunDirectory) -> Result<Self, PathError> {
         let path = run.events();
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-        Ok(Self(file.context("open", path)?))
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create(true).mode(0o600).open(&path);
+        let mut log = Self(file.context("open", path)?);
+        if let Err(error) = log.end_half_a_line() {
+            eprintln!("cannot end the last event: {error}");
+        }
+        Ok(log)
+    }
+
+    /// Ends a line that a power cut has left half, so that the next stands alone.
+    fn end_half_a_line(&mut self) -> std::io::Result<()> {
+        let Some(last) = self.0.metadata()?.len().checked_sub(1) else { return Ok(()) };
+        let mut byte = [0];
+        self.0.read_exact_at(&mut byte, last)?;
+        if byte == *b"\n" { Ok(()) } else { self.0.write_all(b"\n") }
     }
 
     /// Appends one line. A line that cannot be written, as on a full disk, is given up: what
@@ -243,8 +256,11 @@ mod tests {
         log.say(ended.clone());
         log.0.write_all(b"{\"timeUtc\":").unwrap();
 
-        let events: Vec<_> = read(&run).unwrap().into_iter().map(|line| line.event).collect();
-        assert_eq!(events, [started, ended]);
+        let events =
+            || -> Vec<_> { read(&run).unwrap().into_iter().map(|line| line.event).collect() };
+        assert_eq!(events(), [started.clone(), ended.clone()]);
+        EventLog::open(&run).unwrap().say(ended.clone());
+        assert_eq!(events(), [started, ended.clone(), ended]);
     }
 
     #[test]

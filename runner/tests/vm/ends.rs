@@ -5,8 +5,9 @@ use std::fs;
 use runner::compute_target::{ComputeTarget as _, TargetError};
 use runner::exit_record::ExitReason;
 use runner::log_reader::StreamFilter;
+use runner::supervisor::events::{self, Event};
 
-use crate::support::{Attached, noise, persist};
+use crate::support::{Attached, noise, persist, wait_until};
 use crate::vm::VmOptions;
 
 #[test]
@@ -35,17 +36,17 @@ fn what_was_prepared_before_a_reboot_is_prepared_again_and_starts_once() {
     let target = attached.target();
     let run = attached.home.script("print('once')");
     run.prepare(&target).unwrap();
-
     // What prepares it again asks the interpreter, which does not answer yet.
     attached.vm.exec(
         "mv /usr/bin/python3 /usr/bin/python3.real && cat >/usr/bin/python3 <<'E'\n#!/bin/sh\n\
          while [ ! -e /var/tmp/go ]; do sleep 0.05; done\nexec /usr/bin/python3.real \"$@\"\nE\n\
          chmod 755 /usr/bin/python3",
     );
+
     attached.vm.reboot();
     let refused = persist(|| target.start(&run.directory)).unwrap_err();
-    assert!(matches!(refused, TargetError::NotPrepared { .. }), "{refused}");
     attached.vm.exec("touch /var/tmp/go");
+    assert!(matches!(refused, TargetError::NotPrepared { .. }), "{refused}");
     run.prepare(&target).unwrap();
     run.start(&target);
 
@@ -84,8 +85,9 @@ fn what_the_machine_lost_of_a_log_stays_at_home() {
     assert_eq!(run.output(StreamFilter::All), b"out\nerr\n");
     assert_eq!(run.output(StreamFilter::Stderr), b"err\n");
     assert_eq!(fs::read(run.directory.std_log()).unwrap(), b"out\nerr\n");
-    let events = runner::supervisor::events::read(&run.directory).unwrap();
+    let events = events::read(&run.directory).unwrap();
     assert!(events.iter().any(|line| line.event.is_start()), "{events:?}");
+    assert!(matches!(events.last().unwrap().event, Event::Ended { .. }), "{events:?}");
 }
 
 #[test]

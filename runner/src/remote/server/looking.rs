@@ -1,11 +1,12 @@
 //! What is new of runs: where they stand, and what their files have grown by.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use nix::libc;
 use snapshots::path_error::{IoContext as _, PathError};
 
 use super::{Answer, Server, json};
@@ -28,6 +29,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long it takes until something new is seen: at first, and when nothing comes.
 const NAPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
+/// Those of [`MIRRORED`] that grow after a restart, too.
+const GO_ON: [&str; 3] = ["system_logs/environment_build.log", "events", "supervisor.log"];
+
 /// Places in [`MIRRORED`].
 const LOG: usize = 0;
 const INDEX: usize = 1;
@@ -38,7 +42,7 @@ impl Server<'_> {
         for known in runs {
             let run = self.run(&known.run);
             if run.prepare_json().exists()
-                && let Err(refusal) = self.take_up(&run)
+                && let Err(refusal) = make_up(&run, known).and_then(|()| self.take_up(&run))
             {
                 // The next look tries again; the others' news do not wait for that.
                 eprintln!("run {}: {}", known.run, refusal.message);
@@ -91,6 +95,23 @@ impl Server<'_> {
         let is_new = !pieces.is_empty() || known.standing.as_ref() != Some(&standing);
         Ok(is_new.then(|| RunNews { run: known.run.clone(), standing, pieces, more }))
     }
+}
+
+/// Lengthens what a power cut has left shorter than it is at home, so that what is appended from
+/// now on goes on where that ends. The log is not: nothing is appended to it after a restart, and
+/// the record says how long it is.
+fn make_up(run: &RemoteRun, known: &Known) -> Result<(), Refusal> {
+    for (name, have) in MIRRORED.iter().zip(&known.have).filter(|(name, _)| GO_ON.contains(name)) {
+        let path = run.directory.path().join(name);
+        if fs::symlink_metadata(&path).map_or(0, |found| found.len()) >= *have {
+            continue;
+        }
+        let mut open = OpenOptions::new();
+        let open = open.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let open = open.open(&path).context("open", &path)?;
+        open.set_len(*have).context("lengthen", &path)?;
+    }
+    Ok(())
 }
 
 /// What a look came upon.

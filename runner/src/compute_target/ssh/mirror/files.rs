@@ -123,20 +123,25 @@ impl MirrorFiles {
         DirBuilder::new().mode(0o700).recursive(true).create(parent).context("create", parent)
     }
 
-    /// Says whether the log is the one of a run that ended like this.
+    /// Returns the end of the run as it is at home, where the log may be longer: a machine that
+    /// lost its power may have lost what had come home before.
     ///
     /// # Errors
     ///
-    /// [`MirrorError::Longer`].
-    pub(super) fn check(&self, exit: &ExitRecord) -> Result<(), MirrorError> {
+    /// [`MirrorError::Longer`]: nothing can have taken it.
+    pub(super) fn end(&self, exit: &ExitRecord) -> Result<ExitRecord, MirrorError> {
         let path = self.directory.std_log();
         let (here, there) = (fs::metadata(&path).map_or(0, |log| log.len()), exit.log_bytes);
-        // A machine that lost its power may have lost what had come home before.
-        let lost_some = exit.reason == ExitReason::HostRebooted;
-        if here > there && !lost_some {
-            return Err(MirrorError::Longer { path, here, there });
+        let mut exit = exit.clone();
+        if here > there {
+            if exit.reason != ExitReason::HostRebooted {
+                return Err(MirrorError::Longer { path, here, there });
+            }
+            let lost = here - there;
+            exit.message += &format!("; it lost {lost} bytes of the log, which are kept here");
+            exit.log_bytes = here;
         }
-        Ok(())
+        Ok(exit)
     }
 
     /// Makes what was appended survive a power cut.
@@ -205,9 +210,12 @@ mod tests {
             log_bytes,
             ..ExitRecord::new(reason, "", jiff::Timestamp::UNIX_EPOCH)
         };
-        assert!(files.check(&ended(ExitReason::Completed, 4)).is_ok());
-        assert!(files.check(&ended(ExitReason::HostRebooted, 3)).is_ok());
-        let error = files.check(&ended(ExitReason::Completed, 3)).unwrap_err();
+        let whole = ended(ExitReason::Completed, 4);
+        assert_eq!(files.end(&whole).unwrap(), whole);
+        let kept = files.end(&ended(ExitReason::HostRebooted, 1)).unwrap();
+        assert_eq!(kept.log_bytes, 4);
+        assert_eq!(kept.message, "; it lost 3 bytes of the log, which are kept here");
+        let error = files.end(&ended(ExitReason::Completed, 3)).unwrap_err();
         assert!(error.to_string().ends_with("holds 4 bytes here, the whole log on the machine 3"));
         assert_eq!(fs::read(run.std_log()).unwrap(), b"one\n");
     }

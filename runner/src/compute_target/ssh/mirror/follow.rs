@@ -280,7 +280,7 @@ fn is_on(standing: &Standing) -> bool {
 
 /// Records the end of a run at home, all of whose files are there.
 fn close(files: &MirrorFiles, run: &RunDirectory, exit: &ExitRecord) -> Result<(), MirrorError> {
-    files.check(exit)?;
+    let exit = files.end(exit)?;
     files.sync()?;
     Ok(exit.write(run).map(drop)?)
 }
