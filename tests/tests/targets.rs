@@ -42,6 +42,7 @@ fn a_target_that_is_not_there_is_refused_before_anything_is_sent() {
 
     for arguments in [
         &["run", "--source", source, "--target", "gpu-vm", "train.py"][..],
+        &["run", "--dry-run", "--source", source, "--target", "gpu-vm", "train.py"],
         &["submit", "job.yml"],
         &["rerun", "--target", "gpu-vm", &id],
         &["target", "show", "gpu-vm"],

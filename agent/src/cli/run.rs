@@ -188,6 +188,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let chosen = configuration::choose(&wanted, &chooser)?;
     let fresh = args.what.fresh;
     if args.how.dry_run {
+        dry::check_target(context, &wanted)?;
         dry::check_container(&wanted, &chosen, &settings)?;
         return dry::show(context, &wanted, &chosen, fresh, args.how.json);
     }

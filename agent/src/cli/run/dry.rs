@@ -10,8 +10,10 @@ use super::build_context;
 use super::configuration::Wanted;
 use super::environment::{BuildContext, Chosen};
 use crate::cli::context::SCHEMA_VERSION;
-use crate::cli::{Context, Exit, Failure, Outcome, snapshotting};
+use crate::cli::{Context, Exit, Failure, Outcome, snapshotting, target};
+use crate::client::Start;
 use crate::config::Settings;
+use crate::targets::LOCAL;
 use crate::terminal::{Plain, measure};
 
 /// Says what would happen; nothing does.
@@ -65,6 +67,20 @@ pub(super) fn show(
     context.print(text)?;
     snapshotting::warn(context, &warnings);
     Ok(Exit::OK)
+}
+
+/// Checks that there is the target, which the agent knows. Nobody need know of this machine.
+///
+/// # Errors
+///
+/// There is none of that name, or the agent cannot be asked.
+pub(super) fn check_target(context: &Context, wanted: &Wanted) -> Result<(), Failure> {
+    let target = &wanted.configuration.target;
+    if target == LOCAL {
+        return Ok(());
+    }
+    let (client, _) = context.agent(Start::IfNone)?;
+    target::check_known(context, &client, target).map_err(|failure| failure.noting(&wanted.notes))
 }
 
 /// Checks what is asked of the run's container as the agent does when it is handed in.
