@@ -99,7 +99,10 @@ pub(crate) fn key(
         Environment::Conda { packages } => {
             parts.put("kind", "conda");
             parts.put("platform", std::env::consts::ARCH);
-            parts.index_settings();
+            // Where pip finds its packages decides nothing of conda's own.
+            if conda_file::pip_files(packages)?.is_some() {
+                parts.index_settings();
+            }
             parts.conda(packages)?;
         }
         Environment::Docker { docker } => {

@@ -181,6 +181,26 @@ fn index_settings_count_and_user_managed_environments_have_no_key() {
 }
 
 #[test]
+fn index_settings_of_pip_count_for_a_conda_file_only_if_it_has_packages_of_pip() {
+    let key_for = |text: &str, settings: &[u8]| {
+        let packages = CondaPackages {
+            name: "conda.yml".to_owned(),
+            text: text.to_owned(),
+            directory: Some("/p".into()),
+            requirements: Vec::new(),
+        };
+        let environment = Environment::Conda { packages };
+        parts_of(&environment, &facts(), settings, &HostVariables::default())
+    };
+    let own = "channels: [conda-forge]\ndependencies: [python=3.12, numpy]\n";
+    let with_pip =
+        "channels: [conda-forge]\ndependencies:\n  - python=3.12\n  - pip\n  - pip:\n    - six\n";
+
+    assert_eq!(key_for(own, b"of one machine"), key_for(own, b"of another"));
+    assert_ne!(key_for(with_pip, b"of one machine"), key_for(with_pip, b"of another"));
+}
+
+#[test]
 fn what_is_told_of_a_key_never_has_the_value_of_a_variable() {
     let set = [("PIN".into(), "hunter2".into()), ("TOKEN".into(), "hunter3".into())];
     let files = [
