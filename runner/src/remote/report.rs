@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use images::engine::{Engine, EnginePlace};
+use images::engine::{Engine, EngineError, EngineOrigin, EnginePlace};
 use images::host::HostVariables;
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Hasher;
@@ -65,8 +65,10 @@ pub struct MachineReport {
     pub uv: Option<String>,
     /// Version of the container engine.
     pub docker: Option<String>,
-    /// Why it cannot be used, in words.
+    /// Why it cannot be used, in words; nothing where there is none.
     pub docker_problem: Option<String>,
+    /// What to do about that.
+    pub docker_hint: Option<String>,
     /// `full`, `reduced` or `none`: what of the sandbox the machine offers. `none` until there is
     /// one.
     pub sandbox: String,
@@ -90,7 +92,12 @@ pub(super) fn report(home: &RemoteHome) -> MachineReport {
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let disk = disk(home);
         let (python, python_venv) = python.join().unwrap_or_default();
-        let (docker, docker_problem) = docker.join().unwrap_or_default();
+        let (docker, trouble) = match docker.join() {
+            Ok(Ok(version)) => (version, None),
+            Ok(Err(trouble)) => (None, Some(trouble)),
+            Err(_) => (None, None),
+        };
+        let (docker_problem, docker_hint) = trouble.unzip();
         MachineReport {
             os: release.get("ID"),
             os_version: release.get("VERSION_ID"),
@@ -114,6 +121,7 @@ pub(super) fn report(home: &RemoteHome) -> MachineReport {
             uv: on_path("uv"),
             docker,
             docker_problem,
+            docker_hint: docker_hint.flatten(),
             sandbox: "none".to_owned(),
             kills_on_logout: kills_on_logout.join().unwrap_or_default(),
             time_utc: Some(jiff::Timestamp::now()),
@@ -166,19 +174,22 @@ fn python() -> (Option<String>, bool) {
     (ask("python3", &["-c", version]), ask("python3", &["-c", venv]).is_some())
 }
 
-/// Returns the engine's version, or why it cannot be used.
-fn docker() -> (Option<String>, Option<String>) {
+/// Returns the engine's version, `None` where nothing says that there is one, or why it cannot be
+/// used and what to do.
+fn docker() -> Result<Option<String>, (String, Option<String>)> {
     let host = EnginePlace::pinned(&HostVariables::new(std::env::vars_os()));
     let (tell, told) = mpsc::channel();
     // An engine that does not answer keeps its thread; the process is gone soon.
     thread::spawn(move || {
+        let usual = EnginePlace::find(&host).is_ok_and(|it| *it.origin() == EngineOrigin::Usual);
         let found = match Engine::connect(&host) {
-            Ok(engine) => (Some(engine.facts().version.clone()), None),
-            Err(error) => (None, Some(chain(&error))),
+            Ok(engine) => Ok(Some(engine.facts().version.clone())),
+            Err(EngineError::NotFound { .. }) if usual => Ok(None),
+            Err(error) => Err((chain(&error), error.hint())),
         };
         let _nobody_waits = tell.send(found);
     });
-    let silent = || (None, Some(format!("it did not answer within {} seconds", LIMIT.as_secs())));
+    let silent = || Err((format!("it did not answer within {} seconds", LIMIT.as_secs()), None));
     told.recv_timeout(LIMIT).unwrap_or_else(|_| silent())
 }
 

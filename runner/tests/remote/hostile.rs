@@ -275,7 +275,8 @@ fn a_machine_says_what_it_is() {
     assert!(report.python.is_some_and(|version| version.starts_with("3.")));
     assert!(report.memory_bytes >= report.memory_available_bytes);
     assert!(report.disk_bytes >= report.disk_free_bytes && report.disk_free_bytes.is_some());
-    assert_ne!(report.docker.is_some(), report.docker_problem.is_some());
+    assert!(report.docker.is_none() || report.docker_problem.is_none());
+    assert!(report.docker_hint.is_none() || report.docker_problem.is_some());
     assert_eq!(report.sandbox, "none");
     assert!(!report.user.is_empty());
 }

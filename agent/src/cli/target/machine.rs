@@ -150,15 +150,15 @@ fn docker(report: &MachineReport) -> Finding {
             Finding::missing(
                 NAME,
                 format!("{}{problem}", found.unwrap_or_default()),
-                format!(
-                    "`sudo usermod -aG docker {user}` there lets {user} use an engine that runs"
-                ),
+                report.docker_hint.clone().unwrap_or_else(|| {
+                    "look at the engine's own log there: `journalctl -u docker`".to_owned()
+                }),
             )
         }
         (None, None) => Finding::missing(
             NAME,
             "no engine was found",
-            "optional, for containers: `sudo apt install docker.io` there",
+            "optional, for containers: `sudo apt install docker.io` there, or start the one it has",
         ),
     }
 }
@@ -266,6 +266,7 @@ mod tests {
             memory_bytes: Some(1 << 30),
             disk_free_bytes: Some(1 << 30),
             docker_problem: Some("azureuser may not use /var/run/docker.sock".to_owned()),
+            docker_hint: Some("join its group".to_owned()),
             sandbox: "none".to_owned(),
             kills_on_logout: true,
             user: "azureuser".to_owned(),
@@ -289,7 +290,7 @@ mod tests {
         -    uv            not installed
                → optional: it builds environments several times faster: `pip install --user uv` there
         -    docker        azureuser may not use /var/run/docker.sock
-               → `sudo usermod -aG docker azureuser` there lets azureuser use an engine that runs
+               → join its group
         -    sandbox       none
                → optional: user namespaces and package bubblewrap give a full one; containers have their own
         BAD  after logout  processes of users who log out are ended: runs would be
@@ -317,7 +318,7 @@ mod tests {
         -    uv            not installed
                → optional: it builds environments several times faster: `pip install --user uv` there
         -    docker        no engine was found
-               → optional, for containers: `sudo apt install docker.io` there
+               → optional, for containers: `sudo apt install docker.io` there, or start the one it has
         -    sandbox       not known
                → optional: user namespaces and package bubblewrap give a full one; containers have their own
         ok   after logout  processes go on
@@ -326,6 +327,11 @@ mod tests {
         "#);
         let no_venv = MachineReport { python_venv: false, ..well() };
         assert!(told(&no_venv, None).contains("apt install python3-venv"));
+        let silent =
+            MachineReport { docker: None, docker_problem: Some("silent".to_owned()), ..well() };
+        assert!(
+            told(&silent, None).contains("silent\n       → look at the engine's own log there")
+        );
     }
 
     #[test]
