@@ -9,6 +9,7 @@ pub mod build_log;
 pub mod cancel_request;
 pub mod compute_target;
 pub mod container;
+mod detached;
 pub mod durable_file;
 pub mod exit_record;
 pub mod gpu;

@@ -37,6 +37,8 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use snapshots::error_chain::chain;
+
 use self::files::RemoteHome;
 use crate::run_directory::RunDirectory;
 
@@ -58,7 +60,7 @@ pub fn main(arguments: &[OsString]) -> Option<ExitCode> {
     };
     Some(done.map_or_else(
         |error: Box<dyn Error>| {
-            eprintln!("{}", refusal::chain(error.as_ref()));
+            eprintln!("{}", chain(error.as_ref()));
             ExitCode::FAILURE
         },
         |()| ExitCode::SUCCESS,

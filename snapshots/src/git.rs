@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use self::changes::{ChangeCounts, Changes};
 use self::repository::Repository;
+use crate::error_chain::chain;
 use crate::ignore_rules;
 
 /// How long a repository may take to be read.
@@ -180,12 +181,6 @@ fn gather_from(
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Tells an error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
 
 /// Puts the values that the user has set in the place of those found, as Azure ML does.
 fn apply_overrides(

@@ -15,6 +15,7 @@
 pub mod archive;
 pub mod diff;
 pub mod digest;
+pub mod error_chain;
 pub mod explain;
 pub mod gc;
 pub mod git;

@@ -27,6 +27,7 @@ use runner::compute_target::ComputeTarget;
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::run_directory::RunDirectory;
 use runner::run_id::RunId;
+use snapshots::error_chain::chain;
 use tokio::sync::watch;
 
 use crate::agent::Agent;
@@ -37,7 +38,6 @@ use crate::task;
 use ending::Over;
 use following::Started;
 use preparing::Admitted;
-pub(crate) use preparing::chain;
 use starting::{Launched, Prepared};
 
 /// Where to take a run up.
@@ -137,7 +137,7 @@ impl Stopped {
         hint: Option<String>,
     ) -> Self {
         let reason = if disk::is_full(error) { ExitReason::DiskFull } else { reason };
-        let mut message = preparing::chain(error);
+        let mut message = chain(error);
         if let Some(hint) = hint {
             message += &format!("\nhelp: {hint}");
         }

@@ -2,9 +2,9 @@
 
 use runner::compute_target::TargetError;
 use runner::ssh::SshError;
+use snapshots::error_chain::chain;
 use snapshots::path_error::PathError;
 
-use crate::run::driver::chain;
 use crate::store::StoreError;
 
 /// Why the registry of targets says no. Nothing was changed.

@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
+use snapshots::error_chain::chain;
 use snapshots::store::local::LocalStore;
 use snapshots::transfer::Sent;
 
@@ -40,7 +41,7 @@ use self::bootstrap::SshConnector;
 use self::mirror::Mirror;
 use self::pool::{Connector, Pool};
 use self::program::Program;
-use self::trouble::{Trouble, chain};
+use self::trouble::Trouble;
 use self::upload::NotSent;
 use super::TargetError;
 use crate::remote::client::RemoteError;

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use images::host::HostVariables;
 use jiff::Timestamp;
-use nix::unistd::{ForkResult, fork, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use snapshots::path_error::{IoContext as _, PathError};
@@ -21,6 +18,7 @@ use snapshots::path_error::{IoContext as _, PathError};
 use crate::cancel_request::CancelRequest;
 use crate::compute_target::sweep::{self, sweep};
 use crate::compute_target::{LostReason, SupervisorState, TargetError};
+use crate::detached;
 use crate::exit_record::{ExitReason, ExitRecord};
 use crate::process_identity::{ProcessIdentity, boot_id};
 use crate::run_directory::RunDirectory;
@@ -94,40 +92,9 @@ impl Supervisors {
     }
 
     fn spawn(&self, run: &RunDirectory) -> io::Result<String> {
-        let log =
-            OpenOptions::new().append(true).create(true).mode(0o600).open(run.supervisor_log())?;
         let mut command = Command::new(&self.program);
-        command
-            .arg("supervise")
-            .arg(run.path())
-            .env_clear()
-            .envs(&self.engine)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
-        // SAFETY: `leave` makes system calls only; it neither allocates nor takes a lock.
-        unsafe { command.pre_exec(leave) };
-        let mut child = command.spawn()?;
-        let mut first_word = String::new();
-        let read = child.stdout.take().map(|mut out| out.read_to_string(&mut first_word));
-        // The process that was forked here has ended: the supervisor is its child, not ours.
-        child.wait()?;
-        read.transpose()?;
-        Ok(first_word)
-    }
-}
-
-/// Forks once more and lets the first process end, so that the supervisor becomes nobody's child
-/// here: it never waits to be reaped by an agent, nor dies with it.
-pub(crate) fn leave() -> io::Result<()> {
-    setsid()?;
-    // SAFETY: called between fork and exec, where this process has one thread.
-    match unsafe { fork() }? {
-        ForkResult::Child => Ok(()),
-        // SAFETY: ends the process at once, without running what belongs to the program that
-        // was forked: that is the point.
-        ForkResult::Parent { .. } => unsafe { nix::libc::_exit(0) },
+        command.arg("supervise").arg(run.path()).env_clear().envs(&self.engine);
+        detached::start(&mut command, &run.supervisor_log())
     }
 }
 

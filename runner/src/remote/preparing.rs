@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use images::cache::EnvironmentLease;
 use images::environment::PreparedEnvironment;
+use snapshots::error_chain::chain;
 use snapshots::path_error::PathError;
 
 use super::files::RemoteHome;
 use super::lock::FileLock;
 use super::message::Refusal;
-use super::refusal::chain;
 use super::run::{Outcome, PreparedRecord, RemoteRun, TAKEN};
 use super::workshop::Workshop;
 use crate::compute_target::{ComputeTarget as _, Needs, NotPrepared, Ready, SupervisorState, Told};

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use images::cache::EnvironmentError;
+use snapshots::error_chain::{causes, chain};
 use snapshots::path_error::PathError;
 use snapshots::store::StoreError;
 use snapshots::transfer::TransferError;
@@ -35,15 +36,6 @@ impl Refusal {
         let hint = full.then(|| "free space on the machine's disk, and try again".to_owned());
         Self::new(kind, chain(error)).advised(hint)
     }
-}
-
-/// Returns an error and its causes on one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
 }
 
 fn is_disk_full(error: &(dyn Error + 'static)) -> bool {

@@ -14,10 +14,10 @@ use images::engine::{Engine, EngineError, EngineOrigin, EnginePlace};
 use images::host::HostVariables;
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Hasher;
+use snapshots::error_chain::chain;
 use snapshots::path_error::{IoContext as _, PathError};
 
 use super::files::RemoteHome;
-use super::refusal::chain;
 use crate::durable_file;
 use crate::script_user::ScriptUser;
 

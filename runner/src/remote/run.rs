@@ -1,11 +1,10 @@
 //! A run on this machine, as an agent elsewhere asked for it.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,8 @@ use super::lock::FileLock;
 use super::message::{Refusal, RefusalKind, Standing};
 use crate::cancel_request::{CancelRequest, CancelledBy};
 use crate::compute_target::local::LocalTarget;
-use crate::compute_target::supervisors::leave;
 use crate::compute_target::{ComputeTarget as _, Needs, SupervisorState, TargetError, Told};
+use crate::detached;
 use crate::durable_file;
 use crate::process_identity::boot_id;
 use crate::run_directory::RunDirectory;
@@ -193,31 +192,10 @@ impl RemoteRun {
     /// Starts `program remote prepare` for the run, and returns as soon as it has taken it over, or
     /// found that another has. It outlives the caller.
     pub(super) fn spawn_preparer(&self, program: &Path) -> Result<(), PathError> {
-        let spawn = || -> io::Result<()> {
-            let log = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .open(self.file("prepare.log"))?;
-            let mut command = Command::new(program);
-            command
-                .args(["remote", "prepare"])
-                .arg(self.directory.path())
-                .current_dir("/")
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(log);
-            // SAFETY: `leave` makes system calls only; it neither allocates nor takes a lock.
-            unsafe { command.pre_exec(leave) };
-            let mut child = command.spawn()?;
-            let mut said = Vec::new();
-            let read = child.stdout.take().map(|mut out| out.read_to_end(&mut said));
-            // The process that was forked here has ended: the preparer is its child, not ours.
-            child.wait()?;
-            read.transpose()?;
-            Ok(())
-        };
-        spawn().context("start what prepares", self.directory.path())
+        let mut command = Command::new(program);
+        command.args(["remote", "prepare"]).arg(self.directory.path());
+        let started = detached::start(&mut command, &self.file("prepare.log"));
+        started.map(drop).context("start what prepares", self.directory.path())
     }
 
     /// Ends the preparation of a run that nobody wants any more, if one is going on.

@@ -8,9 +8,9 @@ use runner::exit_record::{ExitReason, ExitRecord};
 use runner::outputs::Outputs;
 use runner::run_directory::RunDirectory;
 use runner::supervisor::events;
+use snapshots::error_chain::chain;
 use tracing::{info_span, warn};
 
-use super::preparing::chain;
 use super::{Context, NeverStarted};
 use crate::metrics::Collector;
 use crate::run::status::{Ending, RunEvent};

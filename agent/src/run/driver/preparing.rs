@@ -90,17 +90,6 @@ fn password_hint(request: &SubmitRequest, error: &NotPrepared) -> Option<String>
     ))
 }
 
-/// Returns an error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 async fn prepare(context: &mut Context) -> Result<Ready, NotPrepared> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let request = &context.row.request;

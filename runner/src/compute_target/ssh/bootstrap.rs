@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Instant;
 
+use snapshots::error_chain::chain;
+
 use super::super::Told;
 use super::machine::{self, Machine};
 use super::pool::{Client, Connector, Line};
@@ -67,7 +69,7 @@ impl SshConnector {
     }
 
     fn own_fault(&self, error: &dyn std::error::Error) -> Trouble {
-        Trouble::Unfit(machine::unfit(super::trouble::chain(error), None))
+        Trouble::Unfit(machine::unfit(chain(error), None))
     }
 
     fn serve(&self, directory: &str) -> Result<(Client, Hello), Trouble> {

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use snapshots::digest::Digest;
+use snapshots::error_chain::chain;
 
 use super::super::{Needs, NotPrepared, Ready};
 use super::calls::id_of;
 use super::mirror::Known;
-use super::trouble::{self, Unanswered, chain};
+use super::trouble::{self, Unanswered};
 use super::upload::{self, NotSent};
 use super::{SshTarget, machine};
 use crate::durable_file;

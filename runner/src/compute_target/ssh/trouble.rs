@@ -2,6 +2,8 @@
 
 use std::io;
 
+use snapshots::error_chain::chain;
+
 use super::super::{OutOfContact, TargetError, Told};
 use crate::exit_record::ExitReason;
 use crate::remote::client::RemoteError;
@@ -112,15 +114,4 @@ pub(super) fn of_home(source: io::Error) -> Told {
     let full = source.kind() == io::ErrorKind::StorageFull;
     let reason = if full { ExitReason::DiskFull } else { ExitReason::AgentFault };
     Told { reason, message: chain(&source), hint: None }
-}
-
-/// Returns an error and its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use snapshots::error_chain::chain;
 use snapshots::path_error::PathError;
 
 use super::files::{MirrorError, MirrorFiles};
 use super::{LINGER, Shared};
 use crate::compute_target::SupervisorState;
 use crate::compute_target::ssh::pool::Client;
-use crate::compute_target::ssh::trouble::{Trouble, chain};
+use crate::compute_target::ssh::trouble::Trouble;
 use crate::exit_record::ExitRecord;
 use crate::remote::client::RemoteError;
 use crate::remote::message::{self, News, Piece, Request, RunNews, Standing};
