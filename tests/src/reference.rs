@@ -35,7 +35,7 @@ pub fn user_managed_python() -> PathBuf {
         let file = directory.with_extension("txt");
         fs::write(&file, REQUIREMENTS).unwrap();
         succeed(Command::new(python()).args(["-m", "venv"]).arg(&directory));
-        let pip = ["-m", "pip", "install", "-q", "-r"];
+        let pip = ["-m", "pip", "install", "-q", "--no-compile", "-r"];
         succeed(Command::new(directory.join("bin/python")).args(pip).arg(&file));
         fs::write(done, "").unwrap();
     }

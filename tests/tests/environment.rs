@@ -1,6 +1,7 @@
 //! Environments through the binary: built once, reused, listed, removed; and the README's example.
 
 use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -17,18 +18,25 @@ fn project(yard: &Yard) -> std::path::PathBuf {
     )
 }
 
-fn run(yard: &Yard, source: &Path) -> std::process::Output {
-    let run = ["run", "--env", "requirements.txt", "--source"];
-    with_wheels(yard).args(run).arg(source).arg("train.py").output().unwrap()
+fn command(yard: &Yard, source: &Path) -> Command {
+    let mut command = with_wheels(yard);
+    command.args(["run", "--env", "requirements.txt", "--source"]).arg(source).arg("train.py");
+    command
+}
+
+fn run(yard: &Yard, source: &Path) -> Output {
+    command(yard, source).output().unwrap()
 }
 
 #[test]
 fn an_environment_is_built_once_and_reused() {
     let yard = Yard::new();
     let source = project(&yard);
+    // By pip, where this machine has no uv of its own.
+    let run = || command(&yard, &source).env("PATH", std::env::var_os("PATH").unwrap()).output();
 
-    let first = run(&yard, &source);
-    let second = run(&yard, &source);
+    let first = run().unwrap();
+    let second = run().unwrap();
 
     assert_eq!(text(&first.stdout), "1.0 True\n", "{}", text(&first.stderr));
     assert_eq!(text(&second.stdout), "1.0 True\n", "{}", text(&second.stderr));

@@ -158,7 +158,7 @@ fn a_dockerfile_of_the_users_own() {
     let Some(yard) = engine::yard() else { return };
     let dockerfile = format!(
         "FROM {BASE_IMAGE}\nCOPY requirements.txt ca.pem /tmp/\n\
-         RUN PIP_CERT=/tmp/ca.pem pip install --break-system-packages --no-cache-dir -r /tmp/requirements.txt\n"
+         RUN PIP_CERT=/tmp/ca.pem pip install --break-system-packages --no-cache-dir --no-compile -r /tmp/requirements.txt\n"
     );
     let bundle = std::env::var("SSL_CERT_FILE")
         .unwrap_or_else(|_| "/etc/ssl/certs/ca-certificates.crt".into());

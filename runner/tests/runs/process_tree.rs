@@ -173,7 +173,9 @@ fn a_stopped_script_can_be_cancelled() {
         "
 import os, signal, time
 if not os.fork():
-    open('child', 'w').write(str(os.getpid()))
+    # With its text, or not there.
+    open('new', 'w').write(str(os.getpid()))
+    os.rename('new', 'child')
     os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(1000)
 print('ready')

@@ -150,7 +150,7 @@ fn packages_are_laid_out_for_where_they_will_be_in_an_image() {
 #[test]
 fn a_python_with_packages_of_conda_and_pip_runs() {
     let mut fixture = Fixture::new();
-    let channel = scripts().join("../target/conda-channel");
+    let channel = scripts().join("../target/test-tools/channel");
     let made =
         Command::new(python()).arg(scripts().join("channel.py")).arg(&channel).arg("six").status();
     assert!(made.unwrap().success());

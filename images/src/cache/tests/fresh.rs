@@ -13,7 +13,10 @@ pub(super) fn afresh(cache: &EnvironmentCache, text: &str) -> PreparedEnvironmen
 
 #[test]
 fn a_fresh_build_resolves_again_and_takes_the_place_of_the_one_before() {
-    let fixture = Fixture::new().with_wheels(&[("demo-one", "1.0")]);
+    let mut fixture = Fixture::new().with_wheels(&[("demo-one", "1.0")]);
+    if let Some(uv) = uv() {
+        fixture.host.put_first_on_path(uv.parent().unwrap());
+    }
     let cache = fixture.cache();
     let before = prepared(&cache, "demo-one\n");
     let fixture = fixture.with_wheels(&[("demo-one", "1.1")]);
