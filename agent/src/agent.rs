@@ -17,12 +17,14 @@ use tracing::{error, info};
 
 pub(crate) use start::run;
 
+use crate::drain::Drain;
 use crate::queue::Capacity;
 use crate::run::live::LiveRuns;
 use crate::run::packages::Packages;
 use crate::run::status::RunStatus;
 use crate::scheduler::Scheduler;
 use crate::service::Stop;
+use crate::statistics::Statistics;
 use crate::store::{Change, Store, StoreError};
 use crate::targets::Targets;
 use crate::upkeep::UpkeepPolicy;
@@ -78,6 +80,10 @@ pub(crate) struct Agent {
     pub(crate) packages: Packages,
     /// Who gives places.
     pub(crate) scheduler: Scheduler,
+    /// Whether runs that wait are started.
+    pub(crate) drain: Drain,
+    /// What has happened since it started.
+    pub(crate) statistics: Statistics,
     /// Held shared while a run is accepted and alone while objects are freed or a target goes, so
     /// that what a new run needs does not.
     pub(crate) collecting: RwLock<()>,
@@ -144,8 +150,12 @@ impl Agent {
         change: Change,
     ) -> Result<RunStatus, StoreError> {
         let event = change.event.name();
+        let ended = change.facts.exit.as_ref().map(|exit| exit.reason);
         let status = self.store.apply(run, change).await?;
         info!(event, %status, "Run moved on.");
+        if let Some(reason) = ended.filter(|_| status.is_ended()) {
+            self.statistics.ended(reason);
+        }
         self.live.publish(run, status);
         Ok(status)
     }

@@ -231,6 +231,13 @@ impl Client {
         self.send(asked, "stop the agent").await.map(drop)
     }
 
+    /// Tells the agent to start none of the runs that wait, or to start runs again.
+    pub(crate) async fn drain(&self, undo: bool) -> Result<AgentStatus, ClientError> {
+        let method = if undo { Method::DELETE } else { Method::POST };
+        let asked = self.request(method, &["agent", "drain"]).timeout(PATIENCE);
+        self.json(asked, if undo { "end the drain" } else { "drain the agent" }).await
+    }
+
     /// Asks for a document.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,

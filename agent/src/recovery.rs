@@ -76,6 +76,7 @@ pub(crate) async fn recover(agent: &Agent) -> Result<(), StoreError> {
         take_up(agent, &row).instrument(span).await?;
     }
     if count > 0 {
+        agent.statistics.recovered(count);
         info!(count, "Took up the runs that were not over.");
     }
     Ok(())

@@ -43,6 +43,8 @@ enum Command {
     Cancel(RunId, CancelRequest, oneshot::Sender<Result<RunStatus, StoreError>>),
     /// A run is to wait in another way.
     Change(RunId, ChangeWaiting, oneshot::Sender<Result<(), StoreError>>),
+    /// Whether runs are admitted may have changed. Answers when that was acted upon.
+    Look(oneshot::Sender<()>),
 }
 
 /// The way to the scheduler.
@@ -117,6 +119,14 @@ impl Scheduler {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Looks at the queue again, and returns when what may start was started and no more will be
+    /// that may not. Says whether there is still a scheduler.
+    pub(crate) async fn look(&self) -> bool {
+        let (reply, looked) = oneshot::channel();
+        self.send(Command::Look(reply));
+        looked.await.is_ok()
+    }
+
     /// Says of all runs in the queue how they wait, where `capacity` is what targets have.
     pub(crate) fn waits(&self, capacity: impl Fn(&str) -> Capacity) -> HashMap<String, Waits> {
         let seen = self.seen();
@@ -186,12 +196,14 @@ struct Active {
 struct Work {
     agent: Arc<Agent>,
     active: HashMap<RunId, Active>,
+    /// Who wants to know when the queue was looked at.
+    looking: Vec<oneshot::Sender<()>>,
 }
 
 /// Carries out commands until the agent stops. Dropping the future drops the drivers; the runs
 /// themselves go on.
 pub(crate) async fn work(agent: Arc<Agent>, mut inbox: Inbox) {
-    let mut work = Work { agent, active: HashMap::new() };
+    let mut work = Work { agent, active: HashMap::new(), looking: Vec::new() };
     loop {
         let pause = work.pause();
         match tokio::time::timeout(pause, inbox.commands.recv()).await {
@@ -204,6 +216,10 @@ pub(crate) async fn work(agent: Arc<Agent>, mut inbox: Inbox) {
             work.carry_out(command).await;
         }
         work.admit();
+        for looked in work.looking.drain(..) {
+            // Whoever asked may have gone.
+            looked.send(()).ok();
+        }
     }
 }
 
@@ -220,6 +236,7 @@ impl Work {
                 let span = info_span!("run", %run);
                 reply.send(self.cancel(&run, request).instrument(span).await).ok();
             }
+            Command::Look(reply) => self.looking.push(reply),
             Command::Change(run, change, reply) => {
                 reply.send(self.change(&run, change).await).ok();
             }
@@ -268,6 +285,9 @@ impl Work {
 
     /// Starts what may start.
     fn admit(&mut self) {
+        if self.agent.drain.now().is_some() {
+            return;
+        }
         let starting: Vec<Waiting<RunId>> = {
             let mut seen = self.agent.scheduler.seen();
             let capacity = |target: &str| self.agent.capacity(target);

@@ -1,10 +1,19 @@
-//! Being a service: signals, readiness, stopping.
+//! Being a service: signals, readiness, signs of life, stopping.
+
+pub(crate) mod log;
+mod notify;
+
+use std::convert::Infallible;
 
 use std::io::{self, Write};
 
+pub(crate) use notify::Notifier;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{error, info};
+
+use crate::agent::Agent;
+use crate::store::StoreError;
 
 /// Tells every part of the agent to stop. Runs and their supervisors are not parts of it.
 #[derive(Clone, Debug)]
@@ -41,6 +50,25 @@ pub(crate) async fn stop_on_signals(stop: Stop) -> io::Result<()> {
     info!(signal = name, "Told to stop.");
     stop.ask();
     Ok(())
+}
+
+/// Tells systemd that the agent is alive and what it does. Part of the main loop and not of a thread beside it: a sign of life is given only after
+/// the records and the scheduler have answered, so that an agent which hangs in either is ended
+/// and started anew. Records that refuse, as on a full disk, have answered.
+pub(crate) async fn keep_told(agent: &Agent, notifier: &Notifier) -> Infallible {
+    let Some(interval) = notifier.interval() else { return std::future::pending().await };
+    loop {
+        let records = !matches!(agent.store.round_trip().await, Err(StoreError::Closed));
+        if !(records && agent.scheduler.look().await) {
+            error!(records, "Records or scheduler are gone: no more signs of life.");
+            return std::future::pending().await;
+        }
+        let counts = agent.scheduler.counts();
+        let draining = if agent.drain.now().is_some() { ", draining" } else { "" };
+        let (running, queued) = (counts.running, counts.queued);
+        notifier.tell(&format!("WATCHDOG=1\nSTATUS={running} on, {queued} queued{draining}"));
+        tokio::time::sleep(interval).await;
+    }
 }
 
 /// Says `ready` on stdout, then lets go of stdout and stderr, so that whoever started the agent

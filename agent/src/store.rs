@@ -13,6 +13,7 @@ mod readers;
 mod reference;
 mod removal;
 mod row;
+mod statistics;
 mod submission;
 mod waiting;
 mod writer;

@@ -4,6 +4,7 @@
 //! $TRAINYARD_HOME          default $XDG_STATE_HOME/trainyard, else ~/.local/state/trainyard
 //!   agent.lock             held by the one agent of this directory; says its pid
 //!   agent.db  agent.log  agent.sock
+//!   draining               while nothing that waits is to be started
 //!   store/                 objects and snapshots
 //!   indexes/               what was read of each source directory
 //!   environments/          what was built, by key
@@ -219,6 +220,11 @@ impl Workspace {
         let file = self.home.join("identity");
         durable_file::create_new(&file, format!("{:032x}", rand::random::<u128>()).as_bytes())?;
         std::fs::read_to_string(&file).context("read", &file)
+    }
+
+    /// The file that says that the agent drains.
+    pub(crate) fn draining(&self) -> PathBuf {
+        self.home.join("draining")
     }
 
     /// The run directories.

@@ -3,6 +3,8 @@
 
 #[path = "agent/objects.rs"]
 mod objects;
+#[path = "agent/service.rs"]
+mod service;
 mod support;
 #[path = "agent/trouble.rs"]
 mod trouble;

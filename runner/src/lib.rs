@@ -19,6 +19,7 @@ pub mod log_index;
 pub mod log_reader;
 pub mod metrics_line;
 pub mod outputs;
+pub mod passed_socket;
 pub mod plain_file;
 pub mod process_identity;
 pub mod remote;

@@ -1,6 +1,7 @@
 //! Starting and stopping: in which order things come up, and go.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -11,26 +12,24 @@ use jiff::Timestamp;
 use runner::compute_target::local::LocalTarget;
 use runner::compute_target::ssh::HomeSide;
 use runner::compute_target::supervisors::Supervisors;
-use runner::process_identity;
+use runner::{passed_socket, process_identity};
 use snapshots::store::local::LocalStore;
 use tracing::{error, info, info_span, warn};
 
 use super::{Agent, Options, Parts};
 use crate::api::server;
 use crate::containers;
+use crate::drain::Drain;
 use crate::queue;
 use crate::recovery;
 use crate::scheduler::{self, Inbox, Scheduler};
-use crate::service;
+use crate::service::{self, Notifier};
 use crate::store::Store;
 use crate::targets::{OverSsh, Targets};
 use crate::task;
 use crate::upkeep;
 use crate::workspace::Workspace;
 use crate::workspace::lock::AgentLock;
-
-/// A log of this size is put aside when an agent starts; one older is kept.
-const LOG_SIZE: u64 = 16 << 20;
 
 /// What still blocks a thread is left behind after so long: it ends with the process.
 const THREADS: Duration = Duration::from_millis(500);
@@ -43,8 +42,7 @@ const THREADS: Duration = Duration::from_millis(500);
 pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> {
     workspace.create()?;
     let lock = AgentLock::take(&workspace)?;
-    log_to(&workspace.log(), options.verbose)?;
-    log_panics();
+    service::log::begin(&workspace.log(), options.verbose)?;
     let cores = available_parallelism().map_or(1, std::num::NonZero::get);
     let limit = options.max_runs.map(std::num::NonZero::get);
     let parts = Parts {
@@ -53,18 +51,32 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
         capacity: queue::of_this_machine(limit, cores),
         policies: options.policies,
     };
+    let variable = |name: &str| std::env::var_os(name);
+    let caller = Caller {
+        notifier: Notifier::new(variable),
+        socket: passed_socket::take(variable).context("cannot use the socket of systemd")?,
+        announce: options.announce,
+    };
     let (agent, inbox) = Agent::open(parts)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(2, 4))
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let answered = runtime.block_on(agent.work(inbox, options.announce));
+    let answered = runtime.block_on(agent.work(inbox, caller));
     runtime.shutdown_timeout(THREADS);
     let (commits, changes) = agent.store.writes();
     info!(commits, changes, "Stopped.");
     drop(lock);
     answered
+}
+
+/// What whoever started the agent passed to it and wants to hear.
+struct Caller {
+    notifier: Notifier,
+    socket: Option<UnixListener>,
+    /// Say `ready` on standard output.
+    announce: bool,
 }
 
 impl Agent {
@@ -104,6 +116,8 @@ impl Agent {
             live: Default::default(),
             packages: Default::default(),
             scheduler,
+            drain: Drain::load(workspace.draining())?,
+            statistics: Default::default(),
             collecting: Default::default(),
             stop: Default::default(),
             capacity_here: capacity,
@@ -115,10 +129,11 @@ impl Agent {
     }
 
     /// Takes up what an earlier agent left, then answers and carries out runs until the stop.
-    pub(crate) async fn work(self: &Arc<Self>, inbox: Inbox, announce: bool) -> anyhow::Result<()> {
+    async fn work(self: &Arc<Self>, inbox: Inbox, caller: Caller) -> anyhow::Result<()> {
+        let Caller { notifier, socket, announce } = caller;
         info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "Started.");
         recovery::recover(self).await?;
-        let listener = server::bind(self)?;
+        let door = server::open(self, socket)?;
         let signals =
             task::spawn(info_span!("signals"), service::stop_on_signals(self.stop.clone()));
         let scheduling =
@@ -130,9 +145,13 @@ impl Agent {
             // Whoever started us has gone; that is no reason not to work.
             warn!(%error, "Could not say that the agent is ready.");
         }
-        server::serve(Arc::clone(self), listener).await;
+        notifier.tell("READY=1");
+        tokio::select! {
+            () = server::serve(Arc::clone(self), door) => {}
+            never = service::keep_told(self, &notifier) => match never {},
+        }
+        notifier.tell("STOPPING=1");
         drop((signals, scheduling, sweeping, cleaning));
-        remove_socket(self.workspace.socket());
         Ok(())
     }
 }
@@ -155,42 +174,4 @@ async fn sweep(agent: Arc<Agent>) {
             error!("Could not remove what unfinished builds left: {error:#}");
         }
     }
-}
-
-fn remove_socket(socket: &Path) {
-    if let Err(error) = std::fs::remove_file(socket) {
-        warn!(%error, "Could not remove the socket.");
-    }
-}
-
-/// Puts panics into the log: a detached agent has no stderr.
-fn log_panics() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        error!(message = panic.payload_as_str(), at = ?panic.location(), "Panicked.");
-        usual(panic);
-    }));
-}
-
-/// Sends the log to `path`, and to stderr where someone watches.
-fn log_to(path: &Path, verbose: bool) -> anyhow::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    use tracing_subscriber::EnvFilter;
-    use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::util::SubscriberInitExt;
-    if path.metadata().is_ok_and(|found| found.len() > LOG_SIZE) {
-        let aside: PathBuf = path.with_extension("log.old");
-        std::fs::rename(path, &aside).with_context(|| format!("cannot put aside {path:?}"))?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.append(true).create(true).mode(0o600).open(path);
-    let file = file.with_context(|| format!("cannot open {path:?}"))?;
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .with_env_var("TRAINYARD_LOG")
-        .from_env_lossy();
-    let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(file);
-    let to_stderr = verbose.then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
-    let registry = tracing_subscriber::registry().with(filter).with(to_file).with(to_stderr);
-    registry.try_init().context("cannot begin to log")
 }

@@ -43,6 +43,24 @@ pub(super) enum ApiError {
         /// Whose agent it is.
         owner: u32,
     },
+    /// The caller may use the agent, but not rule it.
+    #[error("uid {uid} may not {action} the agent of uid {owner}")]
+    NotAdministrator {
+        /// The caller.
+        uid: u32,
+        /// What was asked for.
+        action: &'static str,
+        /// Whose agent it is.
+        owner: u32,
+    },
+    /// The agent is there, but not for new work.
+    #[error("{reason}")]
+    NotReady {
+        /// Why.
+        reason: &'static str,
+        /// What can be done.
+        hint: &'static str,
+    },
     /// The body is not said to be what it must be.
     #[error("the body must be {expected}")]
     MediaType {
@@ -146,7 +164,8 @@ impl ApiError {
         match self {
             Self::NoRoute { .. } | Self::NoFile { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Foreign { .. } => StatusCode::FORBIDDEN,
+            Self::Foreign { .. } | Self::NotAdministrator { .. } => StatusCode::FORBIDDEN,
+            Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid { .. } | Self::NotYet { .. } => StatusCode::BAD_REQUEST,
@@ -186,6 +205,8 @@ impl ApiError {
             Self::NoRoute { .. } => "no_route",
             Self::Method { .. } => "method_not_allowed",
             Self::Foreign { .. } => "foreign_user",
+            Self::NotAdministrator { .. } => "not_administrator",
+            Self::NotReady { .. } => "not_ready",
             Self::MediaType { .. } => "unsupported_media_type",
             Self::TooLarge { .. } => "body_too_large",
             Self::Invalid { .. } => "invalid_request",
@@ -226,6 +247,10 @@ impl ApiError {
             Self::Foreign { .. } => {
                 Some("unset TRAINYARD_SOCKET and TRAINYARD_HOME to use an agent of your own".into())
             }
+            Self::NotAdministrator { .. } => {
+                Some("ask whoever looks after this agent: its own user and root may".into())
+            }
+            Self::NotReady { hint, .. } => Some((*hint).into()),
             Self::NoSnapshot { .. } => {
                 Some("send its objects first: POST /v1/transfers/pack".into())
             }
@@ -298,7 +323,8 @@ fn target_code(error: &RegistryError) -> &'static str {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
+        // That it is not ready is asked every few seconds, and no news.
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
             error!(code = self.code(), message = self.message(), "A request failed.");
         }
         let candidates = match &self {

@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::routes::{agent, environments, files, gc, logs, runs, targets, transfers};
+use super::routes::{agent, environments, files, gc, health, logs, runs, targets, transfers};
 use super::{follow, wire};
 use crate::agent::Agent;
 
@@ -32,7 +32,12 @@ pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
     OpenApiRouter::with_openapi(ApiDocument::openapi())
         .routes(routes!(agent::status))
         .routes(routes!(agent::stop))
+        .routes(routes!(agent::drain, agent::undo_drain))
         .routes(routes!(agent::openapi))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::statistics))
         .routes(routes!(runs::list, runs::submit))
         .routes(routes!(runs::show, runs::remove))
         .routes(routes!(runs::cancel))

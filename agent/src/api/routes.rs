@@ -4,6 +4,7 @@ pub(super) mod agent;
 pub(super) mod environments;
 pub(super) mod files;
 pub(super) mod gc;
+pub(super) mod health;
 pub(super) mod logs;
 pub(super) mod runs;
 pub(super) mod targets;

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,16 +41,42 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Says whether this peer may use the agent of `owner`: `owner` itself and root may.
-    fn may_use(self, owner: u32) -> bool {
+    /// Says whether this peer is root or `owner`, the agent's own user.
+    fn is_owner(self, owner: u32) -> bool {
         self.uid == owner || self.uid == 0
+    }
+
+    /// Refuses those who may use the agent but not `action` it.
+    pub(super) fn must_rule(self, action: &'static str) -> Result<(), ApiError> {
+        let owner = rustix::process::geteuid().as_raw();
+        if self.is_owner(owner) {
+            Ok(())
+        } else {
+            Err(ApiError::NotAdministrator { uid: self.uid, action, owner })
+        }
     }
 }
 
-/// Listens on the agent's socket. What an earlier agent left there is removed: the lock says
+/// The socket that the agent answers on.
+#[derive(Debug)]
+pub(crate) struct Door {
+    listener: UnixListener,
+    /// Whether whoever could connect may come in: the mode and the group of a socket that systemd
+    /// made are the administrator's word on who that is. On our own, only its owner and root.
+    open: bool,
+    /// The socket's file, where it goes with the agent.
+    own: Option<PathBuf>,
+}
+
+/// Takes the socket that systemd passed, or listens on the agent's own. What an earlier agent left there is removed: the lock says
 /// that there is none now.
-pub(crate) fn bind(agent: &Agent) -> Result<UnixListener, PathError> {
+pub(crate) fn open(agent: &Agent, passed: Option<StdListener>) -> Result<Door, PathError> {
     let socket = agent.workspace.socket();
+    if let Some(passed) = passed {
+        let usable = passed.set_nonblocking(true).and_then(|()| UnixListener::from_std(passed));
+        let listener = usable.context("use the socket that systemd passed for", socket)?;
+        return Ok(Door { listener, open: true, own: None });
+    }
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         removed => removed.context("remove", socket)?,
@@ -57,11 +85,12 @@ pub(crate) fn bind(agent: &Agent) -> Result<UnixListener, PathError> {
     let listener = UnixListener::bind(address.path()).context("listen on", socket)?;
     let owner_only = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(socket, owner_only).context("protect", socket)?;
-    Ok(listener)
+    Ok(Door { listener, open: false, own: Some(socket.to_owned()) })
 }
 
-/// Answers on `listener` until the agent stops.
-pub(crate) async fn serve(agent: Arc<Agent>, listener: UnixListener) {
+/// Answers at `door` until the agent stops.
+pub(crate) async fn serve(agent: Arc<Agent>, door: Door) {
+    let Door { listener, open, own } = door;
     let graceful = GracefulShutdown::new();
     let router = router(&agent);
     let owner = rustix::process::geteuid().as_raw();
@@ -80,11 +109,14 @@ pub(crate) async fn serve(agent: Arc<Agent>, listener: UnixListener) {
                 }
             },
         };
-        connect(&graceful, &router, owner, stream);
+        connect(&graceful, &router, (!open).then_some(owner), stream);
     }
     drop(listener);
     if tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err() {
         debug!("Some answers were cut off.");
+    }
+    if let Some(Err(error)) = own.map(std::fs::remove_file) {
+        warn!(%error, "Could not remove the socket.");
     }
 }
 
@@ -93,16 +125,19 @@ fn router(agent: &Arc<Agent>) -> Router {
     router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(Arc::clone(agent))
 }
 
-fn connect(graceful: &GracefulShutdown, router: &Router, owner: u32, stream: UnixStream) {
+/// Answers whoever is at the other end of `stream`; with `only`, that user and root alone.
+fn connect(graceful: &GracefulShutdown, router: &Router, only: Option<u32>, stream: UnixStream) {
     let peer = match stream.peer_cred() {
         Ok(credentials) => Peer { uid: credentials.uid() },
         Err(error) => return warn!(%error, "Could not learn who connected."),
     };
-    let router = if peer.may_use(owner) {
-        router.clone().layer(Extension(peer))
-    } else {
-        warn!(uid = peer.uid, "Turned away someone else.");
-        Router::new().fallback(move || async move { ApiError::Foreign { uid: peer.uid, owner } })
+    let router = match only {
+        Some(owner) if !peer.is_owner(owner) => {
+            warn!(uid = peer.uid, "Turned away someone else.");
+            let refused = move || async move { ApiError::Foreign { uid: peer.uid, owner } };
+            Router::new().fallback(refused)
+        }
+        _ => router.clone().layer(Extension(peer)),
     };
     let router = router.layer(map_request(read_on));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();

@@ -1,9 +1,10 @@
 //! `trainyard agent`: the daemon.
 
-use std::fmt::Write;
+mod drain;
+mod status;
+
 use std::num::NonZeroUsize;
 
-use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -11,7 +12,6 @@ use super::{Context, Exit, Failure, Outcome};
 use crate::agent::{Options, Policies};
 use crate::client::Start;
 use crate::config::Key;
-use crate::terminal::{Plain, measure};
 
 /// Starts, asks and stops the agent
 #[derive(Debug, clap::Subcommand)]
@@ -36,46 +36,22 @@ pub(super) enum Command {
     /// Stops the agent; its runs go on, and the next agent finds them
     #[command(after_help = "Example:\n  trainyard agent stop")]
     Stop,
-    /// Lets running runs end and starts no new ones (not yet)
-    #[command(after_help = "Example:\n  trainyard agent drain")]
-    Drain,
+    /// Starts no more runs and waits until none is on
+    ///
+    /// Runs that are handed in meanwhile wait in the queue. The agent drains until it is told
+    /// --undo, also when it is stopped and started again.
+    #[command(after_help = "Example:\n  trainyard agent drain --timeout 2h")]
+    Drain(drain::Args),
 }
 
 /// Carries out one of the commands.
 pub(super) fn agent(command: &Command, context: &Context) -> Outcome {
     match command {
         Command::Run { max_runs, detached } => run(*max_runs, *detached, context),
-        Command::Status { json } => status(*json, context),
+        Command::Status { json } => status::status(*json, context),
         Command::Stop => stop(context),
-        Command::Drain => Err(Failure::not_yet("agent drain")),
+        Command::Drain(args) => drain::drain(args, context),
     }
-}
-
-fn status(json: bool, context: &Context) -> Outcome {
-    let (_, status) = context.agent(Start::Never)?;
-    if json {
-        context.print_json(&status)?;
-        return Ok(Exit::OK);
-    }
-    let now = Timestamp::now();
-    let started = if context.terminal.out_is_terminal() {
-        measure::ago(status.started_time_utc, now)
-    } else {
-        measure::rfc3339(status.started_time_utc)
-    };
-    let mut text = String::new();
-    for (name, value) in [
-        ("Version", status.version.clone()),
-        ("Process", status.pid.to_string()),
-        ("State", status.home.display().to_string()),
-        ("Started", started),
-        ("Running", format!("{} of {}", status.runs.running, status.concurrency)),
-        ("Queued", status.runs.queued.to_string()),
-    ] {
-        writeln!(text, "{name:<8} {}", Plain(&value)).expect("a string takes every text");
-    }
-    context.print(text)?;
-    Ok(Exit::OK)
 }
 
 fn stop(context: &Context) -> Outcome {

@@ -8,7 +8,7 @@ use crate::api::wire::run::{self, Run};
 use crate::api::wire::target::Target;
 use crate::client::Start;
 use crate::run::status::RunStatus;
-use crate::terminal::Plain;
+use crate::terminal::{Plain, measure};
 
 /// Says why a run waits, or why it ended
 #[derive(Debug, clap::Args)]
@@ -96,10 +96,18 @@ fn reasons(run: &Run, target: Option<&Target>) -> Vec<String> {
 
 fn why_it_waits(run: &Run, target: Option<&Target>) -> Vec<String> {
     let name = &run.summary.display_name;
+    let draining = target.and_then(|target| target.draining_since_time_utc);
     let mut reasons = vec![match &run.summary.waits_for {
         Some(waits_for) => format!("{name} waits {}", waiting::sentence(waits_for, &run.summary)),
+        None if draining.is_some() => format!("{name} waits"),
         None => format!("{name} is about to start"),
     }];
+    if let Some(since) = draining {
+        reasons.push(format!(
+            "the agent is draining since {}: it starts no run until `trainyard agent drain --undo`",
+            measure::rfc3339(since)
+        ));
+    }
     if let (Some(position), Some(target)) = (run.summary.position, target) {
         reasons.push(format!("it is number {position} of {} in the queue", target.queued));
     }
@@ -205,6 +213,22 @@ mod tests {
             "reason": reason, "code": code, "signal": signal,
             "message": "what happened", "processExitCode": 1
         })
+    }
+
+    #[test]
+    fn a_run_that_waits_for_a_draining_agent_says_so() {
+        let mut document = run_document();
+        document["status"] = "Queued".into();
+        document["exit"] = serde_json::Value::Null;
+        let mut target = busy_target();
+        target.draining_since_time_utc = Some("2026-11-21T12:00:00Z".parse().unwrap());
+        target.running = 0;
+        let run = serde_json::from_value(document).unwrap();
+        insta::assert_snapshot!(reasons(&run, Some(&target)).join("\n"), @"
+        swift-otter-12 waits
+        the agent is draining since 2026-11-21T12:00:00Z: it starts no run until `trainyard agent drain --undo`
+        `trainyard logs -f swift-otter-12` follows it, `trainyard cancel swift-otter-12` ends it
+        ");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_trainyard");
 
 /// Longer than anything here takes on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A state directory, a source directory and, while it runs, an agent.
 pub(crate) struct Workspace {

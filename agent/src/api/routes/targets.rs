@@ -232,6 +232,7 @@ fn document(agent: &Agent, name: &str) -> Result<Target, RegistryError> {
         places: agent.capacity(name).places,
         queued: counts.queued,
         running: counts.running,
+        draining_since_time_utc: agent.drain.now().map(|draining| draining.since_time_utc),
         out_of_contact: target.out_of_contact().map(|contact| OutOfContact::of(name, contact)),
         remote: attached.as_deref().map(remote),
     })

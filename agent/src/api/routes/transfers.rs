@@ -53,6 +53,7 @@ pub(in super::super) async fn pack(
     let mut pack = SyncIoBridge::new(StreamReader::new(bytes));
     let written =
         task::blocking(move || receive_pack(&objects, &mut pack, Limits::default())).await?;
+    agent.statistics.received(written.bytes);
     Ok(Json(PackReceived { objects: written.objects, bytes: written.bytes }))
 }
 
@@ -68,6 +69,8 @@ pub(in super::super) async fn finish(
     Document(request): Document<FinishRequest>,
 ) -> Result<StatusCode, ApiError> {
     let mut receiver = Receiver::new(agent.objects.clone(), Limits::default());
+    let bytes = request.record.total_bytes;
     task::blocking(move || receiver.finish(&request.record)).await?;
+    agent.statistics.snapshot(bytes);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::drain::Draining;
+
 /// Who answers, and how busy it is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -34,6 +36,9 @@ pub(crate) struct AgentStatus {
     pub(crate) runs: RunCounts,
     /// How many runs may be on at once.
     pub(crate) concurrency: usize,
+    /// That it starts none of those that wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) draining: Option<Draining>,
 }
 
 /// How many runs wait and how many are on.

@@ -71,6 +71,10 @@ pub(crate) struct Target {
     pub(crate) queued: usize,
     /// How many are on there.
     pub(crate) running: usize,
+    /// Since when the agent starts none of those that wait, wherever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) draining_since_time_utc: Option<Timestamp>,
     /// That it cannot be reached now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) out_of_contact: Option<OutOfContact>,

@@ -81,7 +81,13 @@ pub(in crate::cli) fn send(
     if let Some(build_context) = &build_context {
         build_context::note_in(&mut request.environment, build_context.record.id);
     }
-    context.wait_for(async { Ok(client.submit(&request).await?) })
+    let submitted = context.wait_for(async { Ok(client.submit(&request).await?) })?;
+    if agent.draining.is_some() {
+        context.terminal.warning(
+            "the agent is draining: the run waits in the queue until `trainyard agent drain --undo`",
+        );
+    }
+    Ok(submitted)
 }
 
 fn say(context: &Context, taken: &Taken, git: &GitFacts, chosen: &Chosen) {

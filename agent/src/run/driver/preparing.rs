@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use images::environment::Environment;
 use runner::compute_target::{Needs, NotPrepared, Ready};
@@ -50,7 +51,12 @@ impl Admitted {
         let attempt = NewAttempt { reason, boot_id: context.agent.boot_id.clone() };
         let facts = Facts { attempt: Some(attempt), ..Facts::default() };
         let change = Change::now(RunEvent::PlaceGiven).with(facts);
+        let placed = change.at;
         match context.agent.record(&context.row.id, change).await {
+            Ok(_) if context.row.boot_id.is_none() => {
+                context.agent.statistics.waited(context.row.created, placed);
+            }
+            // It had a place before.
             Ok(_) => {}
             // It was cancelled between leaving the queue and this.
             Err(StoreError::Denied(_)) => return Err(Stopped::cancelled(context)),
@@ -60,7 +66,17 @@ impl Admitted {
         if let Err(error) = task::blocking(move || directory.create()).await {
             return Err(Stopped::never(context, ExitReason::AgentFault, &error));
         }
+        let begun = Instant::now();
         let prepared = prepare(&mut context).await;
+        match &prepared {
+            Ok(ready) => {
+                context.agent.statistics.prepared(begun.elapsed(), ready.environment.reused);
+            }
+            Err(error) if error.reason() == ExitReason::EnvironmentFailed => {
+                context.agent.statistics.environment_failed();
+            }
+            Err(_) => {}
+        }
         if context.is_cancelled() {
             return Err(Stopped::cancelled(context));
         }

@@ -1,0 +1,136 @@
+//! `trainyard agent status`.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use crate::api::wire::agent::AgentStatus;
+use crate::cli::{Context, Exit, Failure, Outcome};
+use crate::client::Start;
+use crate::statistics::{Histogram, StatisticsReport};
+use crate::terminal::{Plain, measure};
+
+/// Says how the agent is and what it has done.
+pub(super) fn status(json: bool, context: &Context) -> Outcome {
+    let (client, status) = context.agent(Start::Never)?;
+    let statistics: StatisticsReport =
+        context.wait_for(async { Ok(client.get(&["statistics"], &()).await?) })?;
+    if json {
+        let mut document = serde_json::to_value(&status).map_err(Failure::failed)?;
+        document["statistics"] = serde_json::to_value(&statistics).map_err(Failure::failed)?;
+        context.print_json(&document)?;
+        return Ok(Exit::OK);
+    }
+    let now = Timestamp::now();
+    let moment = |moment| match context.terminal.out_is_terminal() {
+        true => measure::ago(moment, now),
+        false => measure::rfc3339(moment),
+    };
+    context.print(text(&status, &statistics, moment))?;
+    Ok(Exit::OK)
+}
+
+fn text(
+    status: &AgentStatus,
+    statistics: &StatisticsReport,
+    moment: impl Fn(Timestamp) -> String,
+) -> String {
+    let counts = &statistics.counts;
+    let mut lines = vec![
+        ("Version", status.version.clone()),
+        ("Process", status.pid.to_string()),
+        ("State", status.home.display().to_string()),
+        ("Started", moment(status.started_time_utc)),
+        ("Running", format!("{} of {}", status.runs.running, status.concurrency)),
+        ("Queued", status.runs.queued.to_string()),
+    ];
+    if let Some(draining) = &status.draining {
+        let since = moment(draining.since_time_utc);
+        lines.push(("Draining", format!("since {since}, asked by uid {}", draining.asked_by_uid)));
+    }
+    lines.push(("Store", measure::size(statistics.store_bytes)));
+    let environments = measure::size(statistics.environment_bytes);
+    let asked = counts.environments_reused + counts.environments_built;
+    lines.push((
+        "Environments",
+        match asked {
+            0 => environments,
+            _ => format!("{environments}; {} of {asked} reused", counts.environments_reused),
+        },
+    ));
+    let reasons: Vec<_> =
+        counts.ended.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    if !reasons.is_empty() {
+        lines.push(("Ended", reasons.join(", ")));
+    }
+    lines.extend(on_average("Waited", &counts.queue_wait));
+    lines.extend(on_average("Prepared", &counts.preparation));
+    if counts.recovered > 0 {
+        lines.push(("Recovered", measure::count(counts.recovered, "run")));
+    }
+    let mut text = String::new();
+    for (name, value) in lines {
+        writeln!(text, "{name:<12} {}", Plain(&value)).expect("a string takes every text");
+    }
+    text
+}
+
+fn on_average(name: &'static str, times: &Histogram) -> Option<(&'static str, String)> {
+    let mean = measure::duration(times.mean()?);
+    Some((name, format!("{mean} on average, {}", measure::count(times.count, "run"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_says_what_it_did() {
+        let status = serde_json::json!({
+            "schemaVersion": 1, "version": "0.1.0", "pid": 7, "uid": 0, "home": "/state",
+            "store": "/state/store", "storeId": "1:2", "startedTimeUtc": "2026-11-21T12:00:00Z",
+            "runs": {"queued": 3, "running": 1}, "concurrency": 4,
+            "draining": {"sinceTimeUtc": "2026-11-21T13:00:00Z", "askedByUid": 1000}
+        });
+        let times = |count: u64, seconds: f64| serde_json::json!({"count": count, "seconds": seconds, "buckets": []});
+        let mut statistics = serde_json::json!({
+            "schemaVersion": 1, "runs": {}, "storeBytes": 5_000_000, "environmentBytes": 0,
+            "ended": {"completed": 10, "script_failed": 2}, "recovered": 2,
+            "queueWait": times(12, 60.0), "preparation": times(12, 3.0),
+            "environmentsReused": 11, "environmentsBuilt": 1, "environmentsFailed": 0,
+            "snapshotBytes": 0, "snapshotBytesReceived": 0
+        });
+        let told = |statistics: &serde_json::Value| {
+            let status = serde_json::from_value(status.clone()).unwrap();
+            let statistics = serde_json::from_value(statistics.clone()).unwrap();
+            text(&status, &statistics, measure::rfc3339)
+        };
+        insta::assert_snapshot!(told(&statistics), @"
+        Version      0.1.0
+        Process      7
+        State        /state
+        Started      2026-11-21T12:00:00Z
+        Running      1 of 4
+        Queued       3
+        Draining     since 2026-11-21T13:00:00Z, asked by uid 1000
+        Store        5.0 MB
+        Environments 0 B; 11 of 12 reused
+        Ended        10 completed, 2 script_failed
+        Waited       5.0s on average, 12 runs
+        Prepared     250ms on average, 12 runs
+        Recovered    2 runs
+        ");
+
+        for (name, nothing) in [
+            ("ended", serde_json::json!({})),
+            ("recovered", 0.into()),
+            ("queueWait", times(0, 0.0)),
+            ("preparation", times(0, 0.0)),
+            ("environmentsReused", 0.into()),
+            ("environmentsBuilt", 0.into()),
+        ] {
+            statistics[name] = nothing;
+        }
+        assert!(told(&statistics).ends_with("Environments 0 B\n"), "{}", told(&statistics));
+    }
+}
