@@ -4,6 +4,8 @@
 # The image that tests start containers from, and machines to log in to by SSH: a Debian or Ubuntu
 # as this machine's, with Python. A change of what is in it changes its tag too.
 base_image=trainyard-test-base:2
+# The same with systemd, to be a machine that boots.
+systemd_image=trainyard-test-systemd:1
 engine_pid=
 base_image_pid=
 
@@ -88,6 +90,36 @@ finish_base_image() {
         { tail -n 20 "$tools/base-image.log" >&2; missing "cannot make the image $base_image"; }
     base_image_pid=
 }
+
+# Makes the image with systemd, where the engine lacks it: half a minute, on top of the base image.
+make_systemd_image() {
+    engine_answers || return 0
+    docker image inspect "$systemd_image" >/dev/null 2>&1 && return
+    if ! command -v apt-get >/dev/null || ! docker image inspect "$base_image" >/dev/null 2>&1; then
+        missing "no apt-get or no $base_image to make the image $systemd_image with"
+        return
+    fi
+    add_systemd >"$tools/systemd-image.log" 2>&1 ||
+        { tail -n 20 "$tools/systemd-image.log" >&2; missing "cannot make the image $systemd_image"; }
+}
+
+# From where this machine itself gets its packages. What a container cannot have is masked. All units
+# are counted: on control groups of version 1, when the last goes that is, systemd tidies its own root
+# away, and the engine can start nothing in the container any more.
+add_systemd() (
+    set -e
+    container=$(docker create --network host -v /etc/apt:/etc/apt:ro -v /etc/ssl/certs:/etc/ssl/certs:ro \
+        -e DEBIAN_FRONTEND=noninteractive "$base_image" sh -ec '
+            apt-get update -q
+            apt-get install -yq --no-install-recommends systemd systemd-sysv dbus init-system-helpers libssl3
+            systemctl mask getty.target console-getty.service systemd-logind.service ssh.service
+            mkdir /etc/systemd/system.conf.d
+            printf "[Manager]\nDefault%sAccounting=yes\n" CPU Memory Tasks >/etc/systemd/system.conf.d/count.conf
+            rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*')
+    trap 'docker rm -f "$container"' EXIT
+    docker start --attach "$container"
+    docker commit -c 'CMD ["/sbin/init"]' -c 'ENV container=docker' "$container" "$systemd_image"
+)
 
 # Ends what was started here, and nothing else.
 stop_engine() {

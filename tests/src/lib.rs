@@ -2,6 +2,7 @@
 //! and the binary run as a user would run it.
 
 pub mod attached;
+pub mod booted;
 pub mod certificates;
 pub mod channel;
 pub mod engine;

@@ -1,0 +1,168 @@
+//! The service as an administrator has it: the units, and the package on a machine with systemd.
+
+use std::process::Command;
+
+use tests::booted::{Booted, package, root};
+use tests::{text, wait_until};
+
+/// What everybody's commands need to reach the machine's agent.
+const SOCKET: &str = "TRAINYARD_SOCKET=/run/trainyard/agent.sock";
+
+/// Adds the user `ana`, of the agent's group, whose script goes on until there is a file `gate`.
+fn add_ana(machine: &Booted) {
+    machine.ok(
+        "useradd --create-home --groups trainyard ana && mkdir /srv/gate && chmod 777 /srv/gate",
+    );
+    let script = "import os, time\n\
+                  print('begun', os.getuid(), flush=True)\n\
+                  while not os.path.exists('/srv/gate/open'): time.sleep(0.05)\n\
+                  print('over', flush=True)\n";
+    let write = format!("mkdir ~/project && cat > ~/project/train.py <<'END'\n{script}END");
+    machine.user_ok("ana", &write);
+}
+
+/// Submits ana's script and returns the run's id once it is on.
+fn begin(machine: &Booted) -> String {
+    let line = format!(
+        "{SOCKET} trainyard run -d -q --source ~/project --python /usr/bin/python3 train.py"
+    );
+    machine.user_ok("ana", &line);
+    let run = ana(machine, "list -q").lines().next().unwrap().to_owned();
+    wait_until("the run is on", || ana(machine, &format!("logs {run}")).contains("begun"));
+    run
+}
+
+#[track_caller]
+fn ana(machine: &Booted, arguments: &str) -> String {
+    machine.user_ok("ana", &format!("{SOCKET} trainyard {arguments}"))
+}
+
+fn open_gate(machine: &Booted) {
+    machine.ok("touch /srv/gate/open");
+}
+
+fn agent_pid(machine: &Booted) -> String {
+    machine.property("trainyard.service", "MainPID")
+}
+
+#[test]
+fn the_units_are_as_systemd_wants_them_and_hardened() {
+    let Some(machine) = Booted::start() else { return };
+    machine.install(&package("1.0"));
+
+    let units = "/usr/lib/systemd/system/trainyard*";
+    let user = "/usr/lib/systemd/user/trainyard.service";
+    for line in [
+        format!("systemd-analyze verify {units}"),
+        format!("XDG_RUNTIME_DIR=/run systemd-analyze --user verify {user}"),
+    ] {
+        let verified = machine.root(&line);
+        assert_eq!(text(&[verified.stdout, verified.stderr].concat()), "", "{line}");
+        assert!(verified.status.success());
+    }
+    // Ten times the number.
+    machine.ok("systemd-analyze security --threshold=40 trainyard.service");
+    // Every line says why it is there.
+    let unit = std::fs::read_to_string(root().join("systemd/trainyard.service")).unwrap();
+    assert!(unit.matches("\n#").count() > 30, "{unit}");
+}
+
+#[test]
+fn an_upgrade_and_a_crash_cost_no_run() {
+    let Some(machine) = Booted::start() else { return };
+    machine.install(&package("1.0"));
+    assert_eq!(machine.property("trainyard.service", "ActiveState"), "active");
+    assert_eq!(machine.ok("stat -c '%a %U %G' /run/trainyard/agent.sock"), "660 root trainyard");
+    add_ana(&machine);
+    let run = begin(&machine);
+    let first = agent_pid(&machine);
+    let process = format!("pgrep -f '[s]upervise .*{run}'");
+    let supervisors = machine.ok(&process);
+
+    machine.install(&package("1.1"));
+    let second = agent_pid(&machine);
+    machine.ok("kill -KILL $(systemctl show --value -p MainPID trainyard)");
+    wait_until("it is started again", || {
+        let now = agent_pid(&machine);
+        now != second && now != "0"
+    });
+
+    assert_ne!(first, second);
+    assert_eq!(machine.ok(&process), supervisors);
+    assert_eq!(machine.ok("dpkg-query -W -f '${Version}' trainyard"), "1.1");
+    open_gate(&machine);
+    ana(&machine, &format!("wait {run}"));
+    let uid = machine.ok("id -u trainyard");
+    assert_eq!(ana(&machine, &format!("logs {run}")), format!("begun {uid}\nover"));
+    let journal = machine.ok("journalctl -u trainyard -o cat PRIORITY=6");
+    let line = format!("run{{run={run}}}: ");
+    assert!(journal.contains(&line) && !journal.contains("<6>"), "{journal}");
+    assert_eq!(machine.ok("systemctl --failed --no-legend"), "");
+}
+
+#[test]
+fn a_stopped_agent_is_there_again_when_somebody_asks_and_one_that_hangs_is_restarted() {
+    let Some(machine) = Booted::start() else { return };
+    machine.install(&package("1.0"));
+    add_ana(&machine);
+    let run = begin(&machine);
+
+    machine.ok("systemctl stop trainyard.service 2>/dev/null");
+    assert_eq!(machine.property("trainyard.service", "ActiveState"), "inactive");
+    assert!(ana(&machine, "list -q").contains(&run));
+    assert_eq!(machine.property("trainyard.service", "ActiveState"), "active");
+
+    // Quicker than what ships.
+    machine.ok(
+        "mkdir /run/systemd/system/trainyard.service.d && printf '[Service]\\nWatchdogSec=2\\n' \
+         > /run/systemd/system/trainyard.service.d/quick.conf && systemctl daemon-reload && \
+         systemctl restart trainyard",
+    );
+    machine.ok("kill -STOP $(systemctl show --value -p MainPID trainyard)");
+    wait_until("the watchdog has restarted it", || {
+        machine.property("trainyard.service", "NRestarts") == "1"
+            && machine.property("trainyard.service", "ActiveState") == "active"
+    });
+
+    open_gate(&machine);
+    ana(&machine, &format!("wait {run}"));
+    assert!(machine.property("trainyard.service", "StatusText").ends_with("queued"));
+}
+
+#[test]
+fn only_the_group_may_use_it_only_root_may_drain_it_and_a_purge_leaves_nothing() {
+    let Some(machine) = Booted::start() else { return };
+    machine.install(&package("1.0"));
+    add_ana(&machine);
+    let run = begin(&machine);
+
+    machine.ok("useradd ben");
+    let stranger = machine.user("ben", &format!("{SOCKET} HOME=/tmp/ben trainyard list"));
+    assert_eq!(stranger.status.code(), Some(1), "{stranger:?}");
+    let drain = machine.user("ana", &format!("{SOCKET} trainyard agent drain"));
+    assert_eq!(drain.status.code(), Some(2));
+    assert!(text(&drain.stderr).contains("may not drain the agent"), "{}", text(&drain.stderr));
+    let drain = machine.root(&format!("{SOCKET} trainyard agent drain --timeout 0"));
+    assert_eq!(drain.status.code(), Some(1));
+    assert!(text(&drain.stderr).contains("1 run still on"), "{}", text(&drain.stderr));
+
+    machine.ok("dpkg --remove trainyard");
+    assert!(machine.root(&format!("pgrep -f '[s]upervise .*{run}'")).status.success());
+    assert!(machine.root("test -e /run/trainyard/agent.sock").status.code() == Some(1));
+    machine.ok("dpkg --purge trainyard");
+
+    assert_eq!(machine.root("pgrep -u trainyard").status.code(), Some(1));
+    let left = machine
+        .ok("find / -xdev -name '*trainyard*' -not -path '/proc/*' -not -path '/sys/*' \
+         -not -path '/root/*' -not -path '/var/lib/dpkg/*' -not -path '/home/*' -not -path '/tmp/ben/*'");
+    assert_eq!(left, "");
+    assert_eq!(machine.ok("systemctl --failed --no-legend"), "");
+}
+
+#[test]
+fn what_cannot_be_packaged_is_said() {
+    let made = Command::new(root().join("packaging/deb")).arg("/nonexistent").output().unwrap();
+
+    assert_eq!(made.status.code(), Some(1));
+    assert!(text(&made.stderr).contains("packaging/portable"), "{}", text(&made.stderr));
+}
