@@ -7,6 +7,7 @@ use snapshots::path_error::PathError;
 use crate::cancel_request::CancelledBy;
 use crate::durable_file;
 use crate::run_directory::RunDirectory;
+use crate::sandbox::cgroup::Confinement;
 
 /// The version this program writes into `exit.json`.
 pub const EXIT_RECORD_VERSION: u32 = 1;
@@ -126,6 +127,10 @@ pub struct ExitRecord {
     /// The largest resident size of any one process of the run.
     #[serde(default)]
     pub peak_memory_bytes: Option<u64>,
+    /// What held its processes together, the limits that it had, and what was counted; `None` when
+    /// the script never ran, or nobody was there to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Box<Confinement>>,
 }
 
 impl ExitRecord {
@@ -146,6 +151,7 @@ impl ExitRecord {
             leftover_processes: 0,
             cpu_seconds: None,
             peak_memory_bytes: None,
+            confinement: None,
         }
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::ContainerLaunch;
 use crate::run_id::RunId;
+use crate::sandbox::cgroup::ProcessLimits;
 
 /// The version this program writes into `launch.json`, and the only one it reads.
 pub const LAUNCH_VERSION: u32 = 1;
@@ -43,6 +44,10 @@ pub struct Launch {
     /// How long it may take to end after TERM, before it is killed.
     #[serde(default = "default_grace")]
     pub grace_seconds: f64,
+    /// What it may use, as a process of this machine; a container's limits are in `container`.
+    /// Default: without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ProcessLimits>,
     /// The container it runs in; `program` and `environment` are then as within it. Default: it
     /// is a process of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +70,7 @@ impl fmt::Debug for Launch {
             .field("working_directory", &self.working_directory)
             .field("timeout_seconds", &self.timeout_seconds)
             .field("grace_seconds", &self.grace_seconds)
+            .field("limits", &self.limits)
             .field("container", &self.container)
             .finish()
     }
@@ -84,6 +90,7 @@ mod tests {
             working_directory: "work".into(),
             timeout_seconds: Some(1.5),
             grace_seconds: DEFAULT_GRACE_SECONDS,
+            limits: None,
             container: None,
         }
     }

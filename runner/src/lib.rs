@@ -26,6 +26,7 @@ pub mod remote;
 pub mod run_configuration;
 pub mod run_directory;
 pub mod run_id;
+pub mod sandbox;
 pub mod script_user;
 pub mod snapshot_files;
 pub mod source;

@@ -37,7 +37,7 @@ pub use load::{Loaded, load};
 pub use not_yet::{NotYet, NotYetItem, Process, not_yet};
 pub use note::Note;
 pub use overrides::Overrides;
-pub use resources::{Distribution, Network, Resources};
+pub use resources::{Distribution, InvalidResources, Network, Resources};
 pub use validation::{InvalidConfiguration, check_experiment_name};
 
 /// The compute target that every workspace has: this machine.

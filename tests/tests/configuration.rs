@@ -60,8 +60,8 @@ fn what_this_version_cannot_do_is_refused_and_nothing_is_changed() {
     let source = source.to_str().unwrap();
     let refused: [&[&str]; 5] = [
         &["--gpus", "1"],
-        &["--cpus", "2"],
-        &["--memory", "4g"],
+        &["--cpus", "0"],
+        &["--memory", "1k"],
         &["--retries", "2"],
         &["--network", "none"],
     ];

@@ -302,3 +302,18 @@ fn a_program_that_may_not_be_executed_is_not_an_interpreter() {
     let runs = yard.json(["list", "--json"]);
     assert!(runs.as_array().unwrap().iter().all(|run| run["status"] != "Completed"));
 }
+
+#[test]
+fn a_script_over_its_memory_limit_ends_with_the_evidence() {
+    let greedy = "kept = [b'x' * 1_000_000 for _ in range(1000)]";
+    let (code, shown) = run(&Yard::new(), greedy, &["--memory", "64m", "--pids", "50"]);
+
+    if shown["exit"]["confinement"]["holder"] == "process_tree" {
+        eprintln!("\n*** NOT TESTED: this user can have no cgroups here ***\n");
+        assert_eq!(shown["warnings"].as_array().unwrap().len(), 1, "{shown}");
+        return;
+    }
+    assert_eq!((code, shown["exit"]["reason"].as_str()), (Some(137), Some("out_of_memory")));
+    assert_eq!(shown["exit"]["confinement"]["limits"]["memoryBytes"], 64 << 20, "{shown}");
+    assert_eq!(shown["exit"]["confinement"]["oomKills"], 1, "{shown}");
+}

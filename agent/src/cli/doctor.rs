@@ -2,6 +2,7 @@
 
 mod checks;
 mod engine;
+mod limits;
 
 use anstyle::{AnsiColor, Style};
 
@@ -24,6 +25,7 @@ pub(super) struct Args {
 pub(super) fn doctor(args: &Args, context: &Context) -> Outcome {
     let workspace = context.workspace()?;
     let mut findings = checks::machine(&workspace);
+    findings.push(limits::look(context));
     findings.extend(engine::look());
     findings.push(agent(context));
     findings.extend(targets(context));
@@ -174,7 +176,7 @@ mod tests {
 
         let findings = checks::machine(&workspace);
 
-        assert!(findings.len() >= 8, "{findings:?}");
+        assert!(findings.len() >= 7, "{findings:?}");
         for finding in &findings {
             assert_eq!(finding.state == State::Good, finding.advice.is_none(), "{finding:?}");
         }

@@ -104,13 +104,13 @@ pub(super) struct Machine {
     /// Number of GPUs; in containers only
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
-    /// Number of CPUs; in containers only
+    /// Number of CPUs
     #[arg(long, value_name = "N")]
     cpus: Option<f64>,
-    /// Memory limit; in containers only
+    /// Memory limit
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Limit of processes and threads; in containers only
+    /// Limit of processes and threads
     #[arg(long, value_name = "N")]
     pids: Option<u64>,
     /// Limit of bytes written (not yet)

@@ -10,6 +10,7 @@ use runner::container::{
 };
 use runner::launch::{DEFAULT_GRACE_SECONDS, LAUNCH_VERSION, Launch};
 use runner::run_directory::RunDirectory;
+use runner::sandbox::cgroup::ProcessLimits;
 use runner::script_user::ScriptUser;
 
 use crate::api::wire::submission::SubmitRequest;
@@ -118,6 +119,7 @@ pub(crate) fn launch(
         working_directory: "work".into(),
         timeout_seconds: request.timeout_seconds,
         grace_seconds: request.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
+        limits: ProcessLimits::of(&request.resources).filter(|_| contained.is_none()),
         container: contained.map(|Contained { plan, image, gpus, home }| {
             plan.launch(&row.id, &image, &user.ids(), &home, gpus)
         }),
@@ -270,6 +272,21 @@ mod tests {
         let by_its_own = launched(place(1000));
         assert_eq!(by_its_own.environment["USER"], "ana");
         assert_eq!(by_its_own.container.unwrap().user, "1000:1000");
+    }
+
+    #[test]
+    fn limits_are_the_containers_or_the_processs() {
+        let environment = prepared();
+        let mut request = request(Digest::of(b"source"));
+        request.resources.pids = Some(7);
+        let contained = contained(&request, &environment);
+        let row = row(request);
+
+        let inside = launch(&row, &place(0), &environment, Some(contained));
+        let outside = launch(&row, &place(0), &environment, None);
+
+        assert_eq!((inside.limits, inside.container.unwrap().pids), (None, Some(7)));
+        assert_eq!((outside.limits.unwrap().pids, outside.container), (Some(7), None));
     }
 
     #[test]

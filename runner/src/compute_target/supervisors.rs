@@ -22,6 +22,7 @@ use crate::detached;
 use crate::exit_record::{ExitReason, ExitRecord};
 use crate::process_identity::{ProcessIdentity, boot_id};
 use crate::run_directory::RunDirectory;
+use crate::sandbox::cgroup;
 use crate::supervisor::claim::SupervisorRecord;
 use crate::supervisor::{FirstWord, LostError, close_lost_run, end_container};
 
@@ -211,7 +212,7 @@ impl Supervisors {
         // First, so that what it forks meanwhile is gone with it.
         self.end_container(run)?;
         if reason == ExitReason::SupervisorKilled {
-            let swept = sweep(run, &sweep::Marks::of(run)?)?;
+            let swept = cgroup::end_lost(run)?.and(sweep(run, &sweep::Marks::of(run)?)?);
             if !swept.remaining.is_empty() {
                 return Err(TargetError::Unkillable { run: path(), pids: swept.remaining });
             }

@@ -1,8 +1,9 @@
 //! Finds and ends what is left of a run whose supervisor is gone, guard and all.
 //!
-//! Its processes descend from nobody we know any more. They are found by the run id in the
+//! Its processes descend from nobody we know any more. Those in the run's cgroups are ended by
+//! these, before; the others, or all where there are none, are found by the run id in the
 //! environment they were started with, by the script's session, and by descending from one found
-//! so. What hides from all three needs a sandbox.
+//! so.
 
 use std::collections::HashSet;
 use std::fs;

@@ -126,18 +126,13 @@ fn limits(configuration: &RunConfiguration, process: Process, items: &mut Vec<No
     if process == Process::InContainer {
         return;
     }
-    const CONTAINER: &str =
-        "Run it in a container, as with --docker IMAGE, or leave the limits out";
-    let flags = [
-        ("--cpus", wanted.cpus.is_some()),
-        ("--memory", wanted.memory_bytes.is_some()),
-        ("--pids", wanted.pids.is_some()),
-        ("--shm-size", wanted.shm_bytes.is_some()),
-    ];
-    for (flag, given) in flags {
-        if given {
-            refuse(items, format!("limits on a run outside of a container ({flag})"), CONTAINER);
-        }
+    if wanted.shm_bytes.is_some() {
+        refuse(
+            items,
+            "a size of /dev/shm outside of a container (--shm-size)",
+            "Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has \
+             the machine's",
+        );
     }
     if wanted.gpus.is_some_and(|gpus| gpus > 0) {
         refuse(
@@ -196,7 +191,7 @@ mod tests {
     type Change = fn(&mut RunConfiguration);
 
     /// Each asks for one thing that is not done yet, and the last for more.
-    const CHANGES: [Change; 14] = [
+    const CHANGES: [Change; 11] = [
         |c| {
             let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
             c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
@@ -207,9 +202,6 @@ mod tests {
         },
         |c| c.remote_data = vec!["data.x".to_owned()],
         |c| c.services = vec!["services.x".to_owned()],
-        |c| c.resources.cpus = Some(0.5),
-        |c| c.resources.memory_bytes = Some(1),
-        |c| c.resources.pids = Some(1),
         |c| c.resources.disk_bytes = Some(1),
         |c| c.resources.shm_bytes = Some(1),
         |c| c.resources.gpus = Some(1),
@@ -218,7 +210,8 @@ mod tests {
         |c| c.retries = 1,
         // Several at once are all named; what helps against all of them is said once.
         |c| {
-            c.resources = Resources { pids: Some(1), disk_bytes: Some(1), ..Resources::default() };
+            let (shm_bytes, disk_bytes) = (Some(1), Some(1));
+            c.resources = Resources { shm_bytes, disk_bytes, ..Resources::default() };
         },
     ];
 
@@ -238,16 +231,10 @@ mod tests {
           hint: Put the data on this machine and give the script its path.
         not yet in this version: interactive services (services.x)
           hint: Take them out of the file.
-        not yet in this version: limits on a run outside of a container (--cpus)
-          hint: Run it in a container, as with --docker IMAGE, or leave the limits out.
-        not yet in this version: limits on a run outside of a container (--memory)
-          hint: Run it in a container, as with --docker IMAGE, or leave the limits out.
-        not yet in this version: limits on a run outside of a container (--pids)
-          hint: Run it in a container, as with --docker IMAGE, or leave the limits out.
         not yet in this version: limits on the disk (--disk)
           hint: Leave --disk out: the run has the room that the disk has.
-        not yet in this version: limits on a run outside of a container (--shm-size)
-          hint: Run it in a container, as with --docker IMAGE, or leave the limits out.
+        not yet in this version: a size of /dev/shm outside of a container (--shm-size)
+          hint: Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
         not yet in this version: giving GPUs to a run outside of a container (--gpus)
           hint: Leave --gpus out: the run sees every GPU; --env-var CUDA_VISIBLE_DEVICES=0 picks one.
         not yet in this version: a narrower network outside of a container (--network none)
@@ -256,8 +243,8 @@ mod tests {
           hint: Run it in a container, as with --docker IMAGE, or leave --network out.
         not yet in this version: trying again (--retries)
           hint: Start a failed run again with trainyard rerun.
-        not yet in this version: limits on the disk (--disk); limits on a run outside of a container (--pids)
-          hint: Leave --disk out: the run has the room that the disk has. Run it in a container, as with --docker IMAGE, or leave the limits out.
+        not yet in this version: limits on the disk (--disk); a size of /dev/shm outside of a container (--shm-size)
+          hint: Leave --disk out: the run has the room that the disk has. Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
         "#);
     }
 
@@ -278,6 +265,18 @@ mod tests {
         configuration.resources.disk_bytes = Some(1);
         let refused = not_yet(&configuration, Process::InContainer).unwrap_err();
         assert_eq!(refused.to_string(), "not yet in this version: limits on the disk (--disk)");
+    }
+
+    #[test]
+    fn a_process_of_the_machine_has_limits_too() {
+        let resources = Resources {
+            cpus: Some(0.5),
+            memory_bytes: Some(1),
+            pids: Some(1),
+            ..Resources::default()
+        };
+        let configuration = RunConfiguration { resources, ..RunConfiguration::default() };
+        assert_eq!(not_yet(&configuration, Process::OnHost), Ok(()));
     }
 
     #[test]

@@ -23,6 +23,60 @@ pub struct Resources {
     pub gpus: Option<u32>,
 }
 
+/// The least memory that an engine gives a container, and that anything can start in.
+const LEAST_MEMORY: u64 = 6 << 20;
+/// The least part of a core that there is.
+const LEAST_CPUS: f64 = 0.01;
+
+/// A limit that no run can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidResources {
+    /// Too little, or no number.
+    #[error("{given} is no number of processor cores that a run can have")]
+    Cpus {
+        /// What was asked for.
+        given: String,
+    },
+    /// Too little.
+    #[error("{bytes} bytes of memory are too little for a run")]
+    Memory {
+        /// What was asked for.
+        bytes: u64,
+    },
+    /// None.
+    #[error("with a limit of 0 processes a run cannot start")]
+    Pids,
+}
+
+impl InvalidResources {
+    /// Returns one sentence on what to do next.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Cpus { .. } => "Give --cpus 0.01 or more, such as 1.5.",
+            Self::Memory { .. } => "Give --memory 6m or more, such as 4g.",
+            Self::Pids => "Give --pids 1 or more, such as 4096.",
+        }
+    }
+}
+
+impl Resources {
+    /// Checks that a run can have these.
+    ///
+    /// # Errors
+    ///
+    /// The first that it cannot.
+    pub fn check(&self) -> Result<(), InvalidResources> {
+        if let Some(cpus) = self.cpus.filter(|cpus| !(cpus.is_finite() && *cpus >= LEAST_CPUS)) {
+            return Err(InvalidResources::Cpus { given: cpus.to_string() });
+        }
+        if let Some(bytes) = self.memory_bytes.filter(|bytes| *bytes < LEAST_MEMORY) {
+            return Err(InvalidResources::Memory { bytes });
+        }
+        if self.pids == Some(0) { Err(InvalidResources::Pids) } else { Ok(()) }
+    }
+}
+
 /// What of the network a run may reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -81,6 +135,41 @@ pub struct Distribution {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_that_no_run_can_have_are_refused() {
+        let check = |cpus, memory_bytes, pids| {
+            Resources { cpus, memory_bytes, pids, ..Resources::default() }.check()
+        };
+        assert_eq!(check(None, None, None), Ok(()));
+        assert_eq!(check(Some(0.01), Some(6 << 20), Some(1)), Ok(()));
+        let mut said = String::new();
+        for refused in [
+            check(Some(0.0), None, None),
+            check(Some(-1.0), None, None),
+            check(Some(f64::NAN), None, None),
+            check(Some(f64::INFINITY), None, None),
+            check(None, Some(1 << 20), None),
+            check(None, None, Some(0)),
+        ] {
+            let error = refused.unwrap_err();
+            said += &format!("{error}\n  hint: {}\n", error.hint());
+        }
+        insta::assert_snapshot!(said, @r#"
+        0 is no number of processor cores that a run can have
+          hint: Give --cpus 0.01 or more, such as 1.5.
+        -1 is no number of processor cores that a run can have
+          hint: Give --cpus 0.01 or more, such as 1.5.
+        NaN is no number of processor cores that a run can have
+          hint: Give --cpus 0.01 or more, such as 1.5.
+        inf is no number of processor cores that a run can have
+          hint: Give --cpus 0.01 or more, such as 1.5.
+        1048576 bytes of memory are too little for a run
+          hint: Give --memory 6m or more, such as 4g.
+        with a limit of 0 processes a run cannot start
+          hint: Give --pids 1 or more, such as 4096.
+        "#);
+    }
 
     #[test]
     fn a_network_mode_is_printed_as_it_is_read() {

@@ -1,6 +1,6 @@
 //! What a run configuration must be to be run at all.
 
-use super::RunConfiguration;
+use super::{InvalidResources, RunConfiguration};
 
 /// The longest name of an experiment.
 const EXPERIMENT_NAME_LENGTH: usize = 255;
@@ -45,6 +45,9 @@ pub enum InvalidConfiguration {
     /// A run that would be ended before it starts.
     #[error("timeout of 0 seconds leaves no time to run")]
     NoTime,
+    /// A limit that no run can have.
+    #[error(transparent)]
+    Resources(#[from] InvalidResources),
     /// A script path that is not below the source directory.
     #[error("script {script:?} is not a path inside the source directory")]
     ScriptOutside {
@@ -67,6 +70,7 @@ impl InvalidConfiguration {
             Self::ScriptOutside { .. } => {
                 Some("Name it relative to the source directory, which --source sets.")
             }
+            Self::Resources(error) => Some(error.hint()),
             Self::VariableName { .. } | Self::Nul { .. } | Self::NoTime => None,
         }
     }
@@ -111,6 +115,7 @@ impl RunConfiguration {
         if self.timeout_seconds == Some(0) {
             return Err(Invalid::NoTime);
         }
+        self.resources.check()?;
         if let Some(name) =
             self.environment_variables.keys().find(|n| n.is_empty() || n.contains(['=', '\0']))
         {
@@ -195,6 +200,7 @@ mod tests {
             }),
             wrong(|c| c.experiment = Some("my experiment".to_owned())),
             wrong(|c| c.timeout_seconds = Some(0)),
+            wrong(|c| c.resources.pids = Some(0)),
             wrong(|c| c.arguments = vec!["a".to_owned(), "\0".to_owned()]),
             variable("", "x"),
             variable("A=B", "x"),
@@ -211,6 +217,8 @@ mod tests {
           hint: Choose another with --experiment.
         timeout of 0 seconds leaves no time to run
           hint: -
+        with a limit of 0 processes a run cannot start
+          hint: Give --pids 1 or more, such as 4096.
         argument 2 has a NUL character in it, which no program can be given
           hint: -
         environment variable name "" is empty or has a '=' or a NUL in it

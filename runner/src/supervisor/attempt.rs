@@ -18,6 +18,7 @@ use crate::exit_record::{ExitReason, ExitRecord};
 use crate::launch::{LAUNCH_VERSION, Launch};
 use crate::process_identity::{ProcessIdentity, ProcessStat};
 use crate::run_directory::RunDirectory;
+use crate::sandbox::cgroup::RunCgroups;
 use crate::supervisor::claim::SupervisorRecord;
 use crate::supervisor::container::{ContainerError, ContainerStart};
 use crate::supervisor::event_loop::{EventLoop, Limits, Outcome, Watches};
@@ -166,10 +167,12 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     let both = (&mut log, &mut *events);
     let outcome = EventLoop::new(run, workload.as_mut(), output, watches, both, limits).run();
 
+    let confinement = workload.confinement();
+    let is_counted = confinement.counts.oom_kills.is_some();
     let facts = Facts {
         status: outcome.status,
         ending: outcome.ending.clone(),
-        oom_kills: oom_kills().saturating_sub(oom_kills_before),
+        oom_kills: if is_counted { 0 } else { oom_kills().saturating_sub(oom_kills_before) },
         log_bytes_dropped: log.bytes_dropped(),
         disk_was_full: log.disk_was_full(),
         findings: workload.findings(),
@@ -179,6 +182,7 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     if launch.container.is_none() {
         measure(&mut record);
     }
+    record.confinement = record.started_time_utc.map(|_| Box::new(confinement));
     if let Err(error) = synced {
         record.message += &format!("; its log may not survive a power cut: {error}");
     }
@@ -203,10 +207,21 @@ fn start(
         let (container, output) = start.start(events)?;
         return Ok((Box::new(container), output));
     }
-    let RunningScript { pid, stdout, stderr } = script(run, launch, secrets, temporary)?.start()?;
+    let script = script(run, launch, secrets, temporary)?;
+    let limits = launch.limits.clone().unwrap_or_default();
+    let mut cgroups = RunCgroups::make(&launch.run_id, &limits, events);
+    let join = cgroups.join();
+    let RunningScript { pid, stdout, stderr } = match script.start(join.clone()) {
+        Ok(started) => started,
+        Err(error) => {
+            cgroups.close();
+            return Err(error.into());
+        }
+    };
     let stat = ProcessStat::read(pid).ok().flatten();
     events.say(Event::Started { pid, start_time: stat.map_or(0, |stat| stat.start_time) });
-    Ok((Box::new(LocalProcess::new(pid)), [stdout, stderr]))
+    cgroups.entered(join.as_deref(), events);
+    Ok((Box::new(LocalProcess::new(pid, cgroups)), [stdout, stderr]))
 }
 
 fn record(facts: &Facts, outcome: &Outcome, log: &LogWriter, started: Timestamp) -> ExitRecord {

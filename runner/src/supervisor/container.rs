@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use images::engine::{ContainerSpec, Engine};
 use images::host::HostVariables;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::end::Over;
 pub(crate) use self::error::ContainerError;
@@ -28,6 +28,7 @@ use self::secret_files::SecretFiles;
 use self::signals::{Signal, Signals};
 pub(crate) use self::start::ContainerStart;
 use self::watch::{Nap, News};
+use crate::sandbox::cgroup::Confinement;
 use crate::supervisor::events::{Event, EventLog};
 use crate::supervisor::verdict::{Findings, ScriptStatus};
 use crate::supervisor::workload::{Leftovers, Workload};
@@ -45,7 +46,12 @@ mod signals;
 mod specification;
 mod start;
 mod watch;
+mod without_engine;
 
+/// How long an engine may take to end a container that is to end at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to look whether it is to.
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long an engine may be away before what is left is somebody else's to remove.
 const REMOVAL: Duration = Duration::from_secs(30);
 
@@ -78,6 +84,9 @@ pub(crate) struct RunningContainer {
     word: Option<Word>,
     /// Why there is nothing to start in the image.
     never_ran: Option<String>,
+    confinement: Confinement,
+    /// What was done without the engine, when it did not answer.
+    without_engine: Option<String>,
 }
 
 /// The reading ends of stdout and stderr.
@@ -103,6 +112,15 @@ impl RunningContainer {
             }
         }
         self.over = Some(over);
+    }
+
+    /// Ends its processes, as far as that can be done here, and waits for the engine no longer.
+    fn end_without_engine(&mut self) -> Leftovers {
+        let end = without_engine::end_processes(&self.id);
+        self.without_engine = Some(without_engine::note(&end, &self.name));
+        let over = Over { state: None, gone_since: None, live_restore: false };
+        self.over = Some(self.news.over().unwrap_or(over));
+        Leftovers { killed: end.killed.saturating_sub(1), remaining: end.remaining }
     }
 }
 
@@ -137,16 +155,20 @@ impl Workload for RunningContainer {
         self.signals.send(Signal::Term);
     }
 
-    fn end(&mut self, events: &mut EventLog) -> Leftovers {
+    fn end(&mut self, events: &mut EventLog, is_urgent: &dyn Fn() -> bool) -> Leftovers {
+        let begun = Instant::now();
         if self.over.is_none() {
             self.asked = true;
             self.signals.send(Signal::Kill);
         }
         while self.over.is_none() {
             // An interruption is as good as news.
-            let _interrupted =
-                poll(&mut [PollFd::from_borrowed_fd(self.news.wakes(), PollFlags::IN)], None);
+            let mut wakes = [PollFd::from_borrowed_fd(self.news.wakes(), PollFlags::IN)];
+            let _interrupted = poll(&mut wakes, Some(&LOOK_AGAIN));
             self.look(events);
+            if self.over.is_none() && begun.elapsed() >= PATIENCE && is_urgent() {
+                return self.end_without_engine();
+            }
         }
         Leftovers::default()
     }
@@ -158,14 +180,21 @@ impl Workload for RunningContainer {
     fn findings(&self) -> Findings {
         let found = |over| end::findings(over, self.word, &self.program, &self.image);
         let found = self.over.as_ref().map(found).unwrap_or_default();
-        match &self.never_ran {
-            Some(_) => Findings { never_ran: self.never_ran.clone(), ..found },
-            None => found,
-        }
+        let never_ran = self.never_ran.clone().or(found.never_ran);
+        let note = self.without_engine.clone().or(found.note);
+        Findings { never_ran, note, ..found }
+    }
+
+    fn confinement(&self) -> Confinement {
+        self.confinement.clone()
     }
 
     fn close(self: Box<Self>) {
-        let Self { id, engine, variables, .. } = *self;
+        let Self { id, engine, variables, without_engine, .. } = *self;
+        if without_engine.is_some() {
+            // The agent's clean-up removes it: nobody waits for an engine that does not answer.
+            return;
+        }
         remove(&id, Some(engine), &variables);
     }
 }

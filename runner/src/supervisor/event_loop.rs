@@ -281,7 +281,9 @@ impl<'a> EventLoop<'a> {
 
     /// Kills what is left, then empties the pipes: nobody can write into them any more.
     fn end(mut self) -> Outcome {
-        let left = self.workload.end(self.events);
+        let run = self.run;
+        let is_urgent = || CancelRequest::read(run).is_ok_and(|it| it.is_some_and(|it| it.now));
+        let left = self.workload.end(self.events, &is_urgent);
         while self.drain() || self.more_output_comes() {}
         for (stream, pipe) in &mut self.streams {
             // Still open: in the hands of a process that does not descend from us, or our own.

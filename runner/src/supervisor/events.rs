@@ -14,6 +14,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,11 +23,24 @@ use snapshots::path_error::{IoContext as _, PathError};
 use crate::cancel_request::CancelledBy;
 use crate::exit_record::ExitReason;
 use crate::run_directory::RunDirectory;
+use crate::sandbox::cgroup::Holder;
 
 /// Something that happened to a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event {
+    /// What is to hold the script's processes together was chosen; nothing is made yet.
+    Confined {
+        /// What it is.
+        holder: Holder,
+        /// The cgroups that are made for it.
+        cgroups: Vec<PathBuf>,
+    },
+    /// Limits that a run outside of a container was to have do not hold: no cgroup can have them.
+    CgroupLimitsLost {
+        /// On what.
+        limits: Vec<String>,
+    },
     /// The script was started.
     Started {
         /// Its process; also its session and process group.
@@ -153,6 +167,11 @@ impl Event {
             Self::LimitsLost { limits } => Some(format!(
                 "the container has no limit on {}: its engine can set none (`trainyard doctor` \
                  says why)",
+                limits.join(", ")
+            )),
+            Self::CgroupLimitsLost { limits } => Some(format!(
+                "the script has no limit on {}: no cgroup can be had that has one (`trainyard \
+                 doctor` says why)",
                 limits.join(", ")
             )),
             _ => None,
@@ -285,6 +304,7 @@ mod tests {
             Event::NoShell { message: "/bin/sh is not there".to_owned() },
             Event::ContainerWarning { message: message() },
             Event::EngineAway { error: message() },
+            Event::CgroupLimitsLost { limits: vec!["memory".to_owned(), "processes".to_owned()] },
         ]
         .iter()
         .filter_map(Event::warning)
@@ -292,6 +312,7 @@ mod tests {
         insta::assert_snapshot!(warnings.join("\n"), @r#"
         the image has no shell (/bin/sh is not there): its engine passed the output on, and secrets were files only
         the container engine says: no swap limit
+        the script has no limit on memory, processes: no cgroup can be had that has one (`trainyard doctor` says why)
         "#);
     }
 

@@ -15,6 +15,7 @@ use snapshots::path_error::PathError;
 use crate::exit_record::{ExitReason, ExitRecord};
 use crate::process_identity::ProcessIdentity;
 use crate::run_directory::RunDirectory;
+use crate::sandbox::cgroup::{self, Confinement};
 use crate::supervisor::claim::SupervisorRecord;
 use crate::supervisor::event_loop::handled_signals;
 use crate::supervisor::events::{self, Event, EventLog, TimedEvent};
@@ -96,6 +97,7 @@ fn finish(
             format!("the supervisor ended with code {code}; supervisor.log says why"),
         ),
     };
+    let end = end.and(cgroup::end_lost(run)?);
     let mut record = ExitRecord::new(reason, message, Timestamp::now());
     record.leftover_processes = end.killed;
     close_lost_run(run, record)
@@ -121,6 +123,10 @@ pub(crate) fn close_lost_run(run: &RunDirectory, mut record: ExitRecord) -> Resu
     let past = events::read(run)?;
     record.started_time_utc =
         past.iter().find(|line| line.event.is_start()).map(|line: &TimedEvent| line.time_utc);
+    record.confinement = past.iter().rev().find_map(|line| match &line.event {
+        Event::Confined { holder, .. } => Some(Box::new(Confinement::by(*holder))),
+        _ => None,
+    });
     record.log_bytes = fs::metadata(run.std_log()).map_or(0, |data| data.len());
     let mut events = EventLog::open(run)?;
     events.say(Event::SupervisorLost { message: record.message.clone() });

@@ -4,6 +4,8 @@ use std::os::fd::BorrowedFd;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::run_configuration::size::print_bytes;
+use crate::sandbox::cgroup::{Confinement, RunCgroups};
 use crate::supervisor::events::EventLog;
 use crate::supervisor::process_tree::{self, Reaper};
 use crate::supervisor::verdict::{Findings, ScriptStatus};
@@ -14,12 +16,13 @@ use crate::supervisor::workload::{Leftovers, Workload};
 pub(crate) struct LocalProcess {
     pid: i32,
     reaper: Reaper,
+    cgroups: RunCgroups,
 }
 
 impl LocalProcess {
     /// Looks after the child `pid`. No other child of this process may be waited for elsewhere.
-    pub(crate) fn new(pid: i32) -> Self {
-        Self { pid, reaper: Reaper::new(pid) }
+    pub(crate) fn new(pid: i32, cgroups: RunCgroups) -> Self {
+        Self { pid, reaper: Reaper::new(pid), cgroups }
     }
 }
 
@@ -52,9 +55,10 @@ impl Workload for LocalProcess {
         }
     }
 
-    fn end(&mut self, _events: &mut EventLog) -> Leftovers {
+    fn end(&mut self, _events: &mut EventLog, _is_urgent: &dyn Fn() -> bool) -> Leftovers {
         let was_over = self.reaper.status.is_some();
-        let end = process_tree::end_descendants(&mut self.reaper);
+        // What left its cgroups, as root can, still descends from us.
+        let end = self.cgroups.end().and(process_tree::end_descendants(&mut self.reaper));
         let killed = end.killed.saturating_sub(u32::from(!was_over));
         Leftovers { killed, remaining: end.remaining }
     }
@@ -64,8 +68,67 @@ impl Workload for LocalProcess {
     }
 
     fn findings(&self) -> Findings {
-        Findings::default()
+        findings(&self.cgroups.confinement())
     }
 
-    fn close(self: Box<Self>) {}
+    fn confinement(&self) -> Confinement {
+        self.cgroups.confinement()
+    }
+
+    fn close(self: Box<Self>) {
+        self.cgroups.close();
+    }
+}
+
+/// Says what the counts of a run's cgroups mean for its end. Pure.
+fn findings(confinement: &Confinement) -> Findings {
+    let Confinement { limits, counts, .. } = confinement;
+    let killed = counts.oom_kills.filter(|count| *count > 0).map(|count| {
+        let killed = if count == 1 { "a process".to_owned() } else { format!("{count} processes") };
+        let at_limit = limits.memory_bytes.filter(|_| counts.memory_limit_hits != Some(0));
+        let why = match at_limit {
+            Some(bytes) => format!("which was at its memory limit of {}", print_bytes(bytes)),
+            None => "for the machine was out of memory".to_owned(),
+        };
+        format!("the kernel killed {killed} of the script, {why}")
+    });
+    let refused = counts.pids_limit_hits.filter(|count| *count > 0).zip(limits.pids);
+    let note = refused.map(|(count, limit)| {
+        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        format!("it could not start a process or thread {times}, at its limit of {limit}")
+    });
+    Findings { out_of_memory: killed, note, ..Findings::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::cgroup::{Counts, Holder, ProcessLimits};
+
+    #[test]
+    fn counts_say_what_they_are_evidence_of() {
+        let mut table = String::new();
+        for (oom_kills, memory_limit_hits, pids_limit_hits, memory_bytes, pids) in [
+            (None, None, None, None, None),
+            (Some(0), Some(7), Some(0), Some(64 << 20), Some(9)),
+            (Some(1), Some(7), None, Some(64 << 20), None),
+            (Some(2), Some(0), Some(1), Some(64 << 20), Some(9)),
+            (Some(2), Some(7), Some(3), None, Some(9)),
+            (None, None, Some(3), None, None),
+        ] {
+            let counts = Counts { oom_kills, memory_limit_hits, pids_limit_hits };
+            let limits = ProcessLimits { memory_bytes, pids, cpus: None };
+            let by = Confinement::by(Holder::CgroupV2);
+            let found = findings(&Confinement { limits, counts, ..by });
+            table += &format!("{:?}; {:?}\n", found.out_of_memory, found.note);
+        }
+        insta::assert_snapshot!(table, @r#"
+        None; None
+        None; None
+        Some("the kernel killed a process of the script, which was at its memory limit of 64m"); None
+        Some("the kernel killed 2 processes of the script, for the machine was out of memory"); Some("it could not start a process or thread once, at its limit of 9")
+        Some("the kernel killed 2 processes of the script, for the machine was out of memory"); Some("it could not start a process or thread 3 times, at its limit of 9")
+        None; None
+        "#);
+    }
 }

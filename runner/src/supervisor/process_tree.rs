@@ -40,6 +40,17 @@ pub(crate) struct TreeEnd {
     pub(crate) remaining: Vec<i32>,
 }
 
+impl TreeEnd {
+    /// Adds what ending something else came to, which had none of the same processes alive.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.killed = self.killed.saturating_add(other.killed);
+        self.remaining.extend(other.remaining);
+        self.remaining.sort_unstable();
+        self.remaining.dedup();
+        self
+    }
+}
+
 /// Reaps what has ended among the children of this process; remembers the end of one of them.
 #[derive(Debug)]
 pub(crate) struct Reaper {

@@ -6,12 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{getpid, getppid, setsid};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+use crate::sandbox::cgroup::Join;
 
 /// The size that pipes are enlarged to: what an unprivileged process may ask for.
 pub(crate) const PIPE_BYTES: usize = 1 << 20;
@@ -53,7 +56,9 @@ pub(crate) enum StartError {
 
 impl Script<'_> {
     /// Starts the script. It dies with this process.
-    pub(crate) fn start(self) -> Result<RunningScript, StartError> {
+    ///
+    /// It enters the cgroups of `join` before anything of it runs.
+    pub(crate) fn start(self, join: Option<Arc<Join>>) -> Result<RunningScript, StartError> {
         let (program, arguments) = self.program.split_first().ok_or(StartError::Nothing)?;
         if !self.working_directory.is_dir() {
             return Err(StartError::NoDirectory { path: self.working_directory });
@@ -71,6 +76,9 @@ impl Script<'_> {
             .stderr(theirs_err);
         let parent = getpid();
         let detach = move || {
+            if let Some(join) = &join {
+                join.enter();
+            }
             setsid()?;
             // The signals that this process reads from its loop are blocked only here.
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
@@ -78,7 +86,7 @@ impl Script<'_> {
             // The parent may have gone before the line above took effect.
             if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
         };
-        // SAFETY: the closure makes five system calls and touches no memory that another thread
+        // SAFETY: the closure makes a few system calls and touches no memory that another thread
         // could hold a lock on: it neither allocates nor panics.
         unsafe { command.pre_exec(detach) };
         let started = command.spawn();
@@ -125,7 +133,7 @@ mod tests {
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             working_directory: directory.to_owned(),
         };
-        script.start().unwrap_err().to_string()
+        script.start(None).unwrap_err().to_string()
     }
 
     #[test]

@@ -20,15 +20,15 @@ pub(crate) enum Ending {
     Stopped { signal: i32, uid: u32 },
 }
 
-/// What a container's engine knows of the end of a script, besides how it ended.
+/// What a container's engine or a cgroup knows of the end of a script, besides how it ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
     /// Why the program never ran although its container did.
     pub(crate) never_ran: Option<String>,
     /// Why it was the engine that ended it.
     pub(crate) engine_stopped: Option<String>,
-    /// Whether the kernel killed a process of the container for memory.
-    pub(crate) out_of_memory: bool,
+    /// That the kernel killed a process of it for memory.
+    pub(crate) out_of_memory: Option<String>,
     /// What people should know besides.
     pub(crate) note: Option<String>,
 }
@@ -38,7 +38,8 @@ pub(crate) struct Findings {
 pub(crate) struct Facts {
     pub(crate) status: ScriptStatus,
     pub(crate) ending: Option<Ending>,
-    /// How many processes of the machine the kernel killed for memory meanwhile.
+    /// How many processes of the machine the kernel killed for memory meanwhile; 0 where those of
+    /// the script are counted.
     pub(crate) oom_kills: u64,
     pub(crate) log_bytes_dropped: u64,
     pub(crate) disk_was_full: bool,
@@ -56,7 +57,8 @@ pub(crate) fn verdict(facts: &Facts) -> (ExitReason, String) {
         message +=
             &format!("; {bytes} bytes of its output were lost: the log could not be written");
     }
-    if let Some(note) = &facts.findings.note {
+    let killed = facts.findings.out_of_memory.iter().filter(|_| reason != ExitReason::OutOfMemory);
+    for note in killed.chain(&facts.findings.note) {
         message += &format!("; {note}");
     }
     (reason, message)
@@ -86,11 +88,10 @@ fn ended_by_itself(facts: &Facts) -> (ExitReason, String) {
     if let Some(why) = &findings.engine_stopped {
         return (ExitReason::EngineStopped, why.clone());
     }
-    if findings.out_of_memory && facts.status != ScriptStatus::Code(0) {
-        return (
-            ExitReason::OutOfMemory,
-            "the kernel killed a process of the script, which was at its memory limit".to_owned(),
-        );
+    if let Some(how) = &findings.out_of_memory
+        && facts.status != ScriptStatus::Code(0)
+    {
+        return (ExitReason::OutOfMemory, how.clone());
     }
     match facts.status {
         ScriptStatus::Code(0) => (ExitReason::Completed, "the script completed".to_owned()),
@@ -198,7 +199,7 @@ mod tests {
         let findings = |never: bool, engine: bool, out_of_memory: bool| Findings {
             never_ran: never.then(|| "never ran".to_owned()),
             engine_stopped: engine.then(|| "engine stopped".to_owned()),
-            out_of_memory,
+            out_of_memory: out_of_memory.then(|| "the kernel killed it".to_owned()),
             note: Some("a note".to_owned()),
         };
         let mut table = String::new();
@@ -221,11 +222,11 @@ mod tests {
             table += &format!("{:18}{message}\n", reason.name());
         }
         insta::assert_snapshot!(table, @r#"
-        completed         the script completed; a note
-        out_of_memory     the kernel killed a process of the script, which was at its memory limit; a note
-        engine_stopped    engine stopped; a note
+        completed         the script completed; the kernel killed it; a note
+        out_of_memory     the kernel killed it; a note
+        engine_stopped    engine stopped; the kernel killed it; a note
         cannot_start      never ran; a note
-        supervisor_killed the supervisor was stopped by signal 15 (SIGTERM) from uid 0; a note
+        supervisor_killed the supervisor was stopped by signal 15 (SIGTERM) from uid 0; the kernel killed it; a note
         "#);
     }
 }

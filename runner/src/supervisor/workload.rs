@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use crate::sandbox::cgroup::Confinement;
 use crate::supervisor::events::EventLog;
 use crate::supervisor::verdict::{Findings, ScriptStatus};
 
@@ -23,8 +24,9 @@ pub(crate) trait Workload {
     /// Asks it to end. Does not wait.
     fn ask_to_end(&mut self);
 
-    /// Kills what is left, and returns when it is certain that nothing is.
-    fn end(&mut self, events: &mut EventLog) -> Leftovers;
+    /// Kills what is left, and returns when it is certain that nothing is; or, once `is_urgent`,
+    /// when that cannot be had in reasonable time.
+    fn end(&mut self, events: &mut EventLog, is_urgent: &dyn Fn() -> bool) -> Leftovers;
 
     /// Says whether somebody may still pass output on although it is over. It wakes us when that
     /// changes.
@@ -32,6 +34,9 @@ pub(crate) trait Workload {
 
     /// Says what else is known of its end.
     fn findings(&self) -> Findings;
+
+    /// Says what held its processes together, and what that counted; complete once it is over.
+    fn confinement(&self) -> Confinement;
 
     /// Removes what it leaves behind, once its output has been read.
     fn close(self: Box<Self>);

@@ -69,6 +69,7 @@ impl HomeRun {
             working_directory: "work".into(),
             timeout_seconds: None,
             grace_seconds: 30.0,
+            limits: None,
             container: None,
         };
         let environment = Environment::UserManaged { interpreter: python().into() };

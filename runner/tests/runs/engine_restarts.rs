@@ -9,7 +9,7 @@ use runner::supervisor::events::Event;
 
 use crate::container::ContainerRun;
 use crate::own_engine::{OwnEngine, SmallImage};
-use crate::support::wait_until;
+use crate::support::{PATIENCE, wait_until};
 
 /// Says a line for each file that comes, and ends with the last.
 const FOLLOWS: &str = "
@@ -107,4 +107,22 @@ fn without_live_restore_the_engine_has_ended_the_run() {
     // The shell may say as well that what it waited for was ended, too.
     let text = polite.text();
     assert!(text.starts_with("ready\n") && text.contains("asked\n"), "{text}");
+}
+
+#[test]
+fn cancelled_at_once_a_run_does_not_wait_for_an_engine_that_hangs() {
+    let Some(engine) = OwnEngine::start(true) else { return };
+    let image = SmallImage::make(Some(&engine.host()), "/bin/sh");
+    let run = started(&engine, &image, "trap '' TERM; echo ready; while :; do sleep 0.02; done");
+
+    engine.freeze();
+    run.cancel(true);
+    let state = run.target.wait(&run.directory, PATIENCE);
+    engine.thaw();
+
+    let SupervisorState::Ended(record) = state.unwrap() else { panic!("it waits for its engine") };
+    assert_eq!(run.live_processes(), Vec::<i32>::new(), "{record:?}");
+    assert_eq!((record.reason, record.signal), (ExitReason::Cancelled, Some(9)), "{record:?}");
+    assert!(record.message.contains("; the container engine did not answer: its "), "{record:?}");
+    assert!(record.message.contains("killed without it; the container "), "{record:?}");
 }

@@ -45,6 +45,7 @@ fn a_killed_supervisor_is_reported_and_leaves_nothing() {
     assert!(matches!(
         run.events().as_slice(),
         [
+            Event::Confined { .. },
             Event::Started { .. },
             Event::SupervisorLost { .. },
             Event::Ended { reason: ExitReason::SupervisorKilled }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the lint knows test functions, not what helps them")]
 
+mod cgroup_v2;
+mod cgroups;
 mod container;
 mod container_ends;
 mod container_insides;

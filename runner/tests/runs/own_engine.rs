@@ -51,6 +51,16 @@ impl OwnEngine {
         self.wait();
     }
 
+    /// Has it neither answer nor refuse, until it is thawed.
+    pub(crate) fn freeze(&self) {
+        kill(self.daemon.id().cast_signed(), Signal::SIGSTOP);
+    }
+
+    /// Has it answer again.
+    pub(crate) fn thaw(&self) {
+        kill(self.daemon.id().cast_signed(), Signal::SIGCONT);
+    }
+
     fn wait(&self) {
         wait_until("the engine answers", || docker(Some(&self.host()), &["version"]).is_some());
     }

@@ -53,6 +53,7 @@ impl TestRun {
             working_directory: "work".into(),
             timeout_seconds: None,
             grace_seconds: 30.0,
+            limits: None,
             container: None,
         };
         Self { base, directory, launch, target: Supervisors::new(supervise_program()) }

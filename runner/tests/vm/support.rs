@@ -85,6 +85,7 @@ impl Home {
             working_directory: "work".into(),
             timeout_seconds: None,
             grace_seconds: 30.0,
+            limits: None,
             container: None,
         };
         Run { id, directory, launch, snapshot: self.snapshot(files) }

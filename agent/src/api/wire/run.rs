@@ -8,6 +8,7 @@ use images::environment::{PreparedImage, RequirementsFile};
 use jiff::Timestamp;
 use runner::compute_target;
 use runner::exit_record::ExitRecord;
+use runner::sandbox::cgroup::Confinement;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -97,7 +98,7 @@ pub(crate) struct Run {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Exit {
     /// Why, in a word: `completed`, `script_failed`, `cancelled`, …
@@ -113,6 +114,11 @@ pub(crate) struct Exit {
     pub(crate) cancelled_by: Option<String>,
     /// What `trainyard run` and `wait` exit with.
     pub(crate) process_exit_code: i32,
+    /// What held its processes together, its limits and what was counted: `holder`, `limits`,
+    /// `lost`, `oomKills`, `memoryLimitHits`, `pidsLimitHits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) confinement: Option<Box<Confinement>>,
 }
 
 /// Since when a target cannot be reached.
@@ -265,6 +271,7 @@ impl From<&ExitRecord> for Exit {
             message: record.message.clone(),
             cancelled_by: by,
             process_exit_code: record.process_exit_code(),
+            confinement: record.confinement.clone(),
         }
     }
 }

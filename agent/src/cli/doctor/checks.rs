@@ -28,7 +28,6 @@ pub(super) fn machine(workspace: &Workspace) -> Vec<Finding> {
         "optional: package bubblewrap; nothing needs it yet",
     ));
     findings.push(user_namespaces());
-    findings.push(cgroups());
     findings
 }
 
@@ -154,12 +153,4 @@ fn user_namespaces() -> Finding {
         return Finding::missing(NAME, by, "only the sandbox of later versions wants them");
     }
     Finding::good(NAME, "may be made")
-}
-
-fn cgroups() -> Finding {
-    const NAME: &str = "cgroups";
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        return Finding::good(NAME, "version 2");
-    }
-    Finding::missing(NAME, "version 2 is not mounted", "only the limits of later versions want it")
 }

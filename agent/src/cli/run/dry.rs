@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use images::environment::{DockerBase, DockerPackages, Environment};
 use runner::container::{self, ContainerRequest};
-use runner::run_configuration::{Network, Process, size};
+use runner::run_configuration::{Network, Process, Resources, size};
 
 use super::build_context;
 use super::configuration::Wanted;
@@ -114,7 +114,9 @@ pub(super) fn check_container(
 
 /// Says what the run's container is to be; never a password.
 fn container_facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, String)> {
-    let Environment::Docker { docker } = &chosen.environment else { return Vec::new() };
+    let Environment::Docker { docker } = &chosen.environment else {
+        return limits(&wanted.configuration.resources);
+    };
     let mut facts = Vec::new();
     match &docker.base {
         DockerBase::Image { reference } => facts.push(("image", reference.clone())),
@@ -138,14 +140,22 @@ fn container_facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, Strin
         ("registry", registry.map(|user| format!("{} as {}", user.address, user.username))),
         ("arguments", (!arguments.is_empty()).then(|| format!("{arguments:?}"))),
         ("shm-size", bytes(chosen.container.shm_bytes)),
-        ("cpus", resources.cpus.map(|cpus| cpus.to_string())),
-        ("memory", bytes(resources.memory_bytes)),
-        ("pids", resources.pids.map(|pids| pids.to_string())),
         ("gpus", resources.gpus.map(|gpus| gpus.to_string())),
         ("network", (network != Network::Full).then(|| network.to_string())),
     ];
     facts.extend(known.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    facts.extend(limits(resources));
     facts
+}
+
+/// Says what limits runs in containers and others have.
+fn limits(resources: &Resources) -> Vec<(&'static str, String)> {
+    let known = [
+        ("cpus", resources.cpus.map(|cpus| cpus.to_string())),
+        ("memory", resources.memory_bytes.map(size::print_bytes)),
+        ("pids", resources.pids.map(|pids| pids.to_string())),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 fn facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, String)> {

@@ -45,6 +45,7 @@ pub(super) fn check(request: &SubmitRequest, policy: &ContainerPolicy) -> Result
         (None, Some(_)) => return Err(invalid("the command is empty")),
         _ => return Err(invalid("a run has either a script or a command")),
     }
+    request.resources.check().map_err(|error| invalid(error.to_string()))?;
     match &request.environment {
         Environment::Docker { docker } => check_container(request, docker, policy)?,
         _ => check_process(request)?,
@@ -141,13 +142,17 @@ mod tests {
             refusal(|request| request.container = Some(ContainerOptions::default())),
             refusal(|request| request.registry_password = Some(Hidden("hunter2".to_owned()))),
             refusal(|request| request.resources.memory_bytes = Some(1 << 30)),
+            refusal(|request| request.resources.memory_bytes = Some(1)),
+            refusal(|request| request.resources.shm_bytes = Some(1 << 30)),
             refusal(|request| request.network = Network::None),
         ];
         insta::assert_snapshot!(refusals.join("\n"), @r#"
         accepted
         container goes with an environment of kind "docker"
         registryPassword goes with an environment of kind "docker"
-        not yet in this version: limits on a run outside of a container (--memory)
+        accepted
+        1 bytes of memory are too little for a run
+        not yet in this version: a size of /dev/shm outside of a container (--shm-size)
         not yet in this version: a narrower network outside of a container (--network none)
         "#);
     }

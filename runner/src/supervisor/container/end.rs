@@ -6,6 +6,9 @@ use jiff::{Span, Timestamp};
 use super::prelude::Word;
 use crate::supervisor::verdict::{Findings, ScriptStatus};
 
+/// What an engine means when it says that a container was out of memory.
+const AT_LIMIT: &str = "the kernel killed a process of the script, which was at its memory limit";
+
 /// What is known of a container that is not on any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Over {
@@ -40,7 +43,7 @@ pub(super) fn findings(over: &Over, word: Option<Word>, program: &str, image: &s
     Findings {
         never_ran: word.and_then(|word| never_ran(status, word, program, image)),
         engine_stopped: engine_stopped(over, state, status),
-        out_of_memory: state.oom_killed,
+        out_of_memory: state.oom_killed.then(|| AT_LIMIT.to_owned()),
         note: Some(&state.error)
             .filter(|error| !error.is_empty())
             .map(|error| format!("the container engine says: {error}")),
@@ -202,7 +205,7 @@ mod tests {
             state.error = "no space left".to_owned();
         }
         let found = findings(&over, None, "p", "i");
-        assert!(found.out_of_memory);
+        assert_eq!(found.out_of_memory.unwrap(), AT_LIMIT);
         assert_eq!(found.note.unwrap(), "the container engine says: no space left");
     }
 }

@@ -4,6 +4,7 @@ use images::engine::EngineFacts;
 
 use super::ContainerError;
 use crate::container::ContainerLaunch;
+use crate::sandbox::cgroup::{Confinement, Holder, ProcessLimits};
 use crate::supervisor::events::Event;
 
 /// Without root an engine's own user is root within its containers. What any other user of a
@@ -42,8 +43,20 @@ pub(super) fn kept_limits(container: &ContainerLaunch, facts: &EngineFacts) -> C
     }
 }
 
+/// Says what holds the container's processes together, with the limits that it has.
+pub(super) fn confinement(container: &ContainerLaunch, facts: &EngineFacts) -> Confinement {
+    let ContainerLaunch { memory_bytes, cpus, pids, .. } = kept_limits(container, facts);
+    let limits = ProcessLimits { memory_bytes, cpus, pids };
+    Confinement { limits, lost: lost(container, facts), ..Confinement::by(Holder::Container) }
+}
+
 /// Says which limits that the run was to have do not hold, if any.
 pub(super) fn lost_limits(container: &ContainerLaunch, facts: &EngineFacts) -> Option<Event> {
+    let limits = lost(container, facts);
+    (!limits.is_empty()).then_some(Event::LimitsLost { limits })
+}
+
+fn lost(container: &ContainerLaunch, facts: &EngineFacts) -> Vec<String> {
     let kept = kept_limits(container, facts);
     let lost = [
         ("memory", kept.memory_bytes == container.memory_bytes),
@@ -51,9 +64,7 @@ pub(super) fn lost_limits(container: &ContainerLaunch, facts: &EngineFacts) -> O
         ("which processors", kept.cpuset == container.cpuset),
         ("processes", kept.pids == container.pids),
     ];
-    let limits: Vec<_> =
-        lost.iter().filter(|(_, holds)| !holds).map(|(name, _)| (*name).to_owned()).collect();
-    (!limits.is_empty()).then_some(Event::LimitsLost { limits })
+    lost.iter().filter(|(_, holds)| !holds).map(|(name, _)| (*name).to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -150,6 +150,7 @@ pub(super) mod tests {
             working_directory: "work".into(),
             timeout_seconds: None,
             grace_seconds: 1.0,
+            limits: None,
             container: None,
         }
     }

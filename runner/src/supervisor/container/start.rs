@@ -46,6 +46,7 @@ impl ContainerStart<'_> {
         if let Some(lost) = engine_bounds::lost_limits(self.container, engine.facts()) {
             events.say(lost);
         }
+        let confinement = engine_bounds::confinement(self.container, engine.facts());
         let follow = |source| ContainerError::Follow { source };
         let news = Arc::new(News::new().map_err(|error| follow(error.into()))?);
         // It connects while the container is made.
@@ -97,6 +98,8 @@ impl ContainerStart<'_> {
             over: None,
             word: None,
             never_ran: None,
+            confinement,
+            without_engine: None,
         };
         match id {
             Some(id) => running.follow(id),

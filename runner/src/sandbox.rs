@@ -1,0 +1,3 @@
+//! What keeps a run within its bounds on the machine it runs on.
+
+pub mod cgroup;
