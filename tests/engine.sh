@@ -17,6 +17,11 @@ install_engine() {
     command -v htpasswd >/dev/null || packages+=(apache2-utils)
     command -v debootstrap >/dev/null || packages+=(debootstrap)
     command -v ip >/dev/null || packages+=(iproute2)
+    # Login shells of machines over SSH.
+    local shell
+    for shell in fish tcsh zsh; do
+        command -v "$shell" >/dev/null || packages+=("$shell")
+    done
     [ ${#packages[@]} = 0 ] && return
     if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
         missing "not installed: ${packages[*]} (as root on Debian or Ubuntu this installs them)"

@@ -34,11 +34,17 @@ impl AttachedYard {
     pub fn new(options: VmOptions) -> Option<Self> {
         let vm = Vm::start(options)?;
         let yard = Yard::new();
-        let key = KeyPair::Ed25519.path();
-        let mut attach = attach(&yard, &vm, NAME);
-        let output = attach.arg("--private-key-file").arg(key).output().unwrap();
+        let output = attach_by_key(&yard, &vm, NAME).output().unwrap();
         assert!(output.status.success(), "{}", crate::text(&output.stderr));
         Some(Self { yard, vm })
+    }
+
+    /// Runs `train.py` of `source` there in the foreground; `options` come before it.
+    #[must_use]
+    pub fn run_there(&self, source: &Path, options: &[&str]) -> Output {
+        let mut command = self.yard.trainyard();
+        command.args(["run", "--target", NAME, "--source"]).arg(source).args(options);
+        command.arg("train.py").output().unwrap()
     }
 
     /// Submits `train.py` of `source` to the machine, detached; returns the run id.
@@ -86,6 +92,14 @@ impl AttachedYard {
 pub fn attach(yard: &Yard, vm: &Vm, name: &str) -> Command {
     let mut command = yard.trainyard();
     command.args(["target", "attach", "remote", "-n", name, "-u", USER, "-a", &vm.address()]);
+    command
+}
+
+/// Returns the command that attaches a machine by a key, ready for more options.
+#[must_use]
+pub fn attach_by_key(yard: &Yard, vm: &Vm, name: &str) -> Command {
+    let mut command = attach(yard, vm, name);
+    command.arg("--private-key-file").arg(KeyPair::Ed25519.path());
     command
 }
 

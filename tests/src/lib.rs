@@ -45,6 +45,12 @@ impl Yard {
         self.directory.path().join("home")
     }
 
+    /// Returns the user's home directory (`HOME`).
+    #[must_use]
+    pub fn user_home(&self) -> PathBuf {
+        self.directory.path().join("user")
+    }
+
     /// Makes a source directory holding `files`: (path, text).
     #[must_use]
     pub fn project(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
@@ -60,7 +66,7 @@ impl Yard {
 
     /// Writes the user's configuration file.
     pub fn configure(&self, text: &str) {
-        let directory = self.directory.path().join("user/.config/trainyard");
+        let directory = self.user_home().join(".config/trainyard");
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("config.toml"), text).unwrap();
     }
@@ -83,7 +89,7 @@ impl Yard {
         command
             .env_clear()
             .env("PATH", search_path())
-            .env("HOME", self.directory.path().join("user"))
+            .env("HOME", self.user_home())
             .env("TRAINYARD_HOME", self.home())
             .current_dir(self.directory.path())
             .stdin(Stdio::null());

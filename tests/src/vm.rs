@@ -181,6 +181,36 @@ impl Vm {
         self.command(USER, line).output().unwrap()
     }
 
+    /// Copies a program of this machine there, with the libraries it needs: both are the same
+    /// system. Returns whether this machine has it, and says so where not.
+    ///
+    /// # Panics
+    ///
+    /// Under continuous integration (`CI=true`) where it has not.
+    #[must_use]
+    pub fn take_program(&self, name: &str) -> bool {
+        let found =
+            Command::new("sh").args(["-c", "command -v \"$1\"", "sh", name]).output().unwrap();
+        if !found.status.success() {
+            assert!(
+                std::env::var("CI").as_deref() != Ok("true"),
+                "no {name}: tests/run sees to it"
+            );
+            eprintln!("\n*** LEFT OUT: {name} is not installed ***\n");
+            return false;
+        }
+        let program = printed(&found);
+        let needed = printed(&must(Command::new("ldd").arg(&program)));
+        let needed = needed.split_whitespace().filter(|word| word.starts_with('/'));
+        for path in needed.chain([program.as_str()]) {
+            if !self.command("root", &format!("test -e {path}")).status().unwrap().success() {
+                let to = format!("{}:{path}", self.container);
+                must(Command::new("docker").args(["cp", "-L", path, &to]));
+            }
+        }
+        true
+    }
+
     /// Returns what sshd logged from the start, at level DEBUG1.
     #[must_use]
     pub fn sshd_log(&self) -> String {

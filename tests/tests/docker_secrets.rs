@@ -197,7 +197,7 @@ fn a_registry_refuses_who_has_no_password_and_takes_what_docker_login_stored() {
     assert!(said.contains(registry.address()), "{said}");
     assert!(said.contains("docker login"), "what to do is said: {said}");
 
-    registry.log_in(&yard.home().with_file_name("user").join(".docker"));
+    registry.log_in(&yard.user_home().join(".docker"));
     let taken = run();
     assert_eq!(text(&taken.stdout), "ran\n", "{}", text(&taken.stderr));
     docker(["rmi", &reference]);

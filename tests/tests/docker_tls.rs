@@ -69,7 +69,7 @@ fn runs_and_builds_work_behind_tls() {
     is_refused(&secured, &verified);
 
     // The same by a context that `docker` made, which is current.
-    let config = secured.yard.home().with_file_name("user").join(".docker");
+    let config = secured.yard.user_home().join(".docker");
     create_context(&config, secured.files.path());
     assert_eq!(secured.printed(&[], &["--env", "Dockerfile"]), "True\n");
     let doctor = secured.trainyard(&[]).arg("doctor").output().unwrap();

@@ -16,7 +16,7 @@ use super::context::SCHEMA_VERSION;
 use super::doctor::{self, Finding, State};
 use super::{Context, Exit, Failure, Outcome, gc, reference};
 use crate::api::wire::run::OutOfContact;
-use crate::api::wire::target::{CheckRequest, CheckedTarget, CleanedMachine, Host, Target};
+use crate::api::wire::target::{CheckRequest, CheckedTarget, CleanedMachine, Host, Jump, Target};
 use crate::client::{Client, Start};
 use crate::targets::LOCAL;
 use crate::terminal::table::{self, Align};
@@ -162,8 +162,18 @@ pub(super) fn away(contact: &OutOfContact, now: Option<Timestamp>) -> String {
 
 /// Returns a server as one types it.
 fn said(host: &Host) -> String {
-    let port = if host.port == 22 { String::new() } else { format!(":{}", host.port) };
-    format!("{}@{}{port}", host.user, host.address)
+    typed(&host.user, &host.address, host.port)
+}
+
+fn through(jump: &Jump) -> String {
+    typed(&jump.user, &jump.address, jump.port)
+}
+
+fn typed(user: &str, address: &str, port: u16) -> String {
+    match port {
+        22 => format!("{user}@{address}"),
+        port => format!("{user}@{address}:{port}"),
+    }
 }
 
 fn show(name: &str, json: bool, context: &Context) -> Outcome {
@@ -201,7 +211,8 @@ fn facts(target: &Target, now: Option<Timestamp>) -> Vec<(&'static str, String)>
     let Some(remote) = &target.remote else { return facts };
     facts.push(("Address", said(&remote.host)));
     for jump in &remote.jumps {
-        facts.push(("Through", said(jump)));
+        facts.push(("Through", through(jump)));
+        facts.push(("", format!("{} {}", jump.host_key_algorithm, jump.host_key_fingerprint)));
     }
     let key = format!("{} {}", remote.host_key_algorithm, remote.host_key_fingerprint);
     facts.push(("Host key", key));
@@ -229,18 +240,21 @@ fn check(name: &str, accept: Option<String>, json: bool, context: &Context) -> O
     let checking = client.post::<CheckedTarget>(&segments, &request, "check the target");
     let checked = waiting(context, "Connecting", name, async { Ok(checking.await?) })?;
     if request.accept_host_key.is_some() {
-        say_key(context, &checked.target, "Pinned");
+        say_keys(context, &checked.target, "Pinned");
     }
     tell(context, &checked, json)
 }
 
-/// Says which host key a machine has.
-fn say_key(context: &Context, target: &Target, verb: &str) {
-    if let Some(remote) = &target.remote {
-        let (algorithm, key) = (&remote.host_key_algorithm, &remote.host_key_fingerprint);
-        let host = said(&remote.host);
+/// Says which host key a machine has, and those on the way to it.
+fn say_keys(context: &Context, target: &Target, verb: &str) {
+    let Some(remote) = &target.remote else { return };
+    let say = |algorithm: &str, key: &str, host: &str| {
         context.terminal.status(verb, format!("host key {algorithm} {key} of {host}"));
+    };
+    for jump in &remote.jumps {
+        say(&jump.host_key_algorithm, &jump.host_key_fingerprint, &through(jump));
     }
+    say(&remote.host_key_algorithm, &remote.host_key_fingerprint, &said(&remote.host));
 }
 
 /// Prints what a machine is and has.
@@ -326,7 +340,10 @@ mod tests {
             },
             "remote": {
                 "host": {"address": "vm.example", "port": 2222, "user": "azureuser"},
-                "jumps": [{"address": "gate.example", "port": 22, "user": "me"}],
+                "jumps": [{
+                    "address": "gate.example", "port": 22, "user": "me",
+                    "hostKeyFingerprint": "SHA256:def", "hostKeyAlgorithm": "ssh-rsa",
+                }],
                 "hostKeyFingerprint": "SHA256:abc", "hostKeyAlgorithm": "ssh-ed25519",
                 "credentials": ["key", "agent"], "allowUnsupported": false,
                 "attachedTimeUtc": "2026-11-20T12:00:00Z",
@@ -356,6 +373,7 @@ mod tests {
                    is it switched on?
         Address    azureuser@vm.example:2222
         Through    me@gate.example
+                   ssh-rsa SHA256:def
         Host key   ssh-ed25519 SHA256:abc
         Login      key, agent
         Attached   1d ago

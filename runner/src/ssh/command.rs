@@ -32,6 +32,8 @@ pub(super) struct Command {
     stderr_limit: usize,
     /// How many bytes were read from libssh2.
     received: u64,
+    /// Whether something was written to its stdin.
+    is_told: bool,
     is_over: bool,
 }
 
@@ -49,6 +51,7 @@ impl Command {
             stderr: Vec::new(),
             stderr_limit,
             received: 0,
+            is_told: false,
             is_over: false,
         };
         link.try_patiently(|_| command_line.channel.exec(command))?.map_err(lost)?;
@@ -57,7 +60,10 @@ impl Command {
 
     /// Reads of its stdout, at least a byte; 0 is its end.
     pub(super) fn read(&mut self, link: &Link, bytes: &mut [u8]) -> Result<usize, SshError> {
-        let mut vigil = Vigil::new();
+        let mut vigil = match self.received == 0 && !self.is_told {
+            true => Vigil::of_first_word(),
+            false => Vigil::new(),
+        };
         loop {
             let read = self.read_ahead(bytes);
             if read > 0 {
@@ -80,7 +86,10 @@ impl Command {
         let mut vigil = Vigil::new();
         loop {
             match self.channel.write(bytes).map_err(|error| cause(link.session(), &error)) {
-                Ok(written) if written > 0 || bytes.is_empty() => return Ok(Some(written)),
+                Ok(written) if written > 0 || bytes.is_empty() => {
+                    self.is_told |= written > 0;
+                    return Ok(Some(written));
+                }
                 Err(error) if CLOSED.contains(&error.code()) => return Ok(None),
                 Err(error) if !would_block(&error) => {
                     return Err(SshError::lost(link.host(), &error));

@@ -54,6 +54,24 @@ pub enum SshError {
         /// The key that was shown.
         found: Box<HostKey>,
     },
+    /// `known_hosts` has other keys of the host. Nothing was sent.
+    #[error(
+        "{known_hosts} has another host key of {host}: {}, not {}",
+        expected.fingerprint(),
+        found.fingerprint()
+    )]
+    HostKeyOther {
+        /// The host.
+        host: String,
+        /// The file.
+        known_hosts: String,
+        /// What the host is called there.
+        known_as: String,
+        /// The key that the file has.
+        expected: Box<HostKey>,
+        /// The key that was shown.
+        found: Box<HostKey>,
+    },
     /// `known_hosts` says that nobody is to have this host key any more. Nothing was sent.
     #[error("{known_hosts} revokes the host key of {host}, {}", found.fingerprint())]
     HostKeyRevoked {
@@ -74,6 +92,14 @@ pub enum SshError {
         /// What was tried, and what the server said.
         said: String,
     },
+    /// Nobody knows what the server would let the user in by.
+    #[error("there is nothing to log in to {host} with as {user}")]
+    NoCredential {
+        /// The host.
+        host: String,
+        /// The user.
+        user: String,
+    },
     /// A private key cannot be used: the wrong passphrase, or none, or not a key.
     #[error("cannot use the private key: {said}")]
     Key {
@@ -91,6 +117,14 @@ pub enum SshError {
     /// Nothing came for so long.
     #[error("{host} has been silent for {} s", after.as_secs())]
     Silent {
+        /// The host.
+        host: String,
+        /// How long.
+        after: Duration,
+    },
+    /// A command was started and has said nothing for so long.
+    #[error("{host} has not begun to carry out a command for {} s", after.as_secs())]
+    Stuck {
         /// The host.
         host: String,
         /// How long.
@@ -128,11 +162,23 @@ impl SshError {
             Self::HostKeyUnknown { known_hosts, .. } => {
                 format!("compare it with the machine's own, then add it to {known_hosts}")
             }
+            Self::HostKeyOther { known_hosts, known_as, .. } => format!(
+                "somebody may be in between: ask who runs the machine. If it was set up anew, \
+                 `ssh-keygen -R '{known_as}' -f {known_hosts}` takes the old key out"
+            ),
             Self::HostKeyRevoked { .. } => "ask who runs the machine for its new key".into(),
             Self::Denied { .. } => {
                 "check the user name, and that this password or key is the user's there".into()
             }
+            Self::NoCredential { .. } => {
+                "attach it again; where systemd hands the agent its credential, see to \
+                 LoadCredentialEncrypted= in the unit of the agent and start that again"
+                    .into()
+            }
             Self::Key { .. } => "give the right private key file, and its passphrase".into(),
+            Self::Stuck { .. } => {
+                "see what the files that the user's login shell reads at its start wait for".into()
+            }
             Self::Silent { .. } => "check that the machine and the network are well".into(),
             Self::Lost { .. } | Self::Input(_) | Self::Config { .. } => return None,
         })
@@ -141,7 +187,10 @@ impl SshError {
     /// Says whether the same may work later: the network, not the login or the key, is at fault.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. } | Self::Stuck { .. }
+        )
     }
 
     pub(super) fn unreachable(endpoint: &Endpoint, source: io::Error) -> Self {
@@ -158,10 +207,10 @@ impl SshError {
 }
 
 impl From<SshError> for io::Error {
-    /// Of kind `TimedOut` for [`SshError::Silent`], of `ConnectionReset` for [`SshError::Lost`].
+    /// Of kind `TimedOut` for [`SshError::Silent`] and [`SshError::Stuck`], of `ConnectionReset` for [`SshError::Lost`].
     fn from(error: SshError) -> Self {
         let kind = match error {
-            SshError::Silent { .. } => io::ErrorKind::TimedOut,
+            SshError::Silent { .. } | SshError::Stuck { .. } => io::ErrorKind::TimedOut,
             SshError::Lost { .. } => io::ErrorKind::ConnectionReset,
             _ => io::ErrorKind::Other,
         };

@@ -48,30 +48,38 @@ pub(super) fn shake(
 
 /// Checks a host key against the policy of `endpoint`.
 pub(super) fn check(link: &Link, endpoint: &Endpoint, found: &HostKey) -> Result<(), SshError> {
-    let host = endpoint.host.clone();
-    let changed = |expected: &HostKey| {
-        let (expected, found) = (Box::new(expected.clone()), Box::new(found.clone()));
-        Err(SshError::HostKeyChanged { host: host.clone(), expected, found })
-    };
+    let (host, found_key) = (endpoint.host.clone(), || Box::new(found.clone()));
     let file = match &endpoint.host_key {
         HostKeyPolicy::Any => return Ok(()),
         HostKeyPolicy::Pinned(pinned) if pinned == found => return Ok(()),
-        HostKeyPolicy::Pinned(pinned) => return changed(pinned),
+        HostKeyPolicy::Pinned(pinned) => {
+            let (expected, found) = (Box::new(pinned.clone()), found_key());
+            return Err(SshError::HostKeyChanged { host, expected, found });
+        }
         HostKeyPolicy::Known(file) => file,
     };
     let known = KnownKeys::of(link.session(), file, &endpoint.host, endpoint.port)?;
     let known_hosts = file.display().to_string();
     if known.revoked.contains(found) {
-        return Err(SshError::HostKeyRevoked { host, known_hosts, found: Box::new(found.clone()) });
+        return Err(SshError::HostKeyRevoked { host, known_hosts, found: found_key() });
     }
     if known.accepted.contains(found) {
         return Ok(());
     }
     let same_kind = known.accepted.iter().find(|key| key.algorithm == found.algorithm);
-    match same_kind.or_else(|| known.accepted.first()) {
-        Some(expected) => changed(expected),
-        None => Err(SshError::HostKeyUnknown { host, known_hosts, found: Box::new(found.clone()) }),
-    }
+    Err(match same_kind.or_else(|| known.accepted.first()) {
+        Some(expected) => SshError::HostKeyOther {
+            known_as: match endpoint.port {
+                22 => host.clone(),
+                port => format!("[{host}]:{port}"),
+            },
+            host,
+            known_hosts,
+            expected: Box::new(expected.clone()),
+            found: found_key(),
+        },
+        None => SshError::HostKeyUnknown { host, known_hosts, found: found_key() },
+    })
 }
 
 /// Returns the algorithms of the keys that would be accepted.

@@ -21,6 +21,10 @@ const WOULD_BLOCK: ErrorCode = ErrorCode::Session(-37);
 /// [`Patience::silence`].
 const QUESTIONS: u32 = 3;
 
+/// How long the first word of a command is awaited that was told nothing, at most: all that we start
+/// greets at once, but for what the files that a login shell reads at its start wait for.
+const FIRST_WORD: Duration = Duration::from_secs(60);
+
 /// A session on a socket. Dropping it ends the connection at once.
 pub(super) struct Link {
     session: Session,
@@ -92,9 +96,11 @@ impl Link {
     /// # Errors
     ///
     /// [`SshError::Silent`]: the server has been silent for too long, or it answers to questions
-    /// whether it is there but has not done for too long what is awaited.
+    /// whether it is there but has not done for too long what is awaited. [`SshError::Stuck`]: the
+    /// same of a command that has not begun to answer.
     pub(super) fn wait(&self, vigil: &mut Vigil) -> Result<(), SshError> {
         let Patience { silence, answer, .. } = self.patience;
+        let answer = if vigil.is_first_word { answer.min(FIRST_WORD) } else { answer };
         let now = Instant::now();
         let ask_every = silence / QUESTIONS;
         if now >= vigil.heard.max(vigil.asked) + ask_every {
@@ -104,7 +110,11 @@ impl Link {
         let mut next = vigil.heard.max(vigil.asked) + ask_every;
         for (since, after) in [(vigil.heard, silence), (vigil.begun, answer)] {
             if now >= since + after {
-                return Err(SshError::Silent { host: self.host.clone(), after });
+                let host = self.host.clone();
+                return Err(match vigil.is_first_word && after == answer {
+                    true => SshError::Stuck { host, after },
+                    false => SshError::Silent { host, after },
+                });
             }
             next = next.min(since + after);
         }
@@ -163,12 +173,18 @@ pub(super) struct Vigil {
     begun: Instant,
     heard: Instant,
     asked: Instant,
+    is_first_word: bool,
 }
 
 impl Vigil {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { begun: now, heard: now, asked: now }
+        Self { begun: now, heard: now, asked: now, is_first_word: false }
+    }
+
+    /// Awaits the first word of a command.
+    pub(super) fn of_first_word() -> Self {
+        Self { is_first_word: true, ..Self::new() }
     }
 }
 

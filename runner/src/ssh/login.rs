@@ -65,7 +65,10 @@ pub(super) fn log_in(
     }
     match unusable {
         Some(error) => Err(error),
-        None if refused.is_empty() => Err(denied("there is nothing to log in with".to_owned())),
+        None if refused.is_empty() => {
+            let (host, user) = (endpoint.host.clone(), endpoint.user.clone());
+            Err(SshError::NoCredential { host, user })
+        }
         None => Err(denied(refused.join("; "))),
     }
 }

@@ -188,6 +188,7 @@ fn a_command_that_never_answers_is_given_up() {
     let reading = failure(stuck().unwrap(), |wire| wire.read(&mut [0]));
     let writing = failure(stuck().unwrap(), flood);
 
+    assert!(reading.to_string().contains("has not begun to carry out a command"), "{reading}");
     for error in [reading, writing] {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
     }

@@ -132,7 +132,7 @@ fn hosts_that_are_not_known_are_refused_before_anything_is_sent() {
     assert!(matches!(refusal(&missing), SshError::HostKeyUnknown { .. }));
     let (_two, changed) = known(&vm, &[format!("{address} {}", stranger())]);
     match refusal(&changed) {
-        SshError::HostKeyChanged { expected, found, .. } => {
+        SshError::HostKeyOther { expected, found, .. } => {
             assert_eq!(*expected, stranger());
             assert!(keys.contains(&found));
         }

@@ -11,6 +11,6 @@ mod logins;
 mod machine;
 mod support;
 #[path = "../../../tests/src/vm.rs"]
-#[expect(unreachable_pub, reason = "it is a module of the crate `tests` too")]
+#[expect(dead_code, unreachable_pub, reason = "it is a module of the crate `tests` too")]
 mod vm;
 mod wires;

@@ -17,7 +17,7 @@ use super::super::wire::problem::Problem;
 use super::super::wire::run::OutOfContact;
 use super::super::wire::target::{
     AttachRequest, CheckRequest, CheckedTarget, CleanReport, CleanRequest, CleanedMachine,
-    Detached, Host, Remote, SendReport, SendRequest, Target,
+    Detached, Host, Jump, Remote, SendReport, SendRequest, Target,
 };
 use crate::agent::Agent;
 use crate::targets::{Asked, Attached, Checked, Hop, Kept, RegistryError};
@@ -246,7 +246,13 @@ fn remote(target: &Attached) -> Remote {
         host_key_algorithm: spec.host_key.algorithm,
         host: Host { address: spec.host, port: spec.port, user: spec.user },
         jumps: jumps
-            .map(|jump| Host { address: jump.host, port: jump.port, user: jump.user })
+            .map(|jump| Jump {
+                address: jump.host,
+                port: jump.port,
+                user: jump.user,
+                host_key_fingerprint: jump.host_key.fingerprint(),
+                host_key_algorithm: jump.host_key.algorithm,
+            })
             .collect(),
         credentials: target.credentials(),
         cleaned: cleaned.map(|last| CleanedMachine {

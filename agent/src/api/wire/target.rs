@@ -94,7 +94,7 @@ pub(crate) struct Remote {
     /// What kind of key that is, as `ssh-ed25519`.
     pub(crate) host_key_algorithm: String,
     /// The machines to go through, the nearest first.
-    pub(crate) jumps: Vec<Host>,
+    pub(crate) jumps: Vec<Jump>,
     /// What lets us in, by kind: `password`, `key`, `agent`; never the thing itself.
     pub(crate) credentials: Vec<String>,
     /// When it was cleaned last, and of what.
@@ -105,6 +105,22 @@ pub(crate) struct Remote {
     /// When it was attached.
     #[schema(value_type = String, format = DateTime)]
     pub(crate) attached_time_utc: Timestamp,
+}
+
+/// A machine on the way to an attached one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Jump {
+    /// A name or an address.
+    pub(crate) address: String,
+    /// Its port.
+    pub(crate) port: u16,
+    /// Who logs in.
+    pub(crate) user: String,
+    /// Its host key, as `SHA256:…`.
+    pub(crate) host_key_fingerprint: String,
+    /// What kind of key that is, as `ssh-ed25519`.
+    pub(crate) host_key_algorithm: String,
 }
 
 /// What to look at on a machine.

@@ -118,7 +118,11 @@ fn go_through(
             go_through(&config.jumps, me, look_up, way, depth + 1)?;
         }
         way.jumps.push(place(&typed, me, &config));
-        way.identity_files.extend(config.identity_files);
+        for file in config.identity_files {
+            if !way.identity_files.contains(&file) {
+                way.identity_files.push(file);
+            }
+        }
     }
     Ok(())
 }

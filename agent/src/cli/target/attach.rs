@@ -6,7 +6,7 @@ use runner::ssh::config;
 
 use super::address::{self, Typed};
 use super::login::{self, Ask, Asking};
-use super::{said, say_key, tell, waiting};
+use super::{said, say_keys, tell, waiting};
 use crate::api::wire::target::{AttachRequest, CheckedTarget};
 use crate::cli::{Context, Failure, Outcome};
 use crate::client::Start;
@@ -62,7 +62,7 @@ pub(super) fn attach(args: &Args, context: &Context) -> Outcome {
     let attaching = client.post::<CheckedTarget>(&segments, &request, "attach the machine");
     let address = said(&request.host);
     let checked = waiting(context, "Connecting", &address, async { Ok(attaching.await?) })?;
-    say_key(context, &checked.target, if args.strict { "Known" } else { "Pinned" });
+    say_keys(context, &checked.target, if args.strict { "Known" } else { "Pinned" });
     context.terminal.status("Attached", format!("{} ({address})", args.name));
     let exit = tell(context, &checked, args.json)?;
     context.terminal.help(format!("`trainyard run --target {} train.py` runs there", args.name));

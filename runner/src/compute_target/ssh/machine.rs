@@ -3,7 +3,8 @@
 use super::super::Told;
 use crate::exit_record::ExitReason;
 
-/// Begins what the machine says: a login shell may print things before it.
+/// Begins what the machine says, on a line of its own: a login shell may print things before it, and
+/// no line's end after them.
 const MARK: &str = "trainyard-machine";
 
 /// What a machine said of itself.
@@ -27,7 +28,7 @@ pub(super) struct Machine {
 /// [`Program::directory`]: super::program::Program::directory
 pub(super) fn question(directory: &str) -> String {
     format!(
-        "/bin/sh -c 'echo {MARK}; uname -s; uname -m; \
+        "/bin/sh -c 'echo; echo {MARK}; uname -s; uname -m; \
          getconf GNU_LIBC_VERSION 2>/dev/null || echo unknown; \
          if [ -x \"$HOME/.trainyard/bin/{directory}/trainyard\" ]; then echo yes; else echo no; fi; \
          cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release 2>/dev/null; :'"
