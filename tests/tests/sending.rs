@@ -1,29 +1,15 @@
 //! Sources that are sent to a machine ahead of the runs that need them.
 
-use tests::vm::{KeyPair, Vm, VmOptions};
-use tests::{Yard, text};
+use tests::attached::{AttachedYard, NAME};
+use tests::text;
+use tests::vm::VmOptions;
 
 #[test]
 fn a_source_is_sent_once_and_runs_find_it_there() {
-    let Some(vm) = Vm::start(VmOptions::default()) else { return };
-    let yard = Yard::new();
-    let key = KeyPair::Ed25519.path();
-    let key = key.to_str().unwrap();
-    let address = format!("azureuser@{}", vm.address());
-    yard.ok([
-        "target",
-        "attach",
-        "remote",
-        "-n",
-        "gpu-vm",
-        "-a",
-        &address,
-        "--private-key-file",
-        key,
-    ]);
+    let Some(yard) = AttachedYard::new(VmOptions::default()) else { return };
     let source = yard.project("sent", &[("train.py", "print('there')"), ("data/a.csv", "1,2\n")]);
     let source = source.to_str().unwrap();
-    let send = ["snapshot", "send", source, "--target", "gpu-vm", "--json"];
+    let send = ["snapshot", "send", source, "--target", NAME, "--json"];
 
     let first = yard.json(send);
     let again = yard.json(send);
@@ -33,7 +19,7 @@ fn a_source_is_sent_once_and_runs_find_it_there() {
     assert_eq!((&again["objects"], &again["bytes"]), (&0.into(), &0.into()), "{again:#}");
     assert!(again["roundTrips"].as_u64().unwrap() <= 3, "{again:#}");
     assert_eq!(again["snapshotId"], first["snapshotId"]);
-    let run = ["run", "--target", "gpu-vm", "--source", source, "train.py"];
+    let run = ["run", "--target", NAME, "--source", source, "train.py"];
     assert_eq!(yard.ok(run), "there\n");
 
     for (target, why) in [("local", "local is this machine"), ("nobody", "\"nobody\"")] {

@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use tests::attached::{AttachedYard, NAME, attach};
+use tests::attached::{AttachedYard, NAME, attach, attach_by_key, with_secret};
 use tests::vm::{KeyPair, Vm, VmOptions};
 use tests::{Yard, text, wait_until};
 
 /// Attaches `vm` with a key; returns the exit code and what was said.
 fn attach_with(yard: &Yard, vm: &Vm, more: &[&str]) -> (Option<i32>, String) {
-    let mut command = attach(yard, vm, NAME);
-    command.arg("--private-key-file").arg(KeyPair::Ed25519.path()).args(more);
-    let output = command.output().unwrap();
+    let output = attach_by_key(yard, vm, NAME).args(more).output().unwrap();
     (output.status.code(), text(&output.stdout) + &text(&output.stderr))
 }
 
@@ -117,4 +115,73 @@ fn assert_has_one_name(yard: &AttachedYard) {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("is attached already, as \"test-vm\""), "{said}");
     assert_eq!(yard.ok(["-q", "target", "list"]), "local\ntest-vm\n");
+}
+
+#[test]
+fn what_does_not_let_us_in_is_told_in_one_message_and_leaves_nothing() {
+    let Some(vm) = Vm::start(VmOptions::default()) else { return };
+    let yard = Yard::new();
+    yard.ok(["target", "list"]);
+    let key = |pair: KeyPair| pair.path().display().to_string();
+    let (good, encrypted) = (key(KeyPair::Ed25519), key(KeyPair::RsaPemEncrypted));
+    // Longer than a part of a name may be: nobody is asked for it.
+    let (address, no_name) = (vm.address(), "x".repeat(64));
+    let told = |place: &str, user: &str, more: &[&str]| {
+        let mut command = yard.trainyard();
+        command.args(["target", "attach", "remote", "-n", NAME, "-a", place, "-u", user]);
+        let output = with_secret(command.args(more), "wrong");
+        assert_eq!(text(&output.stdout), "");
+        let said = format!("{} {}", output.status.code().unwrap(), text(&output.stderr));
+        said.replace(&address, "VM").replace(&no_name, "NO-NAME")
+    };
+
+    let all = [
+        told(&address, "azureuser", &["--password-stdin"]),
+        told(&address, "azureuser", &["--passphrase-stdin", "--private-key-file", &encrypted]),
+        told(&address, "somebody", &["--private-key-file", &good]),
+        told(&address, "azureuser", &["--ssh-port", "23", "--private-key-file", &good]),
+        told(&no_name, "azureuser", &["--private-key-file", &good]),
+        told("azureuser@VM:0", "azureuser", &["--private-key-file", &good]),
+        told("me@VM", "azureuser", &["--private-key-file", &good]),
+        told(&address, "-oProxyCommand", &["--private-key-file", &good]),
+        told(&address, "azureuser", &["--password-stdin", "--private-key-file", &good]),
+    ];
+
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    1 error: VM does not let azureuser in: it does not take the password
+    help: check the user name, and that this password or key is the user's there
+
+    1 error: cannot use the private key: the passphrase is wrong
+    help: give the right private key file, and its passphrase
+
+    1 error: VM does not let somebody in: it does not take the key
+    help: check the user name, and that this password or key is the user's there
+
+    1 error: cannot reach VM port 23: Connection refused
+    help: check that the machine is on, its address, and that port 23 is open
+
+    1 error: cannot reach NO-NAME port 22: failed to lookup address information: Name or service not known
+    help: check that the machine is on, its address, and that port 22 is open
+
+    2 error: "azureuser@VM:0" is no address of a machine
+    help: give a host, an alias of ~/.ssh/config, or ssh://user@host:port
+
+    2 error: me@VM and -u say different things
+    help: leave one of them out
+
+    2 error: unexpected argument '-o' found
+
+    Usage: trainyard target attach remote [OPTIONS] --name <NAME> --address <HOST>
+
+    For more information, try '--help'.
+
+    2 error: the argument '--password-stdin' cannot be used with '--private-key-file <FILE>'
+
+    Usage: trainyard target attach remote --name <NAME> --address <HOST> --username <USER> --password-stdin
+
+    For more information, try '--help'.
+    "#);
+    assert_eq!(yard.ok(["-q", "target", "list"]), "local\n");
+    assert!(!yard.home().join("credentials").exists());
+    assert!(!yard.home().join("targets").exists());
 }
