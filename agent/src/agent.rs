@@ -18,6 +18,7 @@ use tracing::{error, info};
 pub(crate) use start::run;
 
 use crate::drain::Drain;
+use crate::gpus::GpuBook;
 use crate::queue::Capacity;
 use crate::run::live::LiveRuns;
 use crate::run::packages::Packages;
@@ -78,6 +79,8 @@ pub(crate) struct Agent {
     pub(crate) live: LiveRuns,
     /// The lists of packages that are on their way.
     pub(crate) packages: Packages,
+    /// Which GPU is whose.
+    pub(crate) gpus: GpuBook,
     /// Who gives places.
     pub(crate) scheduler: Scheduler,
     /// Whether runs that wait are started.
@@ -112,7 +115,8 @@ pub(crate) struct Parts {
 impl Agent {
     /// Returns what the target called `name` has for runs.
     pub(crate) fn capacity(&self, name: &str) -> Capacity {
-        self.targets.capacity(name, &self.capacity_here)
+        let gpus = self.gpus.count(name);
+        Capacity { gpus, ..self.targets.capacity(name, &self.capacity_here) }
     }
 
     /// Records that something happened to `run`, and tells those who watch it. While the records

@@ -9,6 +9,7 @@ mod config;
 mod containers;
 mod disk;
 mod drain;
+mod gpus;
 mod metrics;
 mod queue;
 mod recovery;

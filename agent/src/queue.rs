@@ -231,9 +231,7 @@ impl<R: Clone> Room<R> {
     fn admit(&mut self, waiting: &Waiting<R>, now: Timestamp) -> Option<Obstacle<R>> {
         let share = self.capacity.share(&waiting.asks);
         if let Some(lack) = self.capacity.lacks(&self.used, &share) {
-            // What could never fit keeps nobody out.
-            let fits = self.capacity.lacks(&Used::default(), &share).is_none();
-            if fits && self.kept.is_none() && waiting.waited(now) >= PATIENCE {
+            if self.kept.is_none() && waiting.waited(now) >= PATIENCE {
                 let mut with = self.used;
                 with.add(&share);
                 self.kept = Some((waiting.run.clone(), with));

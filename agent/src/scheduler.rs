@@ -10,9 +10,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use images::environment::Environment;
 use jiff::Timestamp;
 use runner::cancel_request::CancelRequest;
+use runner::durable_file;
 use runner::exit_record::{ExitReason, ExitRecord};
+use runner::launch::Launch;
 use runner::run_id::RunId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument, error, info, info_span};
@@ -22,6 +25,7 @@ use crate::api::wire::agent::RunCounts;
 use crate::api::wire::waiting::{ChangeWaiting, WaitsFor};
 use crate::queue::{Capacity, On, Queue, Waiting};
 use crate::run::driver::{self, Begin};
+use crate::run::launching;
 use crate::run::status::{RunEvent, RunStatus};
 use crate::run::workplace;
 use crate::store::{Change, Facts, RunRow, StoreError};
@@ -34,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 enum Command {
     /// A run waits for a place.
-    Enqueue(Box<Waiting<RunId>>),
+    Enqueue(Box<RunRow>),
     /// A run was on when the agent came back, and has its place already.
     Resume(Box<RunRow>, Begin),
     /// The driver of a run is done.
@@ -85,7 +89,7 @@ impl Scheduler {
 
     /// Adds an accepted run to the queue.
     pub(crate) fn enqueue(&self, row: &RunRow) {
-        self.send(Command::Enqueue(Box::new(Waiting::of(row))));
+        self.send(Command::Enqueue(Box::new(row.clone())));
     }
 
     /// Goes on with a run that was on when the agent went away.
@@ -167,24 +171,6 @@ impl Scheduler {
     }
 }
 
-impl Waiting<RunId> {
-    /// Says how the run of `row` waits.
-    pub(crate) fn of(row: &RunRow) -> Self {
-        Self {
-            run: row.id.clone(),
-            number: row.number,
-            uid: row.uid,
-            target: row.request.target.clone(),
-            priority: row.priority,
-            since: row.created,
-            asks: row.request.resources.clone(),
-            held: row.held,
-            not_before: row.not_before,
-            after: after::ids(row),
-        }
-    }
-}
-
 /// A run that is on.
 struct Active {
     on: On,
@@ -226,10 +212,11 @@ pub(crate) async fn work(agent: Arc<Agent>, mut inbox: Inbox) {
 impl Work {
     async fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Enqueue(waiting) => self.enqueue(*waiting).await,
+            Command::Enqueue(row) => self.enqueue(&row).await,
             Command::Resume(row, begin) => {
-                let asked = row.cancel.clone();
-                self.start(&Waiting::of(&row), begin, asked);
+                let (waiting, asked) = (self.waiting(&row), row.cancel.clone());
+                self.keep_gpus(&row).await;
+                self.start(&waiting, begin, asked);
             }
             Command::Done(run) => self.done(run).await,
             Command::Cancel(run, request, reply) => {
@@ -243,7 +230,41 @@ impl Work {
         }
     }
 
-    async fn enqueue(&mut self, waiting: Waiting<RunId>) {
+    /// Says how the run of `row` waits.
+    fn waiting(&self, row: &RunRow) -> Waiting<RunId> {
+        let mut asks = row.request.resources.clone();
+        // Of a container, the arguments of its definition may ask for GPUs as well.
+        let contained = matches!(row.request.environment, Environment::Docker { .. });
+        if contained && let Ok(plan) = launching::plan(&row.request, &self.agent.container_policy) {
+            asks.gpus = Some(plan.gpus);
+        }
+        Waiting {
+            run: row.id.clone(),
+            number: row.number,
+            uid: row.uid,
+            target: row.request.target.clone(),
+            priority: row.priority,
+            since: row.created,
+            asks,
+            held: row.held,
+            not_before: row.not_before,
+            after: after::ids(row),
+        }
+    }
+
+    /// Leaves a run that is on the GPUs that it has.
+    async fn keep_gpus(&self, row: &RunRow) {
+        let directory = self.agent.workspace.run_directory(&row.id);
+        let launch = task::blocking(move || {
+            durable_file::read_json::<Launch>(&directory.launch_json()).ok().flatten()
+        });
+        if let Some(launch) = launch.await {
+            self.agent.gpus.keep(&row.request.target, &launch);
+        }
+    }
+
+    async fn enqueue(&mut self, row: &RunRow) {
+        let waiting = self.waiting(row);
         let run = waiting.run.clone();
         self.agent.live.publish(&run, RunStatus::Queued);
         let waits_for_others = !waiting.after.is_empty();
@@ -256,10 +277,11 @@ impl Work {
     /// A driver is done: its run is over, or waits for another attempt.
     async fn done(&mut self, run: RunId) {
         drop(self.active.remove(&run));
+        self.agent.gpus.take_back(&run);
         self.publish_active();
         match self.agent.store.row(&run).await {
             Ok(row) if row.status.is_ended() => self.is_over(run, row.status).await,
-            Ok(row) if row.status == RunStatus::Queued => self.enqueue(Waiting::of(&row)).await,
+            Ok(row) if row.status == RunStatus::Queued => self.enqueue(&row).await,
             // Its driver could not go on, and has said so.
             Ok(_) => {}
             Err(error) => error!(%error, %run, "Could not look up a run whose driver is done."),
@@ -274,7 +296,7 @@ impl Work {
         }
         let row = self.agent.store.change_waiting(run, change).await?;
         if let Some(waiting) = self.agent.scheduler.seen().queue.get_mut(run) {
-            let changed = Waiting::of(&row);
+            let changed = self.waiting(&row);
             // What it still waits for is known here only.
             let after = std::mem::take(&mut waiting.after);
             *waiting = Waiting { after, ..changed };

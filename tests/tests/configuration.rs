@@ -58,13 +58,8 @@ fn what_this_version_cannot_do_is_refused_and_nothing_is_changed() {
     let yard = Yard::new();
     let source = yard.script("print('never')");
     let source = source.to_str().unwrap();
-    let refused: [&[&str]; 5] = [
-        &["--gpus", "1"],
-        &["--cpus", "0"],
-        &["--memory", "1k"],
-        &["--retries", "2"],
-        &["--network", "none"],
-    ];
+    let refused: [&[&str]; 4] =
+        [&["--cpus", "0"], &["--memory", "1k"], &["--retries", "2"], &["--network", "none"]];
     for options in refused {
         let output = yard
             .trainyard()

@@ -1,6 +1,6 @@
 //! The queue, through the binary: what waits for what, and who goes first.
 
-use tests::{Yard, text};
+use tests::{Yard, make_executable, text, wait_until};
 
 /// A yard where one run is on at a time.
 fn yard() -> Yard {
@@ -97,4 +97,89 @@ fn what_a_run_is_to_wait_for_must_be_there() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(text(&output.stderr).contains("no run is named \"nobody\""), "{output:?}");
     assert_eq!(yard.json(["list", "--json"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_run_waits_for_processors_and_a_smaller_one_passes() {
+    let yard = Yard::new();
+    let gate = yard.home().with_extension("gate");
+    let source = yard
+        .script(&format!("import os, time\nwhile not os.path.exists({gate:?}): time.sleep(0.01)"));
+    let all = std::thread::available_parallelism().unwrap().get();
+    let most = format!("{}", all as f64 - 0.4);
+    let quick = yard.project("quick", &[("train.py", "print('fine')")]);
+
+    let first = yard.submit(&source, &["--cpus", &most]);
+    let large = yard.submit(&quick, &["--cpus", "0.5"]);
+    let small = yard.submit(&quick, &["--cpus", "0.1"]);
+
+    assert_eq!(yard.ended(&small)["status"], "Completed");
+    assert_eq!(waits_for(&yard, &large), "cpus");
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(yard.ended(&first)["status"], "Completed");
+    assert_eq!(yard.ended(&large)["status"], "Completed");
+}
+
+/// Puts a driver that has `gpus` in front of everything else, and starts an agent that finds it.
+fn with_gpus(yard: &Yard, gpus: &str) {
+    let bin = yard.home().with_extension("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let driver = bin.join("nvidia-smi");
+    std::fs::write(&driver, format!("#!/bin/sh\nprintf '{gpus}'\n")).unwrap();
+    make_executable(&driver);
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", bin.display());
+    let started = yard.trainyard().env("PATH", path).arg("list").output().unwrap();
+    assert!(started.status.success(), "{started:?}");
+}
+
+#[test]
+fn every_gpu_is_one_runs_at_a_time() {
+    let yard = Yard::new();
+    with_gpus(&yard, "GPU-1\\nGPU-2\\n");
+    let gate = yard.home().with_extension("gate");
+    let source = yard.script(&format!(
+        "import os, time\nprint('has', os.environ['CUDA_VISIBLE_DEVICES'], flush=True)\n\
+         while not os.path.exists({gate:?}): time.sleep(0.01)"
+    ));
+    let has = |run: &str| -> String {
+        let log = yard.ok(["logs", run]);
+        log.trim().trim_start_matches("has ").to_owned()
+    };
+
+    let first = ["1", "2"].map(|_| yard.submit(&source, &["--gpus", "1"]));
+    wait_until("two runs have their GPUs", || first.iter().all(|run| !has(run).is_empty()));
+    let mut given = first.each_ref().map(|run| has(run));
+    given.sort();
+    assert_eq!(given, ["GPU-1", "GPU-2"]);
+    let third = yard.submit(&source, &["--gpus", "2"]);
+    wait_until("the third is in the queue", || waits_for(&yard, &third) == "gpus");
+    let why = yard.ok(["explain", &third]);
+    assert!(why.contains("waits for GPUs: it takes 2, and 0 are free"), "{why}");
+    // An agent that comes back knows whose they are.
+    yard.kill_agent();
+    let path = format!(
+        "{}:{}",
+        yard.home().with_extension("bin").display(),
+        std::env::var("PATH").unwrap()
+    );
+    let again = yard.trainyard().env("PATH", path).arg("list").output().unwrap();
+    assert!(again.status.success(), "{again:?}");
+    let fourth = yard.submit(&source, &["--gpus", "1"]);
+    wait_until("the fourth waits too", || waits_for(&yard, &fourth) == "gpus");
+
+    std::fs::write(&gate, "").unwrap();
+    for run in first.iter().chain([&third, &fourth]) {
+        assert_eq!(yard.ended(run)["status"], "Completed");
+    }
+    assert_eq!(has(&third), "GPU-1,GPU-2");
+
+    let none = yard.script("import os\nprint([os.environ['CUDA_VISIBLE_DEVICES']])");
+    let hidden = yard.submit(&none, &["--gpus", "0"]);
+    assert_eq!(yard.ended(&hidden)["status"], "Completed");
+    assert_eq!(yard.ok(["logs", &hidden]).trim(), "['']");
+    let many = yard.submit(&source, &["--gpus", "3"]);
+    let refused = yard.ended(&many);
+    assert_eq!(refused["exit"]["reason"], "cannot_start");
+    assert!(refused["exit"]["message"].as_str().unwrap().contains("asks for 3 GPUs"), "{refused}");
 }

@@ -101,7 +101,10 @@ pub(super) struct Machine {
     /// Ends the run after this time, as in 90, 15m or 1h30m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
-    /// Number of GPUs; in containers only
+    /// Number of GPUs that are the run's alone while it is on; 0 hides them all
+    ///
+    /// Outside of containers they are named in CUDA_VISIBLE_DEVICES. Without this option a script
+    /// sees every GPU of its machine, and one in a container none.
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
     /// Number of CPUs

@@ -75,7 +75,7 @@ mod tests {
         later: it waits until 2026-11-21T12:00:00Z
         places: it waits for a place: at most 1 run at once, and as many are on
         processors: it waits for processors: it takes 1.5, and 0.25 are free
-        memory: it waits for memory: it takes 4.0 GiB, and 1.0 GiB are free
+        memory: it waits for memory: it takes 4.3 GB, and 1.1 GB are free
         GPUs: it waits for GPUs: it takes 2, and 1 are free
         its turn: it waits for its turn: what is free is kept for a_1_00000001, which has waited long
         ");

@@ -1,5 +1,6 @@
 //! What runs take of a target, and what a target has to give. Pure.
 
+use runner::gpu::ALL;
 use runner::run_configuration::Resources;
 
 /// How many runs may be on at once when nobody said: two per core, as Azure's compute instances
@@ -88,7 +89,7 @@ pub(crate) enum Lack {
 
 impl Capacity {
     /// Works out what a run takes. One that names more than there is takes all: it starts when
-    /// nothing else is on, and what it named is its limit, not ours. GPUs are never made fewer.
+    /// nothing else is on, and what it named is its limit, not ours.
     pub(crate) fn share(&self, asked: &Resources) -> Share {
         let part = |all: Option<u64>| all.unwrap_or(0) / self.places.max(1) as u64;
         let of = |asked: Option<u64>, all: Option<u64>| match (asked, all) {
@@ -99,7 +100,12 @@ impl Capacity {
         Share {
             millicpus: of(asked.cpus.map(millis), self.millicpus),
             memory: of(asked.memory_bytes, self.memory),
-            gpus: asked.gpus.filter(|gpus| *gpus != runner::gpu::ALL).unwrap_or(0),
+            gpus: match asked.gpus.unwrap_or(0) {
+                ALL => self.gpus.unwrap_or(0),
+                // Nobody waits for what there is not: its start says what is missing.
+                gpus if self.gpus.is_some_and(|all| gpus > all) => 0,
+                gpus => gpus,
+            },
         }
     }
 

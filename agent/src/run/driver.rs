@@ -32,7 +32,8 @@ use tokio::sync::watch;
 
 use crate::agent::Agent;
 use crate::disk;
-use crate::store::{RunRow, StoreError};
+use crate::run::status::RunEvent;
+use crate::store::{Change, RunRow, StoreError};
 use crate::task;
 
 use ending::Over;
@@ -101,7 +102,19 @@ async fn phases(context: Context, begin: Begin) -> Result<(), StoreError> {
     match over {
         Ok(over) => over.finish().await,
         Err(Stopped::Never(never)) => never.finish().await,
+        Err(Stopped::Back(context)) => put_back(*context).await,
         Err(Stopped::Records(error)) => Err(error),
+    }
+}
+
+/// Gives a run's place back: it waits again.
+async fn put_back(context: Context) -> Result<(), StoreError> {
+    let change = Change::now(RunEvent::PlaceTakenBack);
+    match context.agent.record(&context.row.id, change).await {
+        Ok(_) => Ok(()),
+        // Somebody asked for its end meanwhile.
+        Err(StoreError::Denied(_)) => Box::new(NeverStarted::cancelled(context)).finish().await,
+        Err(error) => Err(error),
     }
 }
 
@@ -109,6 +122,8 @@ async fn phases(context: Context, begin: Begin) -> Result<(), StoreError> {
 enum Stopped {
     /// The run ends here.
     Never(Box<NeverStarted>),
+    /// The run waits again: others have what it needs.
+    Back(Box<Context>),
     /// The records cannot be changed.
     Records(StoreError),
 }
@@ -146,14 +161,16 @@ impl Stopped {
     }
 
     fn cancelled(context: Context) -> Self {
-        let by = context.cancelled_by();
-        let mut exit = ExitRecord::new(
-            ExitReason::Cancelled,
-            "cancelled before the script started",
-            Timestamp::now(),
-        );
-        exit.cancelled_by = by;
-        Self::Never(Box::new(NeverStarted { context, exit }))
+        Self::Never(Box::new(NeverStarted::cancelled(context)))
+    }
+}
+
+impl NeverStarted {
+    fn cancelled(context: Context) -> Self {
+        let message = "cancelled before the script started";
+        let mut exit = ExitRecord::new(ExitReason::Cancelled, message, Timestamp::now());
+        exit.cancelled_by = context.cancelled_by();
+        Self { context, exit }
     }
 }
 

@@ -1,10 +1,10 @@
-//! What the supervisor of a run is told to do. Pure, but for the GPUs that are there.
+//! What the supervisor of a run is told to do. Pure.
 
 use std::collections::BTreeMap;
 
 use images::environment::{PreparedEnvironment, PreparedImage};
 use runner::base_environment::{BaseEnvironment, ContainerEnvironment};
-use runner::compute_target::{ComputeTarget, Place, TargetError};
+use runner::compute_target::{Place, TargetError};
 use runner::container::{
     self, ContainerOptions, ContainerPlan, ContainerPolicy, ContainerRefused, ContainerRequest,
 };
@@ -14,6 +14,7 @@ use runner::sandbox::cgroup::ProcessLimits;
 use runner::script_user::ScriptUser;
 
 use crate::api::wire::submission::SubmitRequest;
+use crate::gpus;
 use crate::store::RunRow;
 
 /// Carries out the line in `$1`: by bash, whose lines Azure's command jobs are, where the image
@@ -49,29 +50,23 @@ pub(crate) struct Contained {
     pub(crate) plan: ContainerPlan,
     /// Its image.
     pub(crate) image: PreparedImage,
-    /// The UUIDs of its GPUs.
-    pub(crate) gpus: Vec<String>,
     /// The state directory, as a label.
     pub(crate) home: String,
 }
 
 impl Contained {
-    /// Works out the container of a run in `image`. Asks the driver where GPUs are wanted, so it
-    /// blocks.
+    /// Works out the container of a run in `image`.
     ///
     /// # Errors
     ///
-    /// The container may not be, or cannot.
+    /// The container may not be.
     pub(crate) fn new(
         request: &SubmitRequest,
         image: PreparedImage,
         policy: &ContainerPolicy,
         place: &Place,
-        target: &dyn ComputeTarget,
-    ) -> Result<Self, NoContainer> {
-        let plan = plan(request, policy)?;
-        let gpus = target.gpus(plan.gpus)?;
-        Ok(Self { plan, image, gpus, home: place.label() })
+    ) -> Result<Self, ContainerRefused> {
+        Ok(Self { plan: plan(request, policy)?, image, home: place.label() })
     }
 }
 
@@ -93,12 +88,13 @@ pub(crate) fn plan(
     })
 }
 
-/// Works out what the supervisor of `row` is to do.
+/// Works out what the supervisor of `row` is to do with `gpus`, by UUID.
 pub(crate) fn launch(
     row: &RunRow,
     place: &Place,
     environment: &PreparedEnvironment,
     contained: Option<Contained>,
+    gpus: Vec<String>,
 ) -> Launch {
     let request = &row.request;
     let in_container = || place.user_in_container(row.uid);
@@ -109,6 +105,9 @@ pub(crate) fn launch(
     };
     variables.extend(environment.variables.clone());
     variables.extend(request.environment_variables.0.clone());
+    if contained.is_none() && request.resources.gpus.is_some() {
+        variables.insert(gpus::VARIABLE.to_owned(), gpus.join(","));
+    }
     let program = program(request, environment, contained.is_none().then_some(&user.shell));
     Launch {
         version: LAUNCH_VERSION,
@@ -120,7 +119,7 @@ pub(crate) fn launch(
         timeout_seconds: request.timeout_seconds,
         grace_seconds: request.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
         limits: ProcessLimits::of(&request.resources).filter(|_| contained.is_none()),
-        container: contained.map(|Contained { plan, image, gpus, home }| {
+        container: contained.map(|Contained { plan, image, home }| {
             plan.launch(&row.id, &image, &user.ids(), &home, gpus)
         }),
     }
@@ -245,7 +244,7 @@ mod tests {
         let image = environment.image.clone().unwrap();
         let policy = ContainerPolicy::default();
         let plan = plan(request, &policy).unwrap();
-        Contained { plan, image, gpus: Vec::new(), home: place(0).label() }
+        Contained { plan, image, home: place(0).label() }
     }
 
     #[test]
@@ -254,7 +253,7 @@ mod tests {
         let request = request(Digest::of(b"source"));
         let launched = |place: Place| {
             let contained = contained(&request, &environment);
-            launch(&row(request.clone()), &place, &environment, Some(contained))
+            launch(&row(request.clone()), &place, &environment, Some(contained), Vec::new())
         };
 
         let by_root = launched(place(0));
@@ -282,8 +281,8 @@ mod tests {
         let contained = contained(&request, &environment);
         let row = row(request);
 
-        let inside = launch(&row, &place(0), &environment, Some(contained));
-        let outside = launch(&row, &place(0), &environment, None);
+        let inside = launch(&row, &place(0), &environment, Some(contained), Vec::new());
+        let outside = launch(&row, &place(0), &environment, None, Vec::new());
 
         assert_eq!((inside.limits, inside.container.unwrap().pids), (None, Some(7)));
         assert_eq!((outside.limits.unwrap().pids, outside.container), (Some(7), None));

@@ -134,13 +134,6 @@ fn limits(configuration: &RunConfiguration, process: Process, items: &mut Vec<No
              the machine's",
         );
     }
-    if wanted.gpus.is_some_and(|gpus| gpus > 0) {
-        refuse(
-            items,
-            "giving GPUs to a run outside of a container (--gpus)",
-            "Leave --gpus out: the run sees every GPU; --env-var CUDA_VISIBLE_DEVICES=0 picks one",
-        );
-    }
     if configuration.network != Network::Full {
         refuse(
             items,
@@ -191,7 +184,7 @@ mod tests {
     type Change = fn(&mut RunConfiguration);
 
     /// Each asks for one thing that is not done yet, and the last for more.
-    const CHANGES: [Change; 11] = [
+    const CHANGES: [Change; 10] = [
         |c| {
             let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
             c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
@@ -204,7 +197,6 @@ mod tests {
         |c| c.services = vec!["services.x".to_owned()],
         |c| c.resources.disk_bytes = Some(1),
         |c| c.resources.shm_bytes = Some(1),
-        |c| c.resources.gpus = Some(1),
         |c| c.network = Network::None,
         |c| c.network = Network::Loopback,
         |c| c.retries = 1,
@@ -235,8 +227,6 @@ mod tests {
           hint: Leave --disk out: the run has the room that the disk has.
         not yet in this version: a size of /dev/shm outside of a container (--shm-size)
           hint: Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
-        not yet in this version: giving GPUs to a run outside of a container (--gpus)
-          hint: Leave --gpus out: the run sees every GPU; --env-var CUDA_VISIBLE_DEVICES=0 picks one.
         not yet in this version: a narrower network outside of a container (--network none)
           hint: Run it in a container, as with --docker IMAGE, or leave --network out.
         not yet in this version: a narrower network outside of a container (--network loopback)
@@ -275,13 +265,6 @@ mod tests {
             pids: Some(1),
             ..Resources::default()
         };
-        let configuration = RunConfiguration { resources, ..RunConfiguration::default() };
-        assert_eq!(not_yet(&configuration, Process::OnHost), Ok(()));
-    }
-
-    #[test]
-    fn no_gpus_at_all_can_be_asked_for() {
-        let resources = Resources { gpus: Some(0), ..Resources::default() };
         let configuration = RunConfiguration { resources, ..RunConfiguration::default() };
         assert_eq!(not_yet(&configuration, Process::OnHost), Ok(()));
     }

@@ -7,6 +7,7 @@ use images::cache::EnvironmentLease;
 use images::environment::PreparedEnvironment;
 use runner::compute_target::{Place, TargetError};
 use runner::exit_record::ExitReason;
+use runner::gpu;
 use runner::run_directory::RunDirectory;
 use runner::supervisor::events;
 use tracing::{debug, warn};
@@ -65,8 +66,9 @@ impl Prepared {
     pub(super) async fn start(self) -> Result<Launched, Stopped> {
         let Self { mut context, lease, intent } = self;
         if let Some(Intent { environment, mut warnings }) = intent {
-            let (place, contained) = match there(&context, &environment).await {
-                Ok(there) => there,
+            let There { place, contained, gpus } = match there(&context, &environment).await {
+                Ok(Some(there)) => there,
+                Ok(None) => return Err(Stopped::Back(Box::new(context))),
                 Err(error) => {
                     let hint = error.hint();
                     return Err(Stopped::advised(context, ExitReason::CannotStart, &error, hint));
@@ -74,7 +76,7 @@ impl Prepared {
             };
             warnings.extend(contained.iter().flat_map(|it| it.plan.notes.clone()));
             let agent = &context.agent;
-            let launch = launching::launch(&context.row, &place, &environment, contained);
+            let launch = launching::launch(&context.row, &place, &environment, contained, gpus);
             let (directory, row) = (context.directory.clone(), context.row.clone());
             let written =
                 task::blocking(move || workplace::write_launch(&directory, &row, &launch)).await;
@@ -134,21 +136,40 @@ impl Prepared {
     }
 }
 
-/// Asks what a run finds where it is carried out, and works out its container, where its
-/// environment is an image. A place that is out of reach is asked again.
+/// What a run finds where it is carried out.
+struct There {
+    place: Place,
+    /// Its container, where its environment is an image.
+    contained: Option<Contained>,
+    /// The UUIDs of the GPUs that are its alone.
+    gpus: Vec<String>,
+}
+
+/// Asks what a run finds where it is carried out. A place that is out of reach is asked again.
+/// `None`: other runs have the GPUs that it needs.
 async fn there(
     context: &Context,
     environment: &PreparedEnvironment,
-) -> Result<(Place, Option<Contained>), NoContainer> {
+) -> Result<Option<There>, NoContainer> {
     loop {
         let (agent, target) = (Arc::clone(&context.agent), Arc::clone(&context.target));
-        let (request, image) = (context.row.request.clone(), environment.image.clone());
+        let (run, request) = (context.row.id.clone(), context.row.request.clone());
+        let image = environment.image.clone();
         let asked = task::blocking(move || {
             let place = target.place()?;
-            let contained = image.map(|image| {
-                Contained::new(&request, image, &agent.container_policy, &place, target.as_ref())
-            });
-            Ok((place, contained.transpose()?))
+            let contained =
+                image.map(|image| Contained::new(&request, image, &agent.container_policy, &place));
+            let contained = contained.transpose()?;
+            let of_process = request.resources.gpus.unwrap_or(0);
+            let wanted = contained.as_ref().map_or(of_process, |contained| contained.plan.gpus);
+            if wanted == 0 {
+                return Ok(Some(There { place, contained, gpus: Vec::new() }));
+            }
+            // First, so that too few in all are an error.
+            target.gpus(wanted)?;
+            let all = target.gpus(gpu::ALL)?;
+            let gpus = agent.gpus.give(&run, &request.target, wanted, all);
+            Ok(gpus.map(|gpus| There { place, contained, gpus }))
         });
         match asked.await {
             Err(NoContainer::Target(TargetError::OutOfContact { .. }))
