@@ -3,13 +3,21 @@ use std::time::Duration;
 use images::environment::Environment;
 use runner::cancel_request::CancelledBy;
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use runner::exit_record::ExitReason;
+use tracing::info_span;
+
 use super::*;
+use crate::agent::Agent;
 use crate::agent::Parts;
 use crate::api::wire::submission::SubmitRequest;
 use crate::api::wire::waiting::After;
 use crate::queue::of_this_machine;
 use crate::store::Accepted;
 use crate::store::tests::new_run;
+use crate::task::{self, Task};
 use crate::workspace::Workspace;
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Runs that wait for the ends of others.
 
+use jiff::Timestamp;
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::run_id::RunId;
 use tracing::{error, info};
@@ -8,7 +9,6 @@ use super::Work;
 use crate::api::wire::waiting::After;
 use crate::run::status::{RunEvent, RunStatus};
 use crate::store::{Change, Facts, RunRow};
-use jiff::Timestamp;
 
 /// Returns the runs that the run of `row` was handed in to wait for.
 pub(super) fn ids(row: &RunRow) -> Vec<RunId> {
