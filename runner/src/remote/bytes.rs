@@ -26,7 +26,10 @@ pub(super) struct BytesWriter<'a> {
 impl<'a> BytesWriter<'a> {
     pub(super) fn new(to: &'a mut FrameSink<'a>) -> io::Result<Self> {
         let pieces = Pieces { to, piece: Vec::new() };
-        Ok(Self { encoder: Encoder::new(pieces, LEVEL)? })
+        let mut encoder = Encoder::new(pieces, LEVEL)?;
+        // In a thread of its own, while this one encrypts and sends what is compressed.
+        encoder.multithread(1)?;
+        Ok(Self { encoder })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
