@@ -4,15 +4,18 @@ pub(super) mod build_context;
 pub(super) mod configuration;
 mod dry;
 pub(super) mod environment;
+pub(super) mod job_file;
 pub(super) mod place;
 pub(super) mod sending;
 pub(super) mod transfer;
 
-use self::environment::Chooser;
+use self::configuration::Wanted;
+use self::environment::{Chooser, Chosen};
 use super::following::follow_to_exit;
 use super::rerun::say_submitted;
 use super::{Context, Failure, Outcome, reference, target, variables};
 use crate::client::Start;
+use crate::config::Settings;
 
 /// Runs a script and follows it to its end
 ///
@@ -167,10 +170,48 @@ pub(super) struct How {
 }
 
 impl Args {
+    /// Takes what `submit` says over what the file says.
+    pub(super) fn submitted_with(&mut self, target: Option<&str>, fresh: bool, from_pip: bool) {
+        if let Some(target) = target {
+            self.what.target = Some(target.to_owned());
+        }
+        self.what.fresh |= fresh;
+        self.what.conda_from_pip |= from_pip;
+    }
+
     /// Returns the script and its arguments as they were typed.
     #[cfg(test)]
     pub(super) fn script_and_arguments(&self) -> &[String] {
         &self.script
+    }
+}
+
+/// A run of which all is known that can be before it is sent.
+pub(super) struct Ready {
+    pub(super) wanted: Wanted,
+    pub(super) chosen: Chosen,
+    pub(super) with: sending::With,
+    settings: Settings,
+}
+
+impl Ready {
+    /// Reads what was asked for, and chooses the environment.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had, or not yet.
+    pub(super) fn new(args: &Args, context: &Context) -> Result<Self, Failure> {
+        let mut settings = context.settings.clone();
+        let secrets = variables::secrets(&args.what.secrets, &variables::of_this_process)?;
+        let wanted = configuration::wanted(args, &mut settings)?;
+        let chooser = Chooser {
+            settings: &settings,
+            conda_from_pip: args.what.conda_from_pip,
+            ..Chooser::new(context, &wanted.source)?.on(&wanted.configuration.target)
+        };
+        let chosen = configuration::choose(&wanted, &chooser)?;
+        let with = sending::With { secrets, fresh: args.what.fresh };
+        Ok(Self { wanted, chosen, with, settings })
     }
 }
 
@@ -180,25 +221,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return Err(Failure::usage("--json goes with --detach or --dry-run only")
             .hint("standard output is the script's; `trainyard show @ --json` tells of the run"));
     }
-    let mut settings = context.settings.clone();
-    let secrets = variables::secrets(&args.what.secrets, &variables::of_this_process)?;
-    let wanted = configuration::wanted(args, &mut settings)?;
-    let chooser = Chooser {
-        settings: &settings,
-        conda_from_pip: args.what.conda_from_pip,
-        ..Chooser::new(context, &wanted.source)?.on(&wanted.configuration.target)
-    };
-    let chosen = configuration::choose(&wanted, &chooser)?;
-    let fresh = args.what.fresh;
+    let Ready { wanted, chosen, with, settings } = Ready::new(args, context)?;
     if args.how.dry_run {
         dry::check_target(context, &wanted)?;
         dry::check_container(&wanted, &chosen, &settings)?;
-        return dry::show(context, &wanted, &chosen, fresh, args.how.json);
+        return dry::show(context, &wanted, &chosen, with.fresh, args.how.json);
     }
     let (client, agent) = context.agent(Start::IfNone)?;
     target::check_known(context, &client, &wanted.configuration.target)
         .map_err(|failure| failure.noting(&wanted.notes))?;
-    let with = sending::With { secrets, fresh };
     let submitted = sending::send(context, &client, &agent, &wanted, &chosen, with)?;
     if args.how.detach {
         return say_submitted(context, &client, &submitted, args.how.json);

@@ -1,20 +1,24 @@
 //! `trainyard submit`: job files, without waiting for them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::rerun::{say_submitted, submitted_document};
-use super::run::environment::Chooser;
-use super::run::{configuration, sending};
+use super::run::configuration::Wanted;
+use super::run::environment::{Chooser, Chosen};
+use super::run::{Ready, configuration, job_file, sending};
 use super::{Context, Exit, Failure, Outcome, reference, target};
 use crate::client::Start;
 
 /// Submits job files and returns
 ///
-/// Reads .runconfig files and v2 command-job YAML. Every file is checked before the first run is
-/// submitted.
+/// Reads .runconfig files, v2 command-job YAML, and our own TOML: one or many runs, each a table
+/// [[run]] with script or command, arguments, source, and the options of `trainyard run` as keys.
+/// Every file is checked before the first run is submitted.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  trainyard submit sweep/*.yml")]
+#[command(
+    after_help = "Examples:\n  trainyard submit sweep/*.yml\n  trainyard submit nightly.toml"
+)]
 pub(super) struct Args {
     /// Job files
     #[arg(required = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -33,33 +37,30 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// A run that a file asks for.
+struct Job {
+    wanted: Wanted,
+    chosen: Chosen,
+    with: sending::With,
+}
+
 /// Submits job files.
 pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
     let mut jobs = Vec::new();
     for file in &args.files {
         if file.extension().is_some_and(|extension| extension == "toml") {
-            return Err(Failure::not_yet(format!("submitting {}", file.display()))
-                .hint("submit takes .runconfig files and v2 command jobs"));
+            jobs.extend(of_toml(args, file, context)?);
+        } else {
+            jobs.push(of_azure(args, file, context)?);
         }
-        let mut wanted = configuration::of_job_file(file, &context.settings)?;
-        if let Some(target) = &args.target {
-            wanted.configuration.target.clone_from(target);
-        }
-        let chooser = Chooser {
-            conda_from_pip: args.conda_from_pip,
-            ..Chooser::new(context, &wanted.source)?.on(&wanted.configuration.target)
-        };
-        let chosen = configuration::choose(&wanted, &chooser)?;
-        jobs.push((wanted, chosen));
     }
     let (client, agent) = context.agent(Start::IfNone)?;
-    for (wanted, _) in &jobs {
+    for Job { wanted, .. } in &jobs {
         target::check_known(context, &client, &wanted.configuration.target)?;
     }
     let mut documents = Vec::new();
-    for (wanted, chosen) in &jobs {
-        let with = sending::With { secrets: BTreeMap::new(), fresh: args.fresh };
-        let submitted = sending::send(context, &client, &agent, wanted, chosen, with)?;
+    for Job { wanted, chosen, with } in jobs {
+        let submitted = sending::send(context, &client, &agent, &wanted, &chosen, with)?;
         if args.json {
             documents.push(submitted_document(&submitted));
         } else {
@@ -70,4 +71,29 @@ pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
         context.print_json(&documents)?;
     }
     Ok(Exit::OK)
+}
+
+/// Reads a file of our own: one run or many.
+fn of_toml(args: &Args, file: &Path, context: &Context) -> Result<Vec<Job>, Failure> {
+    let runs = job_file::read(file)?.into_iter().map(|mut run| {
+        run.submitted_with(args.target.as_deref(), args.fresh, args.conda_from_pip);
+        let Ready { wanted, chosen, with, .. } = Ready::new(&run, context)?;
+        Ok(Job { wanted, chosen, with })
+    });
+    runs.collect()
+}
+
+/// Reads a file that Azure ML's users have.
+fn of_azure(args: &Args, file: &Path, context: &Context) -> Result<Job, Failure> {
+    let mut wanted = configuration::of_job_file(file, &context.settings)?;
+    if let Some(target) = &args.target {
+        wanted.configuration.target.clone_from(target);
+    }
+    let chooser = Chooser {
+        conda_from_pip: args.conda_from_pip,
+        ..Chooser::new(context, &wanted.source)?.on(&wanted.configuration.target)
+    };
+    let chosen = configuration::choose(&wanted, &chooser)?;
+    let with = sending::With { secrets: BTreeMap::new(), fresh: args.fresh };
+    Ok(Job { wanted, chosen, with })
 }

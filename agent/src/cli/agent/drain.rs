@@ -32,7 +32,9 @@ pub(super) fn drain(args: &Args, context: &Context) -> Outcome {
     let mut status = context.wait_for(async { Ok(client.drain(args.undo).await?) })?;
     if args.undo {
         let waiting = measure::count(status.runs.queued as u64, "run");
-        context.terminal.status("Resumed", format!("the agent starts runs again; {waiting} wait"));
+        context
+            .terminal
+            .status("Resumed", format!("the agent starts runs again; {waiting} in the queue"));
     } else {
         context.terminal.status(
             "Draining",
