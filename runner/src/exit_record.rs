@@ -226,6 +226,7 @@ mod tests {
         environment_failed  125
         cannot_start        125
         engine_stopped      125
+        dependency_failed   125
         agent_fault         125
         "#);
     }

@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum GpuError {
     /// There are fewer than were asked for.
-    #[error("the run asks for {wanted} GPUs and this machine has {found}")]
+    #[error("the run asks for {wanted} GPU{} and this machine has {found}", if *wanted == 1 { "" } else { "s" })]
     TooFew {
         /// How many were asked for.
         wanted: u32,
@@ -26,7 +26,7 @@ pub enum GpuError {
         found: u32,
     },
     /// There is no driver.
-    #[error("the run asks for {wanted} GPUs and this machine has no NVIDIA driver")]
+    #[error("the run asks for {wanted} GPU{} and this machine has no NVIDIA driver", if *wanted == 1 { "" } else { "s" })]
     NoDriver {
         /// How many were asked for.
         wanted: u32,

@@ -186,7 +186,7 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
         run(&["--env", "bad.txt", "train.py"]),
         run(&["--env", "sklearn", "train.py"]),
         run(&["--docker", "Python 3.12", "train.py"]),
-        run(&["--python", "python3", "--gpus", "1", "train.py"]),
+        run(&["--python", "python3", "--shm-size", "1g", "train.py"]),
         run(&["--python", "/nonexistent/python", "train.py"]),
         run(&["--timeout", "soon", "train.py"]),
         run(&["--experiment", "no spaces", "train.py"]),
@@ -217,8 +217,8 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
     error: "Python 3.12" cannot be the name of an image
     help: an image is named as in python:3.11-slim or registry.example.com/name@sha256:…
 
-    error: not yet in this version: giving GPUs to a run outside of a container (--gpus)
-    help: leave --gpus out: the run sees every GPU; --env-var CUDA_VISIBLE_DEVICES=0 picks one
+    error: not yet in this version: a size of /dev/shm outside of a container (--shm-size)
+    help: run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's
 
     error: interpreter "/nonexistent/python" does not exist
     help: give the path of a Python interpreter, or of a virtual environment
@@ -249,7 +249,8 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     let yard = Yard::new();
-    let (code, out, err) = said(yard.trainyard().args(["submit", "trainyard.toml"]));
+    let arguments = ["run", "--python", "python3", "--retries", "2", "--command", "true"];
+    let (code, out, err) = said(yard.trainyard().args(arguments));
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("not yet"), "{err}");
 }

@@ -140,7 +140,9 @@ fn what_no_agent_came_back_for_is_cleaned_and_nothing_else() {
     let ended = || yard.vm.exec("ls /home/azureuser/.trainyard/runs/*/exit.json").lines().count();
     wait_until("its end is written", || ended() == 1);
 
-    assert_eq!(clean(&[])["runs"], 0, "it may still be come back for");
+    assert_eq!(clean(&["--older", "0s"])["runs"], 0, "it may still be come back for");
+    yard.vm.exec(&format!("touch -d '2 hours ago' /home/azureuser/.trainyard/runs/{lost}"));
+    assert_eq!(clean(&[])["runs"], 0, "it may be, unless somebody says that it is too old");
     let would = clean(&["--older", "0s", "--dry-run"]);
     assert_eq!((&would["runs"], &would["dryRun"]), (&1.into(), &true.into()), "{would:#}");
     assert_eq!(runs().lines().count(), 2);

@@ -99,7 +99,9 @@ fn the_sample_is_read_and_refused_nothing() {
       "services": [],
       "retries": 0,
       "priority": 0,
-      "after": null
+      "after": [],
+      "afterAny": [],
+      "held": false
     }
     source: ROOT/src
     note: distribution.type has no effect here: the one process is started directly, without MASTER_ADDR, RANK and the like in its environment (ROOT/job.yml:18)

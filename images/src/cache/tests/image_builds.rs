@@ -6,6 +6,7 @@ use super::images::{Images, docker, open};
 use super::*;
 use crate::engine::ShortRun;
 use crate::environment::{DockerBase, DockerEnvironment, DockerPackages, UvProject};
+use crate::testing::engine::unique;
 use crate::testing::engine::{BASE, shell};
 
 fn ready(reference: &str) -> DockerBase {
@@ -31,7 +32,8 @@ fn said(images: &Images, prepared: &PreparedEnvironment, line: &str) -> String {
 #[test]
 fn a_fresh_image_uses_nothing_of_earlier_builds_and_an_ordinary_one_does() {
     let Some(images) = Images::new() else { return };
-    let environment = images.dockerfile("RUN echo it > /it\n");
+    // The engine remembers what any test before had it do.
+    let environment = images.dockerfile(&format!("RUN echo {} > /it\n", unique("it")));
     let ran = |log: Vec<u8>| {
         let log = String::from_utf8(log).unwrap();
         let line = log.lines().find(|line| line.starts_with("Step ") && line.contains("RUN"));
