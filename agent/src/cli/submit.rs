@@ -12,8 +12,8 @@ use crate::client::Start;
 
 /// Submits job files and returns
 ///
-/// Reads .runconfig files, v2 command-job YAML, and our own TOML: one or many runs, each a table
-/// [[run]] with script or command, arguments, source, and the options of `trainyard run` as keys.
+/// Reads .runconfig files, v2 command-job YAML, and our own TOML: one or many tables called run,
+/// with script or command, arguments, source, and the options of `trainyard run` as keys.
 /// Every file is checked before the first run is submitted.
 #[derive(Debug, clap::Args)]
 #[command(
