@@ -1,17 +1,14 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use images::environment::Environment;
-use runner::cancel_request::CancelledBy;
-
-use std::sync::Arc;
-
 use jiff::Timestamp;
+use runner::cancel_request::CancelledBy;
 use runner::exit_record::ExitReason;
 use tracing::info_span;
 
 use super::*;
-use crate::agent::Agent;
-use crate::agent::Parts;
+use crate::agent::{Agent, Parts};
 use crate::api::wire::submission::SubmitRequest;
 use crate::api::wire::waiting::After;
 use crate::queue::of_this_machine;
@@ -22,17 +19,7 @@ use crate::workspace::Workspace;
 
 #[tokio::test]
 async fn who_watches_a_run_cancelled_before_it_was_in_the_queue_hears_of_its_end() {
-    let directory = tempfile::tempdir().unwrap();
-    let workspace = Workspace::at(directory.path().join("home"));
-    workspace.create().unwrap();
-    let parts = Parts {
-        workspace,
-        program: "/bin/false".into(),
-        capacity: of_this_machine(Some(1), 2),
-        policies: crate::agent::Policies::default(),
-    };
-    let (agent, inbox) = Agent::open(parts).unwrap();
-    let _scheduling = task::spawn(info_span!("scheduler"), work(Arc::clone(&agent), inbox));
+    let (_directory, agent, _scheduling) = working(1).await;
     let run = new_run("exp", 1);
     let id = run.id.clone();
     let accepted = agent.store.submit(run).await.unwrap();

@@ -30,7 +30,7 @@ pub(crate) struct SubmitRequest {
     /// What the script is given.
     #[serde(default)]
     pub(crate) arguments: Vec<String>,
-    /// Where it runs. Only `local` for now.
+    /// Where it runs: `local`, or the name of an attached machine.
     pub(crate) target: String,
     /// What it runs in.
     #[schema(value_type = Object)]
