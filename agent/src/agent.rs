@@ -20,8 +20,8 @@ pub(crate) use start::run;
 use crate::drain::Drain;
 use crate::gpus::GpuBook;
 use crate::queue::Capacity;
+use crate::run::errands::Errands;
 use crate::run::live::LiveRuns;
-use crate::run::packages::Packages;
 use crate::run::status::RunStatus;
 use crate::scheduler::Scheduler;
 use crate::service::Stop;
@@ -78,7 +78,9 @@ pub(crate) struct Agent {
     /// Where the runs that are not over stand.
     pub(crate) live: LiveRuns,
     /// The lists of packages that are on their way.
-    pub(crate) packages: Packages,
+    pub(crate) packages: Errands,
+    /// The ends and attempts whose targets are still to forget them.
+    pub(crate) releases: Errands,
     /// Which GPU is whose.
     pub(crate) gpus: GpuBook,
     /// Who gives places.

@@ -76,6 +76,8 @@ pub(crate) struct ListQuery {
 pub(crate) struct LogPart {
     /// The bytes.
     pub(crate) bytes: Vec<u8>,
+    /// Which attempt's they are.
+    pub(crate) attempt: u32,
     /// Where to go on reading.
     pub(crate) next_offset: u64,
 }
@@ -126,9 +128,14 @@ impl Client {
         self.get(&["status"], &()).await
     }
 
-    /// Submits a run. An answer that got lost is asked for again; the run is made once.
-    pub(crate) async fn submit(&self, request: &SubmitRequest) -> Result<Submitted, ClientError> {
-        let key = format!("{:032x}", rand::random::<u128>());
+    /// Submits a run, under `key` or one that nobody else has. An answer that got lost is asked for
+    /// again; the run is made once.
+    pub(crate) async fn submit(
+        &self,
+        request: &SubmitRequest,
+        key: Option<&str>,
+    ) -> Result<Submitted, ClientError> {
+        let key = key.map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned);
         let mut attempt = 1;
         loop {
             let sent = self
@@ -181,12 +188,13 @@ impl Client {
         self.send(asked, "remove the run").await.map(drop)
     }
 
-    /// Returns a part of a run's log: from `offset`, or from the last `tail` lines on.
+    /// Returns a part of the log of a run's attempt, or of its latest one: from `offset`, or from
+    /// the last `tail` lines on.
     pub(crate) async fn logs(
         &self,
         reference: &str,
-        offset: u64,
-        tail: Option<u64>,
+        attempt: Option<u32>,
+        (offset, tail): (u64, Option<u64>),
         stream: &str,
     ) -> Result<LogPart, ClientError> {
         let mut query = vec![("stream", stream.to_owned()), ("limit", LOG_PART_BYTES.to_string())];
@@ -194,18 +202,21 @@ impl Client {
             Some(lines) => query.push(("tail", lines.to_string())),
             None => query.push(("offset", offset.to_string())),
         }
+        query.extend(attempt.map(|number| ("attempt", number.to_string())));
         let asked = self.request(Method::GET, &["runs", reference, "logs"]).query(&query);
         let answer = self.send(asked, "read the log").await?;
-        let next_offset = answer
-            .headers()
-            .get("trainyard-next-offset")
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .ok_or(ClientError::Nonsense { asked: "read the log".to_owned() })?;
+        let said = |name: &str| -> Result<u64, ClientError> {
+            let value = answer.headers().get(name);
+            let number = value.and_then(|value| value.to_str().ok()?.parse().ok());
+            number.ok_or(ClientError::Nonsense { asked: "read the log".to_owned() })
+        };
+        let next_offset = said("trainyard-next-offset")?;
+        let attempt = u32::try_from(said("trainyard-attempt")?).unwrap_or(u32::MAX);
         let bytes = answer
             .bytes()
             .await
             .map_err(|source| ClientError::Broken { asked: "read the log".to_owned(), source })?;
-        Ok(LogPart { bytes: bytes.to_vec(), next_offset })
+        Ok(LogPart { bytes: bytes.to_vec(), attempt, next_offset })
     }
 
     /// Begins to follow a run.
@@ -213,9 +224,16 @@ impl Client {
         Follow::new(self, reference, from)
     }
 
-    /// Opens a file of a run; `path` is one of those that the run names.
-    pub(crate) async fn file(&self, reference: &str, path: &[u8]) -> Result<Response, ClientError> {
-        let asked = self.http.request(Method::GET, file_url(reference, path));
+    /// Opens a file of a run's attempt, or of its latest one; `path` is one of those that the run
+    /// names.
+    pub(crate) async fn file(
+        &self,
+        reference: &str,
+        attempt: Option<u32>,
+        path: &[u8],
+    ) -> Result<Response, ClientError> {
+        let query = attempt.map(|number| [("attempt", number)]);
+        let asked = self.http.request(Method::GET, file_url(reference, path)).query(&query);
         self.send(asked, "read the file").await
     }
 

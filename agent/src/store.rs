@@ -4,6 +4,7 @@
 //! a burst of submissions costs one fsync. A call that writes returns when its transaction is on
 //! the disk. Reads go through connections of their own and never wait for a write.
 
+mod again;
 mod changes;
 mod connection;
 mod documents;
@@ -20,6 +21,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use again::NextAttempt;
 pub(crate) use changes::{Change, Facts, NewAttempt};
 pub(crate) use documents::ListFilter;
 pub(crate) use metrics::{MOST_PER_RUN as MOST_METRICS, MetricRow};
@@ -129,10 +131,12 @@ pub(crate) enum StoreError {
         status: RunStatus,
     },
     /// An idempotency key came again with another request.
-    #[error("the idempotency key {key:?} was used for another submission")]
+    #[error("the idempotency key {key:?} stands for run {run}, which was submitted otherwise")]
     KeyReused {
         /// The key.
         key: String,
+        /// What it stands for.
+        run: String,
     },
     /// The thread that writes is gone.
     #[error("the records are closed")]

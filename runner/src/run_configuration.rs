@@ -24,6 +24,7 @@ mod note;
 mod overrides;
 mod reading;
 mod resources;
+mod retry_policy;
 mod runconfig_v1;
 pub mod size;
 mod validation;
@@ -38,6 +39,9 @@ pub use not_yet::{NotYet, NotYetItem, Process, not_yet};
 pub use note::Note;
 pub use overrides::Overrides;
 pub use resources::{Distribution, InvalidResources, Network, Resources};
+pub use retry_policy::{
+    InvalidRetryPolicy, LONGEST_DELAY_SECONDS, MOST_RETRIES, RetryOn, RetryPolicy,
+};
 pub use validation::{InvalidConfiguration, check_experiment_name};
 
 /// The compute target that every workspace has: this machine.
@@ -87,8 +91,8 @@ pub struct RunConfiguration {
     pub remote_data: Vec<String>,
     /// Interactive services that the run offers, as the file names them.
     pub services: Vec<String>,
-    /// How often a failed run is tried again.
-    pub retries: u32,
+    /// How it is tried again; `None` means never.
+    pub retry: Option<RetryPolicy>,
     /// Place in the queue: higher goes first.
     pub priority: i32,
     /// The runs that must have completed before this one starts.
@@ -121,7 +125,7 @@ impl Default for RunConfiguration {
             distribution: None,
             remote_data: Vec::new(),
             services: Vec::new(),
-            retries: 0,
+            retry: None,
             priority: 0,
             after: Vec::new(),
             after_any: Vec::new(),

@@ -6,6 +6,10 @@ use std::{fs, io};
 
 use snapshots::path_error::{IoContext as _, PathError};
 
+use crate::durable_file;
+
+mod attempts;
+
 /// The directory of one run. Names, as a rule: little here touches the disk.
 ///
 /// ```text
@@ -15,6 +19,8 @@ use snapshots::path_error::{IoContext as _, PathError};
 ///                                                                         supervisor before start
 /// registry.json                           a password, mode 0600           agent; unlinked when the
 ///                                                                         environment is there
+/// secrets.kept.json, registry.kept.json   the same, for attempts to come  agent, mode 0600
+/// attempts/N/                             all of these that attempt N left
 /// cancel.json                             who wants the run to end        agent, atomically
 /// supervisor.json                         who supervises, made once       supervisor
 /// events                                  one JSON line per change        supervisor, appended
@@ -183,6 +189,49 @@ impl RunDirectory {
         self.path.join("secrets.json")
     }
 
+    /// Returns the run's secrets as they are kept for attempts to come.
+    #[must_use]
+    pub fn kept_secrets_json(&self) -> PathBuf {
+        self.path.join("secrets.kept.json")
+    }
+
+    /// Returns the password for the registry of the run's image as it is kept for attempts to come.
+    #[must_use]
+    pub fn kept_registry_json(&self) -> PathBuf {
+        self.path.join("registry.kept.json")
+    }
+
+    /// Gives the next attempt the secrets and the password that are kept. The last one has them
+    /// alone.
+    ///
+    /// # Errors
+    ///
+    /// They are still kept. Call it again.
+    pub fn hand_out_kept(&self, is_last: bool) -> Result<(), PathError> {
+        let files = [
+            (self.kept_secrets_json(), self.secrets_json()),
+            (self.kept_registry_json(), self.registry_json()),
+        ];
+        for (kept, given) in files {
+            match fs::read(&kept) {
+                Ok(_) if is_last => fs::rename(&kept, &given).context("rename into", &given)?,
+                Ok(bytes) => durable_file::write(&given, &bytes)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).context("read", &kept),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is kept for attempts to come: there will be none.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`]: a file is still there. Say so.
+    pub fn forget_kept(&self) -> Result<(), PathError> {
+        remove(&self.kept_secrets_json()).and(remove(&self.kept_registry_json()))
+    }
+
     /// Removes the run's secrets, if they are still there: once the script has them, and when it
     /// is certain that it never will.
     ///
@@ -253,6 +302,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_is_handed_out_to_every_attempt_and_goes_with_the_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(directory.path());
+        fs::write(run.kept_secrets_json(), "s").unwrap();
+        run.hand_out_kept(false).unwrap();
+        assert_eq!(fs::metadata(run.secrets_json()).unwrap().permissions().mode() & 0o777, 0o600);
+        run.forget_secrets().unwrap();
+
+        run.hand_out_kept(true).unwrap();
+        // Once more, as after the agent was killed.
+        run.hand_out_kept(true).unwrap();
+
+        assert_eq!(fs::read_to_string(run.secrets_json()).unwrap(), "s");
+        assert!(!run.kept_secrets_json().exists() && !run.registry_json().exists());
+        fs::write(run.kept_registry_json(), "p").unwrap();
+        run.forget_kept().unwrap();
+        run.forget_kept().unwrap();
+        assert!(!run.kept_registry_json().exists());
+    }
+
+    #[test]
     fn names_are_those_the_documentation_lists() {
         let run = RunDirectory::new("/r");
         let documented = include_str!("run_directory.rs");
@@ -262,6 +332,8 @@ mod tests {
             run.launch_json(),
             run.secrets_json(),
             run.registry_json(),
+            run.kept_secrets_json(),
+            run.kept_registry_json(),
             run.cancel_json(),
             run.supervisor_json(),
             run.events(),

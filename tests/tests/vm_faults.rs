@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tests::attached::AttachedYard;
+use tests::attached::{AttachedYard, NAME};
 use tests::vm::VmOptions;
 use tests::{text, wait_until};
 
@@ -82,6 +82,41 @@ fn a_reboot_ends_a_run_and_says_so() {
     let again = yard.submit_there(&yard.script("print('again')"), &[]);
     assert_eq!(yard.ended(&again)["status"], "Completed");
     assert_eq!(yard.ok(["logs", &again]), "again\n");
+}
+
+/// As [`WAITS`] at its first attempt; the next one, which finds what that left outside of the run
+/// directory, says so.
+const WAITS_ONCE: &str = r#"
+import os, time
+mark = os.path.expanduser("~/tried")
+if os.path.exists(mark):
+    os.remove(mark)
+    print("again", os.listdir("outputs"))
+else:
+    open(mark, "w").close()
+    open("outputs/first", "w").close()
+    print("on", flush=True)
+    time.sleep(1000)
+"#;
+
+#[test]
+fn a_run_is_tried_again_after_a_reboot() {
+    let Some(yard) = AttachedYard::new(VmOptions::default()) else { return };
+    let source = yard.script(WAITS_ONCE);
+    let mut options = vec!["run", "-d", "--json", "--target", NAME, "--retries", "2"];
+    options.extend(["--retry-delay", "1", "--source", source.to_str().unwrap(), "train.py"]);
+    let run = yard.json(options)["runId"].as_str().unwrap().to_owned();
+    wait_until("the script runs", || yard.ok(["logs", &run]) == "on\n");
+
+    yard.vm.reboot();
+
+    let shown = yard.ended(&run);
+    assert_eq!(shown["status"], "Completed", "{shown:#}");
+    assert_eq!(shown["attempts"][0]["exit"]["reason"], "host_rebooted", "{shown:#}");
+    assert_eq!(shown["attempts"][1]["reason"], "host_rebooted", "{shown:#}");
+    assert_eq!(yard.ok(["logs", &run]), "again []\n");
+    assert_eq!(yard.ok(["logs", &run, "--attempt", "1"]), "on\n");
+    yard.wait_until_nothing_is_left();
 }
 
 #[test]

@@ -115,6 +115,7 @@ impl Agent {
             targets,
             live: Default::default(),
             packages: Default::default(),
+            releases: Default::default(),
             gpus: Default::default(),
             scheduler,
             drain: Drain::load(workspace.draining())?,

@@ -14,7 +14,6 @@ use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use runner::log_reader::StreamFilter;
 use runner::run_id::RunId;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
@@ -22,14 +21,16 @@ use tracing::{debug, info_span, warn};
 use utoipa::IntoParams;
 
 use super::error::ApiError;
+use super::routes::attempt::Attempt;
 use super::routes::logs;
+use super::wire::follow::AttemptEvent;
 use super::wire::problem::Problem;
 use super::wire::run::OutOfContact;
 use crate::agent::Agent;
 use crate::run::status::RunStatus;
 use crate::task;
 
-use events::Pieces;
+use events::{Pieces, Position};
 
 /// Pieces that may wait for the follower.
 const ROOM: usize = 2;
@@ -52,7 +53,9 @@ const SELDOM: Duration = Duration::from_millis(20);
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct FollowQuery {
-    /// From which byte of the log on. Default: the header `Last-Event-ID`, else 0.
+    /// From which attempt on. Default: the header `Last-Event-ID`, else the latest.
+    attempt: Option<u32>,
+    /// From which byte of its log on. Default: the header `Last-Event-ID`, else 0.
     offset: Option<u64>,
     /// From which byte of the build log on. Default: 0.
     #[serde(default)]
@@ -61,10 +64,11 @@ pub(super) struct FollowQuery {
     stream: Option<String>,
 }
 
-/// Follows a run to its end: server-sent events `status`, `build`, `log` and `end`.
+/// Follows a run to its end: server-sent events `status`, `build`, `log`, `attempt` and `end`.
 ///
-/// Waits for a run that is queued. A stream that ends without `end` was broken: follow again from
-/// the last `nextOffset`, which is also the id of each `log` event.
+/// Waits for a run that is queued. After `attempt` come the logs of the next attempt, from 0. A
+/// stream that ends without `end` was broken: follow again from the last `nextOffset` of the attempt
+/// that was on; each `log` event's id stands for both.
 #[utoipa::path(get, path = "/v1/runs/{ref}/follow", operation_id = "followRun", tag = "runs",
     params(("ref" = String, Path, description = "Which run."), FollowQuery),
     responses(
@@ -81,11 +85,14 @@ pub(super) async fn follow(
     let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let filter = logs::stream(query.stream.as_deref())?;
     let run = agent.store.resolve(&reference).await?;
-    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let offset = query.offset.or(resumed).unwrap_or(0);
+    let resumed = headers.get("last-event-id").and_then(|id| Position::parse(id.to_str().ok()?));
+    let asked = query.attempt.or(resumed.map(|it| it.attempt));
+    let attempt = Attempt::of(&agent, &run, asked).await?;
+    let offset = query.offset.or(resumed.map(|it| it.offset)).unwrap_or(0);
+    let pieces = Pieces::new(attempt.run, attempt.number, filter, offset, query.build_offset);
     let (sender, receiver) = mpsc::channel(ROOM);
     let span = info_span!("follow", %run);
-    let follower = Follower::new(agent, run, sender, filter, (offset, query.build_offset));
+    let follower = Follower::new(agent, run, sender, pieces);
     let following = task::spawn(span, async move {
         match follower.follow().await {
             Ok(()) => {}
@@ -131,15 +138,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(
-        agent: Arc<Agent>,
-        run: RunId,
-        to: mpsc::Sender<Bytes>,
-        filter: StreamFilter,
-        (offset, build_offset): (u64, u64),
-    ) -> Self {
-        let directory = agent.workspace.run_directory(&run);
-        let pieces = Pieces::new(directory, filter, offset, build_offset);
+    fn new(agent: Arc<Agent>, run: RunId, to: mpsc::Sender<Bytes>, pieces: Pieces) -> Self {
         let now = Instant::now();
         Self { agent, run, to, pieces, stirred: now, heard: now }
     }
@@ -150,7 +149,11 @@ impl Follower {
         let target = self.agent.store.row(&self.run).await?.request.target;
         loop {
             // The status is read before the logs: an ended run's logs are whole.
+            let has_moved = watched.as_ref().is_none_or(|it| it.has_changed().unwrap_or(true));
             let status = self.status(&mut watched).await?;
+            if told.is_none() || has_moved {
+                self.go_through_attempts().await?;
+            }
             let position = match status {
                 RunStatus::Queued => self.position(),
                 _ => None,
@@ -174,6 +177,26 @@ impl Follower {
             }
             self.wait(status, &mut watched).await?;
         }
+    }
+
+    /// Sends the rest of every attempt that is over while another is on, or comes next.
+    async fn go_through_attempts(&mut self) -> Result<(), Gone> {
+        let row = self.agent.store.row(&self.run).await?;
+        while self.pieces.attempt() < row.attempt {
+            self.send_logs().await?;
+            let ended = self.pieces.attempt();
+            let document = self.agent.store.document(&self.run).await?;
+            let starts = document.attempts.into_iter().rev();
+            let exit = starts.filter(|it| it.number == ended).find_map(|it| it.exit);
+            if let Some((exit, run)) = exit.zip(document.summary.attempt) {
+                let (next, of) = (ended + 1, run.of);
+                let begins_time_utc = row.not_before.filter(|_| next == row.attempt);
+                let event = AttemptEvent { ended, exit, next, of, begins_time_utc };
+                self.send(events::attempt(&event)).await?;
+            }
+            self.pieces = self.pieces.clone().of_next();
+        }
+        Ok(())
     }
 
     fn position(&self) -> Option<usize> {

@@ -22,6 +22,7 @@ use crate::agent::Agent;
         wire::follow::StatusEvent,
         wire::follow::BuildEvent,
         wire::follow::LogEvent,
+        wire::follow::AttemptEvent,
         wire::follow::EndEvent,
     ))
 )]

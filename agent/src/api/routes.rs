@@ -1,6 +1,7 @@
 //! The routes, a file per subject.
 
 pub(super) mod agent;
+pub(super) mod attempt;
 pub(super) mod environments;
 pub(super) mod files;
 pub(super) mod gc;

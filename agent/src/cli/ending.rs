@@ -36,10 +36,10 @@ pub(super) fn last_lines(context: &Context, client: &Client, run: &Run) -> LastL
     // What cannot be read is missing here, and `logs` says why.
     let bytes = context.wait_for(async {
         if is_build {
-            let answer = client.file(id, BUILD_LOG.as_bytes()).await?;
+            let answer = client.file(id, None, BUILD_LOG.as_bytes()).await?;
             return Ok(answer.bytes().await.map(|bytes| bytes.to_vec()).unwrap_or_default());
         }
-        Ok(client.logs(id, 0, Some(LAST_LINES as u64), "all").await?.bytes)
+        Ok(client.logs(id, None, (0, Some(LAST_LINES as u64)), "all").await?.bytes)
     });
     let bytes = bytes.unwrap_or_default();
     if is_build {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use jiff::Timestamp;
+
 use super::context::SCHEMA_VERSION;
 use super::{Context, Exit, Outcome, ending, reference, show, target, waiting};
 use crate::api::wire::run::{self, Run};
@@ -86,7 +88,11 @@ fn reasons(run: &Run, target: Option<&Target>) -> Vec<String> {
              still followed, and the run, cancelled or not, ends when the engine answers again"
         ));
     }
-    if let [.., _, last] = run.attempts.as_slice() {
+    if let (Some(attempt), Some(after)) =
+        (waiting::attempt(&run.summary), waiting::after(&run.summary))
+    {
+        reasons.push(format!("it is at {attempt}, after {after}"));
+    } else if let [.., _, last] = run.attempts.as_slice() {
         reasons.push(format!("attempt {}: {}", last.number, last.reason));
     }
     reasons.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
@@ -98,7 +104,10 @@ fn why_it_waits(run: &Run, target: Option<&Target>) -> Vec<String> {
     let name = &run.summary.display_name;
     let draining = target.and_then(|target| target.draining_since_time_utc);
     let mut reasons = vec![match &run.summary.waits_for {
-        Some(waits_for) => format!("{name} waits {}", waiting::sentence(waits_for, &run.summary)),
+        Some(waits_for) => {
+            let sentence = waiting::sentence(waits_for, &run.summary, Timestamp::now());
+            format!("{name} waits {sentence}")
+        }
         None if draining.is_some() => format!("{name} waits"),
         None => format!("{name} is about to start"),
     }];

@@ -105,7 +105,7 @@ pub(super) fn follow_to_exit(
     name: &str,
     raw: bool,
 ) -> Result<Exit, Failure> {
-    let from = From { offset: 0, build_offset: 0, stream: "all" };
+    let from = From { attempt: Some(1), offset: 0, build_offset: 0, stream: "all" };
     let mut printer = Printer::new(&context.terminal, raw).with_states(name);
     let followed =
         context.wait_for(follow(client, run_id, from, &mut printer, OnInterrupt::Cancel));

@@ -123,8 +123,9 @@ fn row(run: &RunSummary, now: Option<Timestamp>) -> Vec<String> {
         }
         (_, Some(position)) => format!("{} #{position}", run.status.name()),
         _ if run.waits_for.is_some() => {
-            let word = run.waits_for.as_ref().map_or("", waiting::word);
-            format!("{} ({word})", run.status.name())
+            let now = now.unwrap_or_else(Timestamp::now);
+            let word = run.waits_for.as_ref().map(|it| waiting::word(it, run, now));
+            format!("{} ({})", run.status.name(), word.unwrap_or_default())
         }
         _ => run.status.name().to_owned(),
     };

@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// A run's id, a unique beginning of it, its name, or @ for the latest
     #[arg(value_name = "RUN", value_parser = reference::run, add = reference::runs(), default_value = "@")]
     run: String,
+    /// Shows the log of this attempt, from 1; with -f, of those after it too [default: the latest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
     /// Follows the run until it ends
     #[arg(short, long)]
     follow: bool,
@@ -65,7 +68,7 @@ pub(super) fn logs(args: &Args, context: &Context) -> Outcome {
     let (client, _) = context.agent(Start::IfNone)?;
     let mut printer = Printer::new(&context.terminal, args.raw).merged();
     if args.build {
-        let bytes = context.wait_for(build_log(&client, &args.run))?;
+        let bytes = context.wait_for(build_log(&client, &args.run, args.attempt))?;
         printer.write(&if args.raw { bytes } else { BuildLog::readable(&bytes) })?;
         printer.finish()?;
         return Ok(Exit::OK);
@@ -73,9 +76,14 @@ pub(super) fn logs(args: &Args, context: &Context) -> Outcome {
     // The id, since what a name or @ stands for may change while we follow.
     let run = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
     let id = &run.summary.run_id;
-    let offset = context.wait_for(what_is_there(args, &client, id, &mut printer))?;
+    let (attempt, offset) = context.wait_for(what_is_there(args, &client, id, &mut printer))?;
     if args.follow && !run.summary.status.is_ended() {
-        let from = From { offset, build_offset: u64::MAX, stream: args.stream.name() };
+        let from = From {
+            attempt: Some(attempt),
+            offset,
+            build_offset: u64::MAX,
+            stream: args.stream.name(),
+        };
         let following = following::follow(&client, id, from, &mut printer, OnInterrupt::Leave);
         context.wait_for(following)?;
     }
@@ -83,25 +91,32 @@ pub(super) fn logs(args: &Args, context: &Context) -> Outcome {
     Ok(Exit::OK)
 }
 
-async fn build_log(client: &Client, reference: &str) -> Result<Vec<u8>, Failure> {
-    let answer = client.file(reference, BUILD_LOG.as_bytes()).await?;
+async fn build_log(
+    client: &Client,
+    reference: &str,
+    attempt: Option<u32>,
+) -> Result<Vec<u8>, Failure> {
+    let answer = client.file(reference, attempt, BUILD_LOG.as_bytes()).await?;
     Ok(answer.bytes().await.map_err(Failure::failed)?.to_vec())
 }
 
-/// Prints what the log holds by now and returns where it ends.
+/// Prints what the log holds by now and returns which attempt's it is and where it ends.
 async fn what_is_there(
     args: &Args,
     client: &Client,
     id: &str,
     printer: &mut Printer<'_>,
-) -> Result<u64, Failure> {
+) -> Result<(u32, u64), Failure> {
+    let mut attempt = args.attempt;
     let mut offset = args.since.unwrap_or(0);
     let mut tail = args.lines;
     loop {
-        let part = client.logs(id, offset, tail.take(), args.stream.name()).await?;
+        let part = client.logs(id, attempt, (offset, tail.take()), args.stream.name()).await?;
+        // The same from now on, whatever the latest is then.
+        attempt = Some(part.attempt);
         printer.write(&part.bytes)?;
         if part.next_offset <= offset {
-            return Ok(offset);
+            return Ok((part.attempt, offset));
         }
         offset = part.next_offset;
     }

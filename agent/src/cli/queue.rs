@@ -160,12 +160,14 @@ fn row(run: &RunSummary, now: Option<Timestamp>) -> Vec<String> {
         None => measure::rfc3339(run.created_time_utc),
     };
     let name = if now.is_some() { &run.display_name } else { &run.run_id };
+    let now = now.unwrap_or_else(Timestamp::now);
+    let waits_for = run.waits_for.as_ref().map(|it| waiting::word(it, run, now));
     vec![
         run.position.map(|position| position.to_string()).unwrap_or_default(),
         name.clone(),
         run.target.clone(),
         run.priority.to_string(),
         since,
-        run.waits_for.as_ref().map_or("", waiting::word).to_owned(),
+        waits_for.unwrap_or_default(),
     ]
 }

@@ -75,8 +75,8 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
     request.display_name.clone_from(&args.name);
     request.fresh_environment = args.fresh;
     request.rerun_of = Some(original.summary.run_id);
-    let submitted = context.wait_for(async { Ok(client.submit(&request).await?) })?;
-    let Submitted { run_id, display_name } = &submitted;
+    let submitted = context.wait_for(async { Ok(client.submit(&request, None).await?) })?;
+    let Submitted { run_id, display_name, .. } = &submitted;
     if args.detach {
         return say_submitted(context, &client, &submitted, args.json);
     }
@@ -113,13 +113,13 @@ pub(super) fn say_submitted(
     submitted: &Submitted,
     json: bool,
 ) -> Outcome {
-    let Submitted { run_id, display_name } = submitted;
+    let Submitted { run_id, display_name, existing } = submitted;
     if json {
         context.print_json(&submitted_document(submitted))?;
     } else {
         let typed = reference::to_type(context, client, run_id, display_name);
         let line = format!("{display_name} · trainyard logs -f {typed}");
-        context.terminal.status("Submitted", line);
+        context.terminal.status(if *existing { "Found" } else { "Submitted" }, line);
         context.print(format!("{run_id}\n"))?;
     }
     Ok(Exit::OK)
@@ -127,11 +127,12 @@ pub(super) fn say_submitted(
 
 /// Returns what `run -d --json` prints.
 pub(super) fn submitted_document(submitted: &Submitted) -> serde_json::Value {
-    let Submitted { run_id, display_name } = submitted;
+    let Submitted { run_id, display_name, existing } = submitted;
     serde_json::json!({
         "schemaVersion": SCHEMA_VERSION,
         "runId": run_id,
         "displayName": display_name,
+        "existing": existing,
     })
 }
 
@@ -168,8 +169,9 @@ mod tests {
 
     #[test]
     fn the_json_of_a_submission() {
-        let submitted = Submitted { run_id: "x_1_2".to_owned(), display_name: "y".to_owned() };
+        let submitted =
+            Submitted { run_id: "x_1_2".to_owned(), display_name: "y".to_owned(), existing: false };
         let document = submitted_document(&submitted).to_string();
-        insta::assert_snapshot!(document, @r#"{"schemaVersion":1,"runId":"x_1_2","displayName":"y"}"#);
+        insta::assert_snapshot!(document, @r#"{"schemaVersion":1,"runId":"x_1_2","displayName":"y","existing":false}"#);
     }
 }

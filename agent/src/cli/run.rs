@@ -6,11 +6,13 @@ mod dry;
 pub(super) mod environment;
 pub(super) mod job_file;
 pub(super) mod place;
+mod retrying;
 pub(super) mod sending;
 pub(super) mod transfer;
 
 use self::configuration::Wanted;
 use self::environment::{Chooser, Chosen};
+use self::retrying::Retrying;
 use super::following::follow_to_exit;
 use super::rerun::say_submitted;
 use super::{Context, Failure, Outcome, reference, target, variables};
@@ -30,6 +32,7 @@ use crate::config::Settings;
   trainyard run --source examples/diabetes --env requirements.txt train.py
   trainyard run -e SEED=1 --secret WANDB_API_KEY --timeout 2h train.py
   trainyard run --docker python:3.11-slim --env requirements.txt --memory 4g train.py
+  trainyard run --retries 3 --on oom,failure --timeout 6h train.py
   trainyard run --command 'make data && python train.py'")]
 pub(super) struct Args {
     /// The script, looked for in the source directory, then in the current one; then its arguments
@@ -42,6 +45,8 @@ pub(super) struct Args {
     what: What,
     #[command(flatten)]
     machine: Machine,
+    #[command(flatten)]
+    retrying: Retrying,
     #[command(flatten)]
     waiting: Waiting,
     #[command(flatten)]
@@ -128,9 +133,6 @@ pub(super) struct Machine {
     /// What of the network the run may reach: full, or in containers loopback or none
     #[arg(long, value_name = "MODE")]
     network: Option<String>,
-    /// Tries a failed run again (not yet)
-    #[arg(long, value_name = "N")]
-    retries: Option<u32>,
 }
 
 /// How the run waits.
@@ -164,6 +166,9 @@ pub(super) struct How {
     /// Shows the script's output as it is, control sequences included
     #[arg(long)]
     raw: bool,
+    /// Submits once under this key: again, it finds the run that is there, and follows that
+    #[arg(long, value_name = "TEXT", value_parser = sending::key)]
+    idempotency_key: Option<String>,
     /// With --detach or --dry-run: prints one JSON document
     #[arg(long)]
     json: bool,
@@ -210,7 +215,11 @@ impl Ready {
             ..Chooser::new(context, &wanted.source)?.on(&wanted.configuration.target)
         };
         let chosen = configuration::choose(&wanted, &chooser)?;
-        let with = sending::With { secrets, fresh: args.what.fresh };
+        let with = sending::With {
+            secrets,
+            fresh: args.what.fresh,
+            key: args.how.idempotency_key.clone(),
+        };
         Ok(Self { wanted, chosen, with, settings })
     }
 }
@@ -233,6 +242,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let submitted = sending::send(context, &client, &agent, &wanted, &chosen, with)?;
     if args.how.detach {
         return say_submitted(context, &client, &submitted, args.how.json);
+    }
+    if submitted.existing {
+        let line = format!("{}, submitted before under this key", submitted.display_name);
+        context.terminal.status("Found", line);
     }
     follow_to_exit(context, &client, &submitted.run_id, &submitted.display_name, args.how.raw)
 }

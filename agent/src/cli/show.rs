@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::ending::{self, write_section};
 use super::{Context, Exit, Outcome, reference, target, waiting};
-use crate::api::wire::run::Run;
+use crate::api::wire::run::{Attempt, Run, RunAttempt};
 use crate::client::Start;
 use crate::run::status::RunStatus;
 use crate::terminal::{Plain, measure};
@@ -43,6 +43,7 @@ pub(super) fn show(args: &Args, context: &Context) -> Outcome {
         writeln!(text, "{label} {}", Plain(&value)).expect("a string takes every text");
     }
     let last = ending::last_lines(context, &client, &run);
+    write_section(&mut text, context, "Attempts", &attempts(&run, now));
     write_section(&mut text, context, "Metrics", &metrics(&run));
     write_section(&mut text, context, "Outputs", &outputs(&run));
     write_section(&mut text, context, "Warnings", &run.warnings);
@@ -74,6 +75,7 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
         ("Status", status(run, now)),
         ("Contact", contact(run, now).unwrap_or_default()),
         ("Engine", run.engine_away_since_time_utc.map(engine_away).unwrap_or_default()),
+        ("Attempt", summary.attempt.as_ref().map(retries).unwrap_or_default()),
         ("Created", moment(summary.created_time_utc)),
         ("Command", summary.command_line.clone()),
         ("Target", summary.target.clone()),
@@ -108,7 +110,10 @@ fn status(run: &Run, now: Option<Timestamp>) -> String {
         text.push_str(&format!(", number {position} in the queue"));
     }
     if let Some(waits_for) = &summary.waits_for {
-        text.push_str(&format!(", waits {}", waiting::sentence(waits_for, summary)));
+        text.push_str(&format!(
+            ", waits {}",
+            waiting::sentence(waits_for, summary, now.unwrap_or_else(Timestamp::now))
+        ));
     }
     match (summary.start_time_utc, summary.end_time_utc, now) {
         (Some(start), Some(end), _) => {
@@ -125,6 +130,32 @@ fn status(run: &Run, now: Option<Timestamp>) -> String {
         text.push_str(&format!(": {}", ending::headline(&exit.message)));
     }
     text
+}
+
+fn retries(attempt: &RunAttempt) -> String {
+    format!("{} of {}", attempt.number, attempt.of)
+}
+
+/// Returns a line for each start of a run that has had several: `1  submitted 5m ago, 3.2s: exit
+/// code 1`.
+fn attempts(run: &Run, now: Option<Timestamp>) -> Vec<String> {
+    let line = |attempt: &Attempt| {
+        let begun = match now {
+            Some(now) => measure::ago(attempt.start_time_utc, now),
+            None => measure::rfc3339(attempt.start_time_utc),
+        };
+        let took = attempt.end_time_utc.map(|end| measure::between(attempt.start_time_utc, end));
+        let took = took.map(|took| format!(", {}", measure::duration(took))).unwrap_or_default();
+        let end =
+            attempt.exit.as_ref().map(|exit| format!(": {}", ending::headline(&exit.message)));
+        let reason = attempt.reason.replace('_', " ");
+        let why = if reason == "submitted" { reason } else { format!("after {reason}") };
+        format!("{}  {why}, {begun}{took}{}", attempt.number, end.unwrap_or_default())
+    };
+    match &run.attempts[..] {
+        [] | [_] => Vec::new(),
+        several => several.iter().map(line).collect(),
+    }
 }
 
 /// Says since when the run's target cannot be reached, why, and what to do.
@@ -271,6 +302,31 @@ mod tests {
         image.base_digest = None;
         image.digest = Some("python@sha256:02".to_owned());
         assert!(shown(&run).ends_with("trainyard-env:5e1f20ab (python@sha256:02)"));
+    }
+
+    #[test]
+    fn the_attempts_of_a_run_are_listed_with_their_ends() {
+        let mut document = run_document();
+        document["attempt"] = serde_json::json!({"number": 2, "of": 4, "after": "lost_contact"});
+        let first = &mut document["attempts"][0];
+        first["exit"] = serde_json::json!({
+            "reason": "lost_contact", "code": null, "signal": null,
+            "message": "target \"gpu-vm\" has nothing of the run any more",
+            "processExitCode": 125,
+        });
+        let mut second = first.clone();
+        second["number"] = 2.into();
+        second["reason"] = "lost_contact".into();
+        second["endTimeUtc"] = serde_json::Value::Null;
+        second["exit"] = serde_json::Value::Null;
+        document["attempts"].as_array_mut().unwrap().push(second);
+        let run: Run = serde_json::from_value(document).unwrap();
+        insta::assert_snapshot!(attempts(&run, None).join("\n"), @r#"
+        1  submitted, 2026-11-21T11:50:00Z, 1m 13s: target "gpu-vm" has nothing of the run any more
+        2  after lost contact, 2026-11-21T11:50:00Z
+        "#);
+        let shown = facts(&run, None).into_iter().find(|(label, _)| *label == "Attempt");
+        assert_eq!(shown.unwrap().1, "2 of 4");
     }
 
     #[test]

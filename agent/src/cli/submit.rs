@@ -32,6 +32,10 @@ pub(super) struct Args {
     /// Takes the packages that conda files list from pip, by the same names
     #[arg(long)]
     conda_from_pip: bool,
+    /// Submits once under this key: again, it finds the run that is there. For one run; in a TOML
+    /// file each may have its own, as idempotency-key
+    #[arg(long, value_name = "TEXT", value_parser = sending::key)]
+    idempotency_key: Option<String>,
     /// Prints a JSON array of what was submitted
     #[arg(long)]
     json: bool,
@@ -53,6 +57,14 @@ pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
         } else {
             jobs.push(of_azure(args, file, context)?);
         }
+    }
+    if let Some(key) = &args.idempotency_key {
+        let [job] = &mut jobs[..] else {
+            let message = format!("--idempotency-key is for one run, and there are {}", jobs.len());
+            return Err(Failure::usage(message)
+                .hint("give each its own, as idempotency-key in its table of a TOML file"));
+        };
+        job.with.key = Some(key.clone());
     }
     let (client, agent) = context.agent(Start::IfNone)?;
     for Job { wanted, .. } in &jobs {
@@ -94,6 +106,6 @@ fn of_azure(args: &Args, file: &Path, context: &Context) -> Result<Job, Failure>
         ..Chooser::new(context, &wanted.source)?.on(&wanted.configuration.target)
     };
     let chosen = configuration::choose(&wanted, &chooser)?;
-    let with = sending::With { secrets: BTreeMap::new(), fresh: args.fresh };
+    let with = sending::With { secrets: BTreeMap::new(), fresh: args.fresh, key: None };
     Ok(Job { wanted, chosen, with })
 }

@@ -49,7 +49,7 @@ pub(super) fn wait(args: &Args, context: &Context) -> Outcome {
 
 async fn ended(client: &Client, id: &str, context: &Context) -> Result<Followed, Failure> {
     // Behind the ends of the logs, so that only the states are heard.
-    let nothing = From { offset: u64::MAX, build_offset: u64::MAX, stream: "all" };
+    let nothing = From { attempt: None, offset: u64::MAX, build_offset: u64::MAX, stream: "all" };
     let mut printer = Printer::new(&context.terminal, false);
     following::follow(client, id, nothing, &mut printer, OnInterrupt::Leave).await
 }

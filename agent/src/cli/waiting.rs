@@ -1,11 +1,13 @@
 //! What a run in the queue waits for, in words.
 
+use jiff::Timestamp;
+
 use crate::api::wire::run::RunSummary;
 use crate::api::wire::waiting::WaitsFor;
 use crate::terminal::measure;
 
 /// Returns what follows "it waits".
-pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary) -> String {
+pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary, now: Timestamp) -> String {
     let there = match run.target.as_str() {
         crate::targets::LOCAL => String::new(),
         target => format!(" on {target}"),
@@ -13,7 +15,10 @@ pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary) -> String {
     match waits_for {
         WaitsFor::Release => "until somebody releases it with `trainyard queue release`".to_owned(),
         WaitsFor::Runs { run_ids } => format!("for the end of {}", run_ids.join(", ")),
-        WaitsFor::Time { time_utc } => format!("until {}", measure::rfc3339(*time_utc)),
+        WaitsFor::Time { time_utc } => match next_attempt(*time_utc, run, now) {
+            Some(attempt) => format!("for {attempt}"),
+            None => format!("until {}", measure::rfc3339(*time_utc)),
+        },
         WaitsFor::Places { most } => {
             let most = measure::count(*most as u64, "run");
             format!("for a place{there}: at most {most} at once, and as many are on")
@@ -35,9 +40,30 @@ pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary) -> String {
     }
 }
 
-/// Returns the same in a word.
-pub(super) fn word(waits_for: &WaitsFor) -> &'static str {
-    match waits_for {
+/// Returns `attempt 2 of 4 in 18s, after lost contact`, where it is one that begins at `time`.
+fn next_attempt(time: Timestamp, run: &RunSummary, now: Timestamp) -> Option<String> {
+    let wait = measure::duration(measure::between(now, time));
+    Some(format!("{} in {wait}, after {}", attempt(run)?, after(run)?))
+}
+
+/// Returns `attempt 2 of 4` of a run that may be tried again.
+pub(super) fn attempt(run: &RunSummary) -> Option<String> {
+    run.attempt.as_ref().map(|attempt| format!("attempt {} of {}", attempt.number, attempt.of))
+}
+
+/// Returns what ended the attempt before, in words.
+pub(super) fn after(run: &RunSummary) -> Option<String> {
+    Some(run.attempt.as_ref()?.after.as_ref()?.replace('_', " "))
+}
+
+/// Returns the same in a word, or a few where it is another attempt.
+pub(super) fn word(waits_for: &WaitsFor, run: &RunSummary, now: Timestamp) -> String {
+    if let WaitsFor::Time { time_utc } = waits_for
+        && let Some(attempt) = next_attempt(*time_utc, run, now)
+    {
+        return attempt;
+    }
+    let word = match waits_for {
         WaitsFor::Release => "held",
         WaitsFor::Runs { .. } => "after others",
         WaitsFor::Time { .. } => "later",
@@ -46,12 +72,14 @@ pub(super) fn word(waits_for: &WaitsFor) -> &'static str {
         WaitsFor::Memory { .. } => "memory",
         WaitsFor::Gpus { .. } => "GPUs",
         WaitsFor::Turn { .. } => "its turn",
-    }
+    };
+    word.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wire::run::RunAttempt;
     use crate::cli::tests::run_document;
 
     #[test]
@@ -68,7 +96,9 @@ mod tests {
             WaitsFor::Gpus { wanted: 2, free: 1 },
             WaitsFor::Turn { run_id: "a_1_00000001".to_owned() },
         ];
-        let lines = all.iter().map(|it| format!("{}: it waits {}", word(it), sentence(it, &run)));
+        let now: Timestamp = "2026-11-21T11:59:42Z".parse().unwrap();
+        let said = |it| format!("{}: it waits {}", word(it, &run, now), sentence(it, &run, now));
+        let lines = all.iter().map(said);
         insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
         held: it waits until somebody releases it with `trainyard queue release`
         after others: it waits for the end of a_1_00000001, a_1_00000002
@@ -79,6 +109,11 @@ mod tests {
         GPUs: it waits for GPUs: it takes 2, and 1 are free
         its turn: it waits for its turn: what is free is kept for a_1_00000001, which has waited long
         ");
-        insta::assert_snapshot!(sentence(&WaitsFor::Places { most: 4 }, &elsewhere), @"for a place on gpu-vm: at most 4 runs at once, and as many are on");
+        insta::assert_snapshot!(sentence(&WaitsFor::Places { most: 4 }, &elsewhere, now), @"for a place on gpu-vm: at most 4 runs at once, and as many are on");
+        let attempt = RunAttempt { number: 2, of: 4, after: Some("lost_contact".to_owned()) };
+        let again = RunSummary { attempt: Some(attempt), ..run };
+        let time = WaitsFor::Time { time_utc: "2026-11-21T12:00:00Z".parse().unwrap() };
+        insta::assert_snapshot!(sentence(&time, &again, now), @"for attempt 2 of 4 in 18.0s, after lost contact");
+        assert_eq!(word(&time, &again, now), "attempt 2 of 4 in 18.0s, after lost contact");
     }
 }

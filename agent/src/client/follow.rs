@@ -8,15 +8,17 @@ use reqwest::{Method, Response};
 
 use super::events::{EventParser, RawEvent};
 use super::{Client, ClientError};
-use crate::api::wire::follow::{BuildEvent, EndEvent, LogEvent, StatusEvent};
+use crate::api::wire::follow::{AttemptEvent, BuildEvent, EndEvent, LogEvent, StatusEvent};
 use crate::api::wire::run::Run;
 
 /// Where following begins, and what is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct From {
-    /// Offset in the log; none means no log at all.
+    /// With which attempt; `None` means the latest.
+    pub(crate) attempt: Option<u32>,
+    /// Offset in its log; `u64::MAX` means no log at all, of no attempt.
     pub(crate) offset: u64,
-    /// Offset in the build log.
+    /// Offset in its build log; likewise.
     pub(crate) build_offset: u64,
     /// `stdout`, `stderr` or `all`.
     pub(crate) stream: &'static str,
@@ -36,6 +38,8 @@ pub(crate) enum Event {
         /// Whether it was to standard error.
         is_stderr: bool,
     },
+    /// An attempt is over, everything it wrote was passed on, and another follows.
+    Attempt(Box<AttemptEvent>),
     /// It is over, and everything it wrote was passed on.
     End(Box<Run>),
 }
@@ -99,11 +103,12 @@ impl<'a> Follow<'a> {
     async fn read_more(&mut self) -> Result<(), ClientError> {
         let asked = "follow the run";
         if self.response.is_none() {
-            let query = [
+            let mut query = vec![
                 ("offset", self.from.offset.to_string()),
                 ("buildOffset", self.from.build_offset.to_string()),
                 ("stream", self.from.stream.to_owned()),
             ];
+            query.extend(self.from.attempt.map(|number| ("attempt", number.to_string())));
             let request = self
                 .client
                 .request(Method::GET, &["runs", &self.reference, "follow"])
@@ -158,6 +163,17 @@ impl<'a> Follow<'a> {
                 self.from.offset = next_offset;
                 let bytes = bytes[known..].to_vec();
                 Ok(Some(Event::Log { bytes, is_stderr: stream == "stderr" }))
+            }
+            "attempt" => {
+                let event: AttemptEvent = parse(raw)?;
+                let begin = |offset| if offset == u64::MAX { u64::MAX } else { 0 };
+                self.from = From {
+                    attempt: Some(event.next),
+                    offset: begin(self.from.offset),
+                    build_offset: begin(self.from.build_offset),
+                    ..self.from
+                };
+                Ok(Some(Event::Attempt(Box::new(event))))
             }
             "end" => {
                 let EndEvent { run } = parse(raw)?;

@@ -10,9 +10,13 @@
 //!          is gone
 //! ```
 //!
+//! An end may be followed by another attempt ([`crate::run::retry`]): the run waits again, and
+//! begins anew as one that was just admitted.
+//!
 //! Each step is written down before it is made, and every step can be made again: whatever
 //! moment the agent ends at, [`crate::recovery`] finds the phase to go on from.
 
+mod again;
 mod ending;
 mod fault;
 mod following;

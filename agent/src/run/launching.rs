@@ -220,6 +220,8 @@ mod tests {
             held: false,
             not_before: None,
             boot_id: None,
+            attempt: 1,
+            tried_after: None,
         }
     }
 

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 /// Where a run stands. The names are those of the Azure ML run statuses.
 ///
 /// ```text
-///                 (the agent went away before the script started)
-///              +-------------------+-----------+
-///              v                   |           |
+///                 (the agent went away before the script started, or it is tried again)
+///              +-------------------+-----------+----------------------+
+///              v                   |           |                      |
 /// NotStarted -> Queued -> Preparing -> Starting -> Running -> Finalizing -> Completed
 ///      |          |           |            |          |        ^  |  |
 ///      |          |           +------------+----------|--------|--+--|---> Failed
@@ -93,6 +93,7 @@ impl RunStatus {
             (S::Queued, E::PlaceGiven) => S::Preparing,
             (S::Preparing, E::LaunchIntended) => S::Starting,
             (S::Preparing | S::Starting, E::PlaceTakenBack) => S::Queued,
+            (S::Preparing | S::Starting | S::Finalizing, E::TriedAgain) => S::Queued,
             (S::Preparing | S::Starting, E::NeverStarted) => S::Failed,
             (S::Starting, E::ScriptStarted) => S::Running,
             (S::Starting | S::Running | S::CancelRequested, E::ScriptEnded) => S::Finalizing,
@@ -139,6 +140,9 @@ pub(crate) enum RunEvent {
     ScriptEnded,
     /// What it left was collected, and this is how it ended.
     Collected(Ending),
+    /// Its attempt ended, and another is to follow. The records deny it of a run that was asked to
+    /// end meanwhile.
+    TriedAgain,
     /// Someone asked for its end.
     CancelAsked,
 }
@@ -167,7 +171,7 @@ impl Ending {
 impl RunEvent {
     /// Every event.
     #[cfg(test)]
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Submitted,
         Self::PlaceGiven,
         Self::PlaceTakenBack,
@@ -178,6 +182,7 @@ impl RunEvent {
         Self::Collected(Ending::Well),
         Self::Collected(Ending::Cancelled),
         Self::Collected(Ending::Badly),
+        Self::TriedAgain,
         Self::CancelAsked,
     ];
 
@@ -194,6 +199,7 @@ impl RunEvent {
             Self::Collected(Ending::Well) => "collected, well",
             Self::Collected(Ending::Cancelled) => "collected, cancelled",
             Self::Collected(Ending::Badly) => "collected, badly",
+            Self::TriedAgain => "tried again",
             Self::CancelAsked => "cancel asked",
         }
     }
@@ -251,6 +257,7 @@ mod tests {
         collected, well       -               -               -               -               -               Completed       -               -               -               -
         collected, cancelled  -               -               -               -               -               Canceled        -               -               -               -
         collected, badly      -               -               -               -               -               Failed          -               -               -               -
+        tried again           -               -               Queued          Queued          -               Queued          -               -               -               -
         cancel asked          Canceled        Canceled        CancelRequested CancelRequested CancelRequested Finalizing      CancelRequested -               -               -
         "#);
     }
@@ -287,6 +294,8 @@ mod tests {
             let mut status = RunStatus::NotStarted;
             let mut asked = false;
             for event in events {
+                // The records, which know that it was asked, deny it then.
+                let event = if asked && event == RunEvent::TriedAgain { continue } else { event };
                 let Ok(next) = status.after(event) else { continue };
                 // Once the script is over, asking comes too late to count.
                 asked |= event == RunEvent::CancelAsked && next != RunStatus::Finalizing;

@@ -98,8 +98,11 @@ pub(crate) async fn submit(
         let directory = directory.clone();
         task::blocking(move || sealed.put_into(&directory)).await?;
     }
-    let submitted =
-        Submitted { run_id: run.id.to_string(), display_name: run.display_name.clone() };
+    let submitted = Submitted {
+        run_id: run.id.to_string(),
+        display_name: run.display_name.clone(),
+        existing: false,
+    };
     let (id, experiment) = (run.id.clone(), run.request.experiment.clone());
     match agent.store.submit(run).await {
         Ok(Accepted::New(row)) => {
@@ -110,7 +113,7 @@ pub(crate) async fn submit(
         }
         Ok(Accepted::Before { id, display_name }) => {
             remove_unused(directory).await;
-            Ok(Submitted { run_id: id.to_string(), display_name })
+            Ok(Submitted { run_id: id.to_string(), display_name, existing: true })
         }
         Err(error) => {
             remove_unused(directory).await;
@@ -136,6 +139,8 @@ struct Sealed {
     secrets: std::collections::BTreeMap<String, String>,
     registry_password: Option<Hidden>,
     patch: Option<Vec<u8>>,
+    /// Whether there may be another attempt that needs the values too.
+    is_kept: bool,
 }
 
 impl Sealed {
@@ -146,12 +151,17 @@ impl Sealed {
     /// Puts it into the run directory, on the disk, before the run is accepted.
     fn put_into(&self, directory: &RunDirectory) -> Result<(), PathError> {
         directory.create()?;
+        let (secrets, password) = if self.is_kept {
+            (directory.kept_secrets_json(), directory.kept_registry_json())
+        } else {
+            (directory.secrets_json(), directory.registry_json())
+        };
         if !self.secrets.is_empty() {
             // The file is made with mode 0600, as temporary files are.
-            durable_file::write_json(&directory.secrets_json(), &self.secrets)?;
+            durable_file::write_json(&secrets, &self.secrets)?;
         }
-        if let Some(password) = &self.registry_password {
-            durable_file::write_json(&directory.registry_json(), password)?;
+        if let Some(value) = &self.registry_password {
+            durable_file::write_json(&password, value)?;
         }
         if let Some(patch) = &self.patch {
             durable_file::write(&directory.path().join(PATCH_FILE), patch)?;
@@ -175,6 +185,7 @@ fn new_run(
         secrets: request.secrets.0.clone(),
         registry_password: request.registry_password.take(),
         patch: patch.transpose()?,
+        is_kept: request.retry.is_some(),
     };
     for value in request.secrets.0.values_mut() {
         value.clear();

@@ -13,7 +13,8 @@ use crate::store::RunRow;
 /// Removes the values of secrets of a run that will have no script any more: they are nobody's
 /// business.
 pub(crate) fn forget_secrets(directory: &RunDirectory) {
-    for forgotten in [directory.forget_secrets(), directory.forget_registry_password()] {
+    let kept = directory.forget_kept();
+    for forgotten in [directory.forget_secrets(), directory.forget_registry_password(), kept] {
         if let Err(error) = forgotten {
             error!(%error, "The secrets of a run that is over are still on the disk.");
         }
@@ -29,8 +30,13 @@ pub(crate) fn write_launch(
     row: &RunRow,
     launch: &Launch,
 ) -> Result<(), PathError> {
-    write_json(&directory.run_json(), &row.request)?;
+    write_request(directory, row)?;
     write_json(&directory.launch_json(), launch)
+}
+
+/// Writes what was asked.
+pub(crate) fn write_request(directory: &RunDirectory, row: &RunRow) -> Result<(), PathError> {
+    write_json(&directory.run_json(), &row.request)
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), PathError> {

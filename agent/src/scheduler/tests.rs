@@ -20,7 +20,9 @@ use crate::workspace::Workspace;
 #[tokio::test]
 async fn who_watches_a_run_cancelled_before_it_was_in_the_queue_hears_of_its_end() {
     let (_directory, agent, _scheduling) = working(1).await;
-    let run = new_run("exp", 1);
+    let mut run = new_run("exp", 1);
+    // So that it is the queue that hears of it, not a driver.
+    run.request.held = true;
     let id = run.id.clone();
     let accepted = agent.store.submit(run).await.unwrap();
     let by = CancelledBy { uid: 0, user: None };
@@ -37,6 +39,7 @@ async fn who_watches_a_run_cancelled_before_it_was_in_the_queue_hears_of_its_end
     let ended = watching.wait_for(|status| status.is_ended());
     tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap().unwrap();
     assert!(agent.live.watch(&id).is_none());
+    assert_eq!(agent.scheduler.counts().queued, 0);
 }
 
 /// An agent with `places` whose runs end at once, as their supervisor cannot be started.

@@ -71,7 +71,7 @@ pub(crate) async fn work(agent: Arc<Agent>, mut inbox: Inbox) {
 impl Work {
     async fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Enqueue(row) => self.enqueue(&row).await,
+            Command::Enqueue(row) => self.accept(&row).await,
             Command::Resume(row, begin) => {
                 let (waiting, asked) = (self.waiting(&row), row.cancel.clone());
                 self.keep_gpus(&row).await;
@@ -122,6 +122,24 @@ impl Work {
         }
     }
 
+    /// Puts a run into the queue that was just accepted or found again, unless it was cancelled
+    /// before its turn here: who watches it must hear so.
+    async fn accept(&mut self, row: &RunRow) {
+        match self.agent.store.status(&row.id).await {
+            Ok(Some(status)) if status.is_ended() => {
+                self.agent.live.publish(&row.id, status);
+                self.leave(&row.id);
+                self.is_over(row.id.clone(), status).await;
+            }
+            Ok(_) => self.enqueue(row).await,
+            Err(error) => {
+                // Its driver finds out.
+                error!(%error, run = %row.id, "Could not look up a run that was handed in.");
+                self.enqueue(row).await;
+            }
+        }
+    }
+
     async fn enqueue(&mut self, row: &RunRow) {
         let waiting = self.waiting(row);
         let run = waiting.run.clone();
@@ -139,7 +157,13 @@ impl Work {
         self.agent.gpus.take_back(&run);
         self.publish_active();
         match self.agent.store.row(&run).await {
-            Ok(row) if row.status.is_ended() => self.is_over(run, row.status).await,
+            Ok(row) if row.status.is_ended() => {
+                if row.request.retry.is_some() {
+                    // Cancelled after its attempt ended, before it was here.
+                    self.leave(&run);
+                }
+                self.is_over(run, row.status).await;
+            }
             Ok(row) if row.status == RunStatus::Queued => self.enqueue(&row).await,
             // Its driver could not go on, and has said so.
             Ok(_) => {}
@@ -215,13 +239,11 @@ impl Work {
         run: &RunId,
         request: CancelRequest,
     ) -> Result<RunStatus, StoreError> {
-        let mut facts = Facts { cancel: Some(request.clone()), ..Facts::default() };
-        if !self.active.contains_key(run) {
-            let message = "cancelled while it was queued";
-            let mut exit = ExitRecord::new(ExitReason::Cancelled, message, Timestamp::now());
-            exit.cancelled_by = Some(request.by.clone());
-            facts.exit = Some(exit);
-        }
+        // How it ended, if it waits: also when its driver has just put it back into the queue.
+        let message = "cancelled while it was queued";
+        let mut exit = ExitRecord::new(ExitReason::Cancelled, message, Timestamp::now());
+        exit.cancelled_by = Some(request.by.clone());
+        let facts = Facts { cancel: Some(request.clone()), exit: Some(exit), ..Facts::default() };
         let change = Change::now(RunEvent::CancelAsked).with(facts);
         // Tried once: whoever asked hears that it did not work, and nobody else has to wait.
         let status = self.agent.record_once(run, change).await?;

@@ -10,8 +10,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde::Serialize;
 use std::os::unix::ffi::OsStrExt;
 
+use super::again::{self, NextAttempt};
 use super::{SqlContext, Store, StoreError};
-use crate::run::status::{RunEvent, RunStatus};
+use crate::run::status::{RunEvent, RunStatus, TransitionDenied};
 
 /// Something that happened to a run, with what became known by it.
 #[derive(Clone, Debug)]
@@ -35,8 +36,10 @@ pub(crate) struct Facts {
     pub(crate) started: Option<Timestamp>,
     /// Who asked for its end.
     pub(crate) cancel: Option<CancelRequest>,
-    /// How it ended.
+    /// How it ended: the run, or an attempt that another follows.
     pub(crate) exit: Option<ExitRecord>,
+    /// The attempt that follows.
+    pub(crate) next: Option<NextAttempt>,
     /// What it left.
     pub(crate) outputs: Vec<OutputFile>,
     /// What the user should know.
@@ -47,7 +50,7 @@ pub(crate) struct Facts {
 #[derive(Clone, Debug)]
 pub(crate) struct NewAttempt {
     /// Why it is made.
-    pub(crate) reason: &'static str,
+    pub(crate) reason: String,
     /// The machine's boot it is begun in.
     pub(crate) boot_id: String,
 }
@@ -98,6 +101,9 @@ impl Store {
 fn apply(transaction: &Transaction, run: &RunId, change: &Change) -> Result<RunStatus, StoreError> {
     let (number, status) = find(transaction, run)?;
     let next = status.after(change.event)?;
+    if change.event == RunEvent::TriedAgain && again::is_unwanted(transaction, number)? {
+        return Err(TransitionDenied::OutOfOrder { status, event: change.event.name() }.into());
+    }
     let facts = &change.facts;
     let at = change.at.as_microsecond();
     let environment = facts.environment.as_ref().map(|it| to_json(run, it)).transpose()?;
@@ -122,7 +128,7 @@ fn apply(transaction: &Transaction, run: &RunId, change: &Change) -> Result<RunS
             environment,
             facts.started.map(Timestamp::as_microsecond),
             cancel,
-            exit,
+            exit.as_ref().filter(|_| next.is_ended()),
             next.is_ended().then_some(at),
         ])
         .doing("change a run")?;
@@ -132,7 +138,10 @@ fn apply(transaction: &Transaction, run: &RunId, change: &Change) -> Result<RunS
     if next.is_ended() || next == RunStatus::Queued {
         end_attempt(transaction, number, at, exit.as_deref())?;
     }
-    add_outputs(transaction, number, &facts.outputs)?;
+    match facts.next {
+        Some(next) => again::begin(transaction, number, next, &facts.outputs)?,
+        None => add_outputs(transaction, number, &facts.outputs)?,
+    }
     add_warnings(transaction, number, &facts.warnings)?;
     Ok(next)
 }
@@ -158,8 +167,9 @@ fn begin_attempt(
 ) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
-            "insert into attempts (run, number, reason, boot_id, begun_at)
-             select ?1, 1 + count(*), ?2, ?3, ?4 from attempts where run = ?1",
+            "insert into attempts (run, number, reason, boot_id, begun_at, attempt)
+             select ?1, 1 + count(*), ?2, ?3, ?4, (select attempt from runs where number = ?1)
+             from attempts where run = ?1",
         )
         .and_then(|mut insert| insert.execute(params![run, attempt.reason, attempt.boot_id, at]))
         .doing("begin an attempt")?;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use super::row::{exit, json, status, time};
 use super::{SqlContext, Store, StoreError};
 use crate::api::wire::run::{
-    Attempt, Exit, MetricPoint, OutputFile, PreparedEnvironment, Run, RunSummary,
+    Attempt, Exit, MetricPoint, OutputFile, PreparedEnvironment, Run, RunAttempt, RunSummary,
 };
 use crate::run::status::RunStatus;
 
@@ -30,7 +30,7 @@ pub(crate) struct ListFilter {
 
 const SUMMARY_COLUMNS: &str = "number, id, experiment, display_name, status, target, \
     environment_name, command_line, snapshot_id, started_at, ended_at, created_at, exit, \
-    priority";
+    priority, attempt, most_attempts, tried_after";
 
 impl Store {
     /// Lists runs, the latest first. Places in the queue are not in it.
@@ -87,6 +87,9 @@ fn summary(row: &Row) -> Result<(i64, RunSummary), StoreError> {
     let moment = |column| row.get::<_, Option<i64>>(column).doing(action);
     let run_id = text(1)?;
     let ended = exit(&run_id, row.get(12).doing(action)?)?;
+    let of: u32 = row.get(15).doing(action)?;
+    let attempt =
+        RunAttempt { number: row.get(14).doing(action)?, of, after: row.get(16).doing(action)? };
     let summary = RunSummary {
         experiment: text(2)?,
         display_name: text(3)?,
@@ -94,6 +97,7 @@ fn summary(row: &Row) -> Result<(i64, RunSummary), StoreError> {
         position: None,
         waits_for: None,
         priority: row.get(13).doing(action)?,
+        attempt: (of > 1).then_some(attempt),
         target: text(5)?,
         out_of_contact: None,
         environment: text(6)?,
@@ -121,10 +125,10 @@ fn document(connection: &Connection, run: &RunId) -> Result<Run, StoreError> {
         .ok_or_else(|| StoreError::NoSuchRun { reference: run.to_string() })?;
     let (number, mut summary) = summary(row)?;
     summary.tags = pairs(connection, "tags", number)?;
-    let request = json(run.as_str(), Some(row.get(14).doing(action)?))?;
-    let packages = json(run.as_str(), row.get(16).doing(action)?)?;
+    let request = json(run.as_str(), Some(row.get(17).doing(action)?))?;
+    let packages = json(run.as_str(), row.get(19).doing(action)?)?;
     let environment: Option<images::environment::PreparedEnvironment> =
-        json(run.as_str(), row.get(15).doing(action)?)?;
+        json(run.as_str(), row.get(18).doing(action)?)?;
     Ok(Run {
         schema_version: SCHEMA_VERSION,
         properties: pairs(connection, "properties", number)?,
@@ -191,7 +195,7 @@ fn attempts(connection: &Connection, run: &RunId, number: i64) -> Result<Vec<Att
     let action = "read the attempts of a run";
     let mut statement = connection
         .prepare_cached(
-            "select number, reason, begun_at, ended_at, exit from attempts
+            "select attempt, reason, begun_at, ended_at, exit from attempts
              where run = ?1 order by number",
         )
         .doing(action)?;
@@ -205,9 +209,31 @@ fn attempts(connection: &Connection, run: &RunId, number: i64) -> Result<Vec<Att
             start_time_utc: time(row.get(2).doing(action)?),
             end_time_utc: row.get::<_, Option<i64>>(3).doing(action)?.map(time),
             exit: ended.as_ref().map(Exit::from),
+            output_files: Vec::new(),
         });
     }
+    add_outputs_of(&mut attempts, connection, number)?;
     Ok(attempts)
+}
+
+/// Adds what the attempts before the last left.
+fn add_outputs_of(
+    attempts: &mut [Attempt],
+    connection: &Connection,
+    run: i64,
+) -> Result<(), StoreError> {
+    let action = "read what an attempt left";
+    let mut statement = connection
+        .prepare_cached(
+            "select path, size, sha256 from attempt_outputs where run = ?1 and attempt = ?2
+             order by path",
+        )
+        .doing(action)?;
+    for attempt in attempts.iter_mut().filter(|attempt| attempt.exit.is_some()) {
+        let files = statement.query_map(params![run, attempt.number], output);
+        attempt.output_files = files.and_then(Iterator::collect).doing(action)?;
+    }
+    Ok(())
 }
 
 fn outputs(connection: &Connection, run: i64) -> Result<Vec<OutputFile>, StoreError> {
@@ -215,12 +241,14 @@ fn outputs(connection: &Connection, run: i64) -> Result<Vec<OutputFile>, StoreEr
     let mut statement = connection
         .prepare_cached("select path, size, sha256 from outputs where run = ?1 order by path")
         .doing(action)?;
-    let files = statement.query_map(params![run], |row| {
-        let path: Vec<u8> = row.get(0)?;
-        let size: i64 = row.get(1)?;
-        Ok(OutputFile::new(&path, u64::try_from(size).unwrap_or_default(), row.get(2)?))
-    });
+    let files = statement.query_map(params![run], output);
     files.and_then(Iterator::collect).doing(action)
+}
+
+fn output(row: &Row) -> rusqlite::Result<OutputFile> {
+    let path: Vec<u8> = row.get(0)?;
+    let size: i64 = row.get(1)?;
+    Ok(OutputFile::new(&path, u64::try_from(size).unwrap_or_default(), row.get(2)?))
 }
 
 /// The source of each run, and the build context of its Dockerfile, if it has one.

@@ -10,8 +10,11 @@ use snapshots::digest::Digest;
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {

@@ -37,13 +37,17 @@ pub(crate) struct RunRow {
     pub(crate) held: bool,
     /// When its next attempt may begin.
     pub(crate) not_before: Option<Timestamp>,
-    /// The machine's boot in which the last attempt was begun.
+    /// The machine's boot in which its attempt was last begun; `None` if it never was.
     pub(crate) boot_id: Option<String>,
+    /// Which attempt is on or comes next, from 1.
+    pub(crate) attempt: u32,
+    /// What ended the one before.
+    pub(crate) tried_after: Option<String>,
 }
 
 pub(super) const ROW_COLUMNS: &str = "id, status, request, environment, cancel, created_at,
-    (select boot_id from attempts where run = runs.number order by number desc limit 1), uid,
-    number, priority, held, not_before";
+    (select boot_id from attempts where run = runs.number and attempt = runs.attempt
+     order by number desc limit 1), uid, number, priority, held, not_before, attempt, tried_after";
 
 impl Store {
     /// Returns the run with this id, whether it is over or not.
@@ -96,6 +100,8 @@ fn read_row(row: &Row) -> Result<RunRow, StoreError> {
         priority: row.get(9).doing(action)?,
         held: row.get(10).doing(action)?,
         not_before: row.get::<_, Option<i64>>(11).doing(action)?.map(time),
+        attempt: row.get(12).doing(action)?,
+        tried_after: row.get(13).doing(action)?,
         id: id.parse().map_err(|_| StoreError::NoSuchRun { reference: id })?,
     })
 }

@@ -1,6 +1,7 @@
 //! Accepting runs.
 
 use jiff::Timestamp;
+use runner::run_configuration::RetryPolicy;
 use runner::run_id::RunId;
 use rusqlite::{OptionalExtension, Transaction, params};
 use snapshots::digest::Digest;
@@ -94,8 +95,9 @@ fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
     let mut statement = transaction
         .prepare_cached(
             "insert into runs (id, uid, experiment, display_name, target, status, environment_name,
-                               command_line, snapshot_id, created_at, request, priority, held)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                               command_line, snapshot_id, created_at, request, priority, held,
+                               most_attempts)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )
         .doing("write a run")?;
     statement
@@ -113,6 +115,7 @@ fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
             request,
             run.request.priority,
             run.request.held,
+            run.request.retry.as_ref().map_or(1, RetryPolicy::attempts),
         ])
         .doing("write a run")
 }
@@ -137,7 +140,7 @@ fn accepted_before(
         .doing("look up an idempotency key")?;
     let Some((asked, id, display_name)) = found else { return Ok(None) };
     if asked != request.to_string() {
-        return Err(StoreError::KeyReused { key: key.to_owned() });
+        return Err(StoreError::KeyReused { key: key.to_owned(), run: id });
     }
     let id = id.parse().map_err(|_| StoreError::NoSuchRun { reference: id })?;
     Ok(Some(Accepted::Before { id, display_name }))

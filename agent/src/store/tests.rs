@@ -14,6 +14,8 @@ use super::*;
 use crate::api::wire::submission::SubmitRequest;
 use crate::run::status::{Ending, RunEvent, RunStatus};
 
+mod again;
+
 /// A request as a command line would make it.
 pub(crate) fn request(snapshot: Digest) -> SubmitRequest {
     SubmitRequest {
@@ -43,6 +45,7 @@ pub(crate) fn request(snapshot: Digest) -> SubmitRequest {
         rerun_of: None,
         priority: 0,
         held: false,
+        retry: None,
         after: Vec::new(),
     }
 }
@@ -91,12 +94,21 @@ impl Fixture {
 
     /// Takes a run through its life.
     async fn completed(&self, run: &RunId) {
-        let attempt = NewAttempt { reason: "submitted", boot_id: "boot".to_owned() };
+        self.begin(run).await;
+        self.completed_from_running(run).await;
+    }
+
+    /// Takes a run to where its script is on.
+    async fn begin(&self, run: &RunId) {
+        let attempt = NewAttempt { reason: "submitted".to_owned(), boot_id: "boot".to_owned() };
         let attempt = Facts { attempt: Some(attempt), ..Facts::default() };
         self.apply(run, RunEvent::PlaceGiven, attempt).await;
         self.apply(run, RunEvent::LaunchIntended, Facts::default()).await;
         let started = Some(Timestamp::from_second(1_700_000_100).unwrap());
         self.apply(run, RunEvent::ScriptStarted, Facts { started, ..Facts::default() }).await;
+    }
+
+    async fn completed_from_running(&self, run: &RunId) {
         self.apply(run, RunEvent::ScriptEnded, Facts::default()).await;
         let mut exit = ExitRecord::new(ExitReason::Completed, "the script ended", Timestamp::now());
         exit.code = Some(0);

@@ -64,7 +64,6 @@ pub fn not_yet(configuration: &RunConfiguration, process: Process) -> Result<(),
     distribution(configuration, &mut items);
     data_and_services(configuration, &mut items);
     limits(configuration, process, &mut items);
-    scheduling(configuration, &mut items);
     if items.is_empty() { Ok(()) } else { Err(NotYet { items }) }
 }
 
@@ -146,12 +145,6 @@ fn limits(configuration: &RunConfiguration, process: Process, items: &mut Vec<No
     }
 }
 
-fn scheduling(configuration: &RunConfiguration, items: &mut Vec<NotYetItem>) {
-    if configuration.retries > 0 {
-        refuse(items, "trying again (--retries)", "Start a failed run again with trainyard rerun");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -184,7 +177,7 @@ mod tests {
     type Change = fn(&mut RunConfiguration);
 
     /// Each asks for one thing that is not done yet, and the last for more.
-    const CHANGES: [Change; 10] = [
+    const CHANGES: [Change; 9] = [
         |c| {
             let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
             c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
@@ -199,7 +192,6 @@ mod tests {
         |c| c.resources.shm_bytes = Some(1),
         |c| c.network = Network::None,
         |c| c.network = Network::Loopback,
-        |c| c.retries = 1,
         // Several at once are all named; what helps against all of them is said once.
         |c| {
             let (shm_bytes, disk_bytes) = (Some(1), Some(1));
@@ -231,8 +223,6 @@ mod tests {
           hint: Run it in a container, as with --docker IMAGE, or leave --network out.
         not yet in this version: a narrower network outside of a container (--network loopback)
           hint: Run it in a container, as with --docker IMAGE, or leave --network out.
-        not yet in this version: trying again (--retries)
-          hint: Start a failed run again with trainyard rerun.
         not yet in this version: limits on the disk (--disk); a size of /dev/shm outside of a container (--shm-size)
           hint: Leave --disk out: the run has the room that the disk has. Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
         "#);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{EnvironmentChoice, Network, Resources, RunConfiguration};
+use super::{EnvironmentChoice, Network, Resources, RetryPolicy, RunConfiguration};
 
 /// What the flags of a command line ask for; what is `None` or empty was not given.
 #[derive(Clone, Default, PartialEq)]
@@ -33,8 +33,8 @@ pub struct Overrides {
     pub resources: Resources,
     /// `--network`
     pub network: Option<Network>,
-    /// `--retries`
-    pub retries: Option<u32>,
+    /// `--retries`, `--on` and `--retry-delay`
+    pub retry: Option<RetryPolicy>,
     /// `--priority`
     pub priority: Option<i32>,
     /// `--after`
@@ -72,13 +72,13 @@ impl RunConfiguration {
         replace(&mut self.target, flags.target);
         replace(&mut self.environment, flags.environment);
         replace(&mut self.network, flags.network);
-        replace(&mut self.retries, flags.retries);
         replace(&mut self.priority, flags.priority);
         self.environment_variables.extend(flags.environment_variables);
         self.tags.extend(flags.tags);
         self.experiment = flags.experiment.or(self.experiment);
         self.display_name = flags.display_name.or(self.display_name);
         self.timeout_seconds = flags.timeout_seconds.or(self.timeout_seconds);
+        self.retry = flags.retry.or(self.retry);
         self.grace_seconds = flags.grace_seconds.or(self.grace_seconds);
         self.after.extend(flags.after);
         self.after_any.extend(flags.after_any);
@@ -161,7 +161,7 @@ mod tests {
             tags: variables(&[("kind", "flag")]),
             grace_seconds: Some(5),
             resources: Resources { gpus: Some(2), ..Resources::default() },
-            retries: Some(3),
+            retry: Some(RetryPolicy::new(3, Default::default(), None)),
             ..Overrides::default()
         };
 
@@ -175,7 +175,7 @@ mod tests {
             tags: variables(&[("kind", "flag"), ("team", "file")]),
             grace_seconds: Some(5),
             resources: Resources { gpus: Some(2), pids: Some(5), ..Resources::default() },
-            retries: 3,
+            retry: Some(RetryPolicy::new(3, Default::default(), None)),
             ..file()
         };
         assert_eq!(both, expected);

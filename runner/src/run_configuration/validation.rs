@@ -1,6 +1,6 @@
 //! What a run configuration must be to be run at all.
 
-use super::{InvalidResources, RunConfiguration};
+use super::{InvalidResources, InvalidRetryPolicy, RunConfiguration};
 
 /// The longest name of an experiment.
 const EXPERIMENT_NAME_LENGTH: usize = 255;
@@ -48,6 +48,9 @@ pub enum InvalidConfiguration {
     /// A limit that no run can have.
     #[error(transparent)]
     Resources(#[from] InvalidResources),
+    /// Retries that cannot be.
+    #[error(transparent)]
+    Retry(#[from] InvalidRetryPolicy),
     /// A script path that is not below the source directory.
     #[error("script {script:?} is not a path inside the source directory")]
     ScriptOutside {
@@ -71,6 +74,7 @@ impl InvalidConfiguration {
                 Some("Name it relative to the source directory, which --source sets.")
             }
             Self::Resources(error) => Some(error.hint()),
+            Self::Retry(_) => Some("See --retries and --retry-delay."),
             Self::VariableName { .. } | Self::Nul { .. } | Self::NoTime => None,
         }
     }
@@ -116,6 +120,9 @@ impl RunConfiguration {
             return Err(Invalid::NoTime);
         }
         self.resources.check()?;
+        if let Some(retry) = &self.retry {
+            retry.check()?;
+        }
         if let Some(name) =
             self.environment_variables.keys().find(|n| n.is_empty() || n.contains(['=', '\0']))
         {

@@ -1,9 +1,10 @@
 //! The events of a followed run, and the pieces of log that most of them are.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -16,7 +17,7 @@ use runner::run_directory::RunDirectory;
 use serde::Serialize;
 use snapshots::path_error::{IoContext, PathError};
 
-use super::super::wire::follow::{BuildEvent, EndEvent, LogEvent, StatusEvent};
+use super::super::wire::follow::{AttemptEvent, BuildEvent, EndEvent, LogEvent, StatusEvent};
 use super::super::wire::run::{OutOfContact, Run};
 use crate::run::status::RunStatus;
 
@@ -39,7 +40,36 @@ pub(super) fn end(run: Run) -> Bytes {
     event("end", None, &EndEvent { run: Box::new(run) })
 }
 
-fn event<T: Serialize>(name: &str, id: Option<u64>, data: &T) -> Bytes {
+/// An attempt is over and another follows.
+pub(super) fn attempt(attempt: &AttemptEvent) -> Bytes {
+    event("attempt", None, attempt)
+}
+
+/// How far a follower has come: the id of an event. In the first attempt it is the offset alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) attempt: u32,
+    pub(super) offset: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attempt {
+            1 => write!(f, "{}", self.offset),
+            attempt => write!(f, "{attempt}:{}", self.offset),
+        }
+    }
+}
+
+impl Position {
+    /// Reads an id of an event; `None` if it is none of ours.
+    pub(super) fn parse(id: &str) -> Option<Self> {
+        let (attempt, offset) = id.split_once(':').unwrap_or(("1", id));
+        Some(Self { attempt: attempt.parse().ok()?, offset: offset.parse().ok()? })
+    }
+}
+
+fn event<T: Serialize>(name: &str, id: Option<Position>, data: &T) -> Bytes {
     let mut text = format!("event: {name}\n").into_bytes();
     if let Some(id) = id {
         text.extend_from_slice(format!("id: {id}\n").as_bytes());
@@ -51,10 +81,11 @@ fn event<T: Serialize>(name: &str, id: Option<u64>, data: &T) -> Bytes {
     Bytes::from(text)
 }
 
-/// The logs of a run from an offset on, as events.
+/// The logs of an attempt from an offset on, as events.
 #[derive(Clone, Debug)]
 pub(super) struct Pieces {
-    directory: RunDirectory,
+    run: RunDirectory,
+    attempt: u32,
     filter: StreamFilter,
     log: Option<Arc<File>>,
     offset: u64,
@@ -64,18 +95,32 @@ pub(super) struct Pieces {
 
 impl Pieces {
     pub(super) fn new(
-        directory: RunDirectory,
+        run: RunDirectory,
+        attempt: u32,
         filter: StreamFilter,
         offset: u64,
         build_offset: u64,
     ) -> Self {
-        Self { directory, filter, log: None, offset, build: None, build_offset }
+        Self { run, attempt, filter, log: None, offset, build: None, build_offset }
+    }
+
+    /// Returns which attempt's they are.
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Returns those of the attempt that follows. Who wants none wants none of that either.
+    pub(super) fn of_next(self) -> Self {
+        let begin = |offset| if offset == u64::MAX { u64::MAX } else { 0 };
+        let (offset, build_offset) = (begin(self.offset), begin(self.build_offset));
+        Self::new(self.run, self.attempt + 1, self.filter, offset, build_offset)
     }
 
     /// Says whether a log has grown. Cheap: it is asked often.
     pub(super) fn has_more(&mut self) -> Result<bool, PathError> {
-        let log = length(&mut self.log, &self.directory.std_log())?;
-        let build = length(&mut self.build, &self.directory.build_log())?;
+        self.open()?;
+        let log = length(self.log.as_deref()).context("examine", self.run.std_log())?;
+        let build = length(self.build.as_deref()).context("examine", self.run.build_log())?;
         Ok(log > self.offset || build > self.build_offset)
     }
 
@@ -84,8 +129,10 @@ impl Pieces {
         if let Some(build) = self.next_build()? {
             return Ok(Some(build));
         }
-        let mut reader = LogReader::open(&self.directory)?;
-        let (segments, next) = reader.read(self.offset, LARGEST, self.filter)?;
+        let (offset, filter) = (self.offset, self.filter);
+        let (segments, next) = self.run.read_attempt(self.attempt, |place| {
+            LogReader::open(place)?.read(offset, LARGEST, filter)
+        })?;
         if next <= self.offset {
             return Ok(None);
         }
@@ -103,7 +150,11 @@ impl Pieces {
                 time_ns: i64::try_from(segment.time_ns).unwrap_or(i64::MAX),
                 data: BASE64_STANDARD.encode(&segment.bytes),
             };
-            let event = event("log", Some(segment.next_offset), &log);
+            let event = event(
+                "log",
+                Some(Position { attempt: self.attempt, offset: segment.next_offset }),
+                &log,
+            );
             if events.is_empty() {
                 events = Vec::from(event);
             } else {
@@ -115,11 +166,12 @@ impl Pieces {
     }
 
     fn next_build(&mut self) -> Result<Option<Bytes>, PathError> {
-        let path = self.directory.build_log();
-        if length(&mut self.build, &path)? <= self.build_offset {
+        self.open()?;
+        let path = self.run.build_log();
+        let Some(file) = &self.build else { return Ok(None) };
+        if length(Some(file)).context("examine", &path)? <= self.build_offset {
             return Ok(None);
         }
-        let Some(file) = &self.build else { return Ok(None) };
         let mut bytes = vec![0; LARGEST];
         let read = file.read_at(&mut bytes, self.build_offset).context("read", &path)?;
         let data = BASE64_STANDARD.encode(&bytes[..read]);
@@ -127,19 +179,25 @@ impl Pieces {
         self.build_offset += read as u64;
         Ok(Some(event("build", None, &build)))
     }
+
+    /// Opens the files that are there by now, and keeps them open.
+    fn open(&mut self) -> Result<(), PathError> {
+        let opened = |path: fn(&RunDirectory) -> PathBuf| {
+            self.run.read_attempt(self.attempt, |place| match File::open(path(place)) {
+                Ok(file) => Ok(Some(Arc::new(file))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error).context("open", path(place)),
+            })
+        };
+        let log = if self.log.is_none() { opened(RunDirectory::std_log)? } else { None };
+        let build = if self.build.is_none() { opened(RunDirectory::build_log)? } else { None };
+        self.log = self.log.take().or(log);
+        self.build = self.build.take().or(build);
+        Ok(())
+    }
 }
 
-/// The length of the file at `path`, which is kept open once it is there.
-fn length(kept: &mut Option<Arc<File>>, path: &Path) -> Result<u64, PathError> {
-    if kept.is_none() {
-        match File::open(path) {
-            Ok(file) => *kept = Some(Arc::new(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(error).context("open", path),
-        }
-    }
-    match kept {
-        Some(file) => Ok(file.metadata().context("examine", path)?.len()),
-        None => Ok(0),
-    }
+/// The length of a file, once it is there.
+fn length(file: Option<&File>) -> io::Result<u64> {
+    file.map_or(Ok(0), |file| Ok(file.metadata()?.len()))
 }

@@ -4,26 +4,39 @@ use std::fs::File;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::Uri;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use runner::plain_file::open_beneath;
 use runner::run_directory::RunDirectory;
+use serde::Deserialize;
 use tokio_util::io::ReaderStream;
+use utoipa::IntoParams;
 
 use super::super::error::ApiError;
 
 use super::super::wire::problem::Problem;
+use super::attempt::Attempt;
 use crate::agent::Agent;
 use crate::task;
+
+/// Whose file.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct FileQuery {
+    /// Of which attempt, from 1. Default: the latest that has begun.
+    attempt: Option<u32>,
+}
 
 /// Returns a file that a run left in `outputs/` or `logs/`, or one of its logs.
 #[utoipa::path(get, path = "/v1/runs/{ref}/files/{*path}", operation_id = "runFile", tag = "runs",
     params(
         ("ref" = String, Path, description = "Which run."),
         ("path" = String, Path, description = "One of the paths that the run names, slashes and all. Its bytes, percent-encoded; they need not be UTF-8."),
+        FileQuery,
     ),
     responses(
         (status = 200, description = "The file's bytes.", body = Vec<u8>,
@@ -32,14 +45,16 @@ use crate::task;
     ))]
 pub(in super::super) async fn file(
     State(agent): State<Arc<Agent>>,
+    query: Result<Query<FileQuery>, QueryRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let (reference, path) =
         named(&uri).ok_or_else(|| ApiError::NoRoute { path: uri.path().to_owned() })?;
     let run = agent.store.resolve(&reference).await?;
-    let directory = agent.workspace.run_directory(&run);
     let missing = ApiError::NoFile { run: run.to_string(), path: lossy(&path) };
-    let opened = task::blocking(move || open(&directory, &path)).await;
+    let Attempt { run, number, .. } = Attempt::of(&agent, &run, query.attempt).await?;
+    let opened = task::blocking(move || run.read_attempt(number, |place| open(place, &path))).await;
     answer(opened.map_err(ApiError::internal("open the file"))?.ok_or(missing)?)
 }
 

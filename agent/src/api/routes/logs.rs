@@ -6,11 +6,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use runner::log_reader::{LogReader, StreamFilter};
+use runner::run_directory::RunDirectory;
 use serde::Deserialize;
+use snapshots::path_error::PathError;
 use utoipa::IntoParams;
 
 use super::super::error::ApiError;
 use super::super::wire::problem::Problem;
+use super::attempt::Attempt;
 use crate::agent::Agent;
 use crate::task;
 
@@ -30,6 +33,8 @@ pub(in super::super) struct LogQuery {
     stream: Option<String>,
     /// The last so many lines, instead of from an offset.
     tail: Option<u64>,
+    /// Of which attempt, from 1. Default: the latest that has begun.
+    attempt: Option<u32>,
 }
 
 /// Reads the streams that `name` means.
@@ -54,7 +59,8 @@ pub(in super::super) fn stream(name: Option<&str>) -> Result<StreamFilter, ApiEr
             headers(
                 ("trainyard-offset" = u64, description = "Where the bytes begin."),
                 ("trainyard-next-offset" = u64, description = "Where to go on."),
-                ("trainyard-ended" = bool, description = "Whether the run is over."),
+                ("trainyard-attempt" = u32, description = "Which attempt's they are."),
+                ("trainyard-ended" = bool, description = "Whether that attempt is over."),
             )),
         (status = 404, description = "There is no such run.", body = Problem),
     ))]
@@ -67,25 +73,26 @@ pub(in super::super) async fn logs(
     let filter = stream(query.stream.as_deref())?;
     let run = agent.store.resolve(&reference).await?;
     // Asked before the log is read, so that `ended` never comes with half a log.
-    let ended = agent.store.row(&run).await?.status.is_ended();
-    let directory = agent.workspace.run_directory(&run);
+    let Attempt { run, number, has_ended } = Attempt::of(&agent, &run, query.attempt).await?;
     let limit = query.limit.unwrap_or(LARGEST).min(LARGEST);
-    let read = task::blocking(move || {
-        let mut reader = LogReader::open(&directory)?;
+    let part = move |place: &RunDirectory| {
+        let mut reader = LogReader::open(place)?;
         let offset = match query.tail {
             Some(lines) => reader.tail(lines, filter)?,
             None => query.offset,
         };
         let (segments, next) = reader.read(offset, limit, filter)?;
         let bytes = segments.into_iter().flat_map(|segment| segment.bytes).collect::<Vec<u8>>();
-        Ok::<_, snapshots::path_error::PathError>((offset, next, bytes))
-    });
+        Ok::<_, PathError>((offset, next, bytes))
+    };
+    let read = task::blocking(move || run.read_attempt(number, part));
     let (offset, next, bytes) = read.await.map_err(ApiError::internal("read the log"))?;
     let headers = [
         (CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
         ("trainyard-offset", offset.to_string()),
         ("trainyard-next-offset", next.to_string()),
-        ("trainyard-ended", ended.to_string()),
+        ("trainyard-attempt", number.to_string()),
+        ("trainyard-ended", has_ended.to_string()),
     ];
     Ok((headers, bytes).into_response())
 }

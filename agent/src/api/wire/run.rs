@@ -36,6 +36,9 @@ pub(crate) struct RunSummary {
     /// Its priority in the queue: higher goes first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) priority: i32,
+    /// Which attempt it is at, where it may be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attempt: Option<RunAttempt>,
     /// Where it runs.
     pub(crate) target: String,
     /// That the target cannot be reached now. The run goes on there; its status is the last that
@@ -121,6 +124,19 @@ pub(crate) struct Exit {
     pub(crate) confinement: Option<Box<Confinement>>,
 }
 
+/// Which attempt a run is at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunAttempt {
+    /// The attempt that is on, comes next or was the last, from 1.
+    pub(crate) number: u32,
+    /// How many there are at most.
+    pub(crate) of: u32,
+    /// What ended the one before, in a word: `lost_contact`, `out_of_memory`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<String>,
+}
+
 /// Since when a target cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -162,7 +178,8 @@ pub(crate) struct MetricPoint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Attempt {
-    /// From 1.
+    /// Which attempt, from 1. A start that was taken back before the script began is followed by
+    /// another of the same attempt.
     pub(crate) number: u32,
     /// Why it was made: `submitted`, or what ended the one before.
     pub(crate) reason: String,
@@ -174,6 +191,10 @@ pub(crate) struct Attempt {
     pub(crate) end_time_utc: Option<Timestamp>,
     /// How it ended.
     pub(crate) exit: Option<Exit>,
+    /// What it left in `outputs/` and `logs/`, where another attempt followed. What the last one
+    /// left is the run's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) output_files: Vec<OutputFile>,
 }
 
 /// A file that a run left.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use images::environment::Environment;
 use runner::container::ContainerOptions;
-use runner::run_configuration::{Network, Resources};
+use runner::run_configuration::{Network, Resources, RetryPolicy};
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
 use utoipa::ToSchema;
@@ -98,6 +98,11 @@ pub(crate) struct SubmitRequest {
     /// Whether it waits until somebody releases it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) held: bool,
+    /// How it is tried again: `retries`, from 1; `on`, any of `failure`, `oom`, `timeout`, besides
+    /// what is not the script's doing; `delaySeconds` before the second attempt, then doubled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) retry: Option<RetryPolicy>,
     /// The runs that must be over before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) after: Vec<After>,
@@ -138,6 +143,9 @@ pub(crate) struct Submitted {
     pub(crate) run_id: String,
     /// Its name for people.
     pub(crate) display_name: String,
+    /// Whether it had been handed in before, under the same idempotency key.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) existing: bool,
 }
 
 #[cfg(test)]

@@ -7,13 +7,15 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{StatusEvent, queue_line};
+use crate::api::wire::follow::AttemptEvent;
 use crate::api::wire::run::OutOfContact;
+use crate::cli::ending::headline;
 use crate::cli::target;
 use crate::client::Event;
 use crate::run::status::RunStatus;
 use crate::terminal::build_log::{self, BuildLog, Piece};
 use crate::terminal::log_filter::LogFilter;
-use crate::terminal::{Progress, Terminal};
+use crate::terminal::{Progress, Terminal, measure};
 
 /// A run that waits for less than this is not worth a line.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -153,6 +155,12 @@ impl<'a> Printer<'a> {
                     self.out.write(&bytes)
                 }
             }
+            Event::Attempt(event) => {
+                self.status("Retrying", again_line(&event, Timestamp::now()));
+                // Said; what is worth a line is that it runs.
+                self.said = Some(RunStatus::Queued);
+                Ok(())
+            }
             Event::End(_) => self.finish(),
         }
     }
@@ -281,9 +289,35 @@ impl<'a> Printer<'a> {
     }
 }
 
+/// Returns `attempt 1 ended: the machine was restarted; attempt 2 of 4 in 10s`.
+fn again_line(event: &AttemptEvent, now: Timestamp) -> String {
+    let AttemptEvent { ended, exit, next, of, begins_time_utc } = event;
+    let wait = begins_time_utc.map(|begins| measure::between(now, begins));
+    let wait = wait.filter(|wait| !wait.is_zero());
+    let wait = wait.map_or_else(String::new, |wait| format!(" in {}", measure::duration(wait)));
+    format!("attempt {ended} ended: {}; attempt {next} of {of}{wait}", headline(&exit.message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attempt_that_follows_is_told_with_what_ended_the_one_before() {
+        let mut event: AttemptEvent = serde_json::from_value(serde_json::json!({
+            "ended": 1, "next": 2, "of": 4, "beginsTimeUtc": "2026-11-21T12:00:10Z",
+            "exit": {
+                "reason": "host_rebooted", "code": null, "signal": null,
+                "message": "the machine was restarted while the run was running",
+                "processExitCode": 125,
+            },
+        }))
+        .unwrap();
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        insta::assert_snapshot!(again_line(&event, now), @"attempt 1 ended: the machine was restarted while the run was running; attempt 2 of 4 in 10.0s");
+        event.begins_time_utc = None;
+        assert!(again_line(&event, now).ends_with("; attempt 2 of 4"));
+    }
 
     fn sink(is_terminal: bool, raw: bool) -> Sink<Vec<u8>> {
         Sink::new(Vec::new(), is_terminal, raw)

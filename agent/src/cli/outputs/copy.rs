@@ -15,8 +15,9 @@ use crate::cli::{Context, Failure};
 use crate::client::Client;
 use crate::terminal::{Progress, measure};
 
-/// Copies all files of `run` into `destination` and returns how many bytes that were. Each file is
-/// checked against its digest; one that is there already is left alone unless `force` is given.
+/// Copies all files of `run`, or of that attempt of it, into `destination` and returns how many
+/// bytes that were. Each file is checked against its digest; one that is there already is left
+/// alone unless `force` is given.
 ///
 /// # Errors
 ///
@@ -24,7 +25,7 @@ use crate::terminal::{Progress, measure};
 pub(super) fn copy(
     context: &Context,
     client: &Client,
-    run: &Run,
+    (run, attempt): (&Run, Option<u32>),
     destination: &Path,
     force: bool,
 ) -> Result<u64, Failure> {
@@ -45,7 +46,7 @@ pub(super) fn copy(
             bar.set(|| format!("{} of {}", measure::size(done + bytes), measure::size(total)));
         };
         let id = &run.summary.run_id;
-        done += context.wait_for(copy_one(client, id, file, &place, each))?;
+        done += context.wait_for(copy_one(client, (id, attempt), file, &place, each))?;
     }
     Ok(done)
 }
@@ -62,14 +63,14 @@ fn inside(path: &[u8]) -> Result<PathBuf, Failure> {
 
 async fn copy_one(
     client: &Client,
-    run: &str,
+    (run, attempt): (&str, Option<u32>),
     file: &OutputFile,
     place: &Path,
     progress: impl Fn(u64),
 ) -> Result<u64, Failure> {
     let directory = place.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(directory).context("create", directory).map_err(Failure::failed)?;
-    let mut answer = client.file(run, &file.path_bytes()).await?;
+    let mut answer = client.file(run, attempt, &file.path_bytes()).await?;
     let partial = Partial::create(place).map_err(Failure::failed)?;
     let (mut hasher, mut bytes) = (Hasher::new(), 0u64);
     while let Some(chunk) = answer.chunk().await.map_err(Failure::failed)? {

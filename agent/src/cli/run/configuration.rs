@@ -225,7 +225,7 @@ fn overrides(args: &Args, source: &Source, current: &Path) -> Result<Overrides, 
             .map(str::parse::<Network>)
             .transpose()
             .map_err(Failure::usage)?,
-        retries: machine.retries,
+        retry: args.retrying.policy()?,
         priority: waiting.priority,
         after: waiting.after.clone(),
         after_any: waiting.after_any.clone(),

@@ -28,6 +28,20 @@ pub(in crate::cli) struct With {
     pub(in crate::cli) secrets: BTreeMap<String, String>,
     /// Whether the environment is resolved again.
     pub(in crate::cli) fresh: bool,
+    /// What stands for this submission.
+    pub(in crate::cli) key: Option<String>,
+}
+
+/// Reads an idempotency key: what a header of HTTP can hold as it is.
+///
+/// # Errors
+///
+/// It is empty, too long, or has other characters.
+pub(in crate::cli) fn key(text: &str) -> Result<String, String> {
+    if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("a key is 1 to 255 ASCII characters without spaces".to_owned())
 }
 
 /// Takes the snapshot, brings it to the agent and submits the run.
@@ -77,11 +91,13 @@ pub(in crate::cli) fn send(
     for record in records.into_iter().flatten() {
         transfer::to_agent(context, client, agent, &store, record)?;
     }
+    let key = with.key.clone();
     let mut request = request(wanted, chosen, with, &taken.record, git, warnings);
     if let Some(build_context) = &build_context {
         build_context::note_in(&mut request.environment, build_context.record.id);
     }
-    let submitted = context.wait_for(async { Ok(client.submit(&request).await?) })?;
+    let submitted =
+        context.wait_for(async { Ok(client.submit(&request, key.as_deref()).await?) })?;
     if agent.draining.is_some() {
         context.terminal.warning(
             "the agent is draining: the run waits in the queue until `trainyard agent drain --undo`",
@@ -206,6 +222,7 @@ fn request(
         rerun_of: None,
         priority: configuration.priority,
         held: configuration.held,
+        retry: configuration.retry.clone(),
         after: after(configuration),
     }
 }

@@ -3,24 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use runner::compute_target::TargetError;
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::outputs::Outputs;
 use runner::run_directory::RunDirectory;
 use runner::supervisor::events;
 use snapshots::error_chain::chain;
-use tracing::{info_span, warn};
+use tracing::{info, info_span, warn};
 
 use super::{Context, NeverStarted};
 use crate::metrics::Collector;
+use crate::run::retry::{Again, again};
 use crate::run::status::{Ending, RunEvent};
 use crate::run::workplace;
-use crate::store::{Change, Facts, StoreError};
+use crate::store::{Change, Facts, NextAttempt, StoreError};
 use crate::task::{self, Task};
 use crate::upkeep;
 
 /// How long until a target that is out of reach is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// A run whose script is over.
 pub(super) struct Over {
@@ -63,8 +65,7 @@ impl Over {
             ..Facts::default()
         };
         let event = RunEvent::Collected(ending(exit.reason));
-        let change = Change { event, at: exit.ended_time_utc, facts };
-        agent.record(&context.row.id, change).await?;
+        conclude(&context, Change { event, at: exit.ended_time_utc, facts }).await?;
         // Neither the run's end nor its place waits for the list; who asks for the run does.
         packages.detach();
         release(&context).detach();
@@ -76,16 +77,14 @@ impl NeverStarted {
     /// Records the end of a run that had no script.
     pub(super) async fn finish(self: Box<Self>) -> Result<(), StoreError> {
         let Self { context, mut exit } = *self;
-        let facts = |exit| Facts { exit: Some(exit), ..Facts::default() };
-        let change = |exit| Change::now(RunEvent::NeverStarted).with(facts(exit));
         // A request to end that came while something failed wins, as the status shows.
         if context.is_cancelled() && exit.reason != ExitReason::Cancelled {
             exit.reason = ExitReason::Cancelled;
             exit.cancelled_by = context.cancelled_by();
         }
-        workplace::forget_secrets(&context.directory);
-        match context.agent.record(&context.row.id, change(exit)).await {
-            Ok(_) => Ok(()),
+        let facts = Facts { exit: Some(exit), ..Facts::default() };
+        match conclude(&context, Change::now(RunEvent::NeverStarted).with(facts)).await {
+            Ok(()) => Ok(()),
             Err(StoreError::Denied(_)) => {
                 // It was over before it came here: cancelled between its acceptance and its place
                 // in the queue. Who watches it must hear so.
@@ -96,6 +95,35 @@ impl NeverStarted {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Records `end`, unless the run is to be tried again: then it waits, and only its attempt ended.
+///
+/// # Errors
+///
+/// As [`Agent::record`](crate::agent::Agent::record).
+pub(super) async fn conclude(context: &Context, end: Change) -> Result<(), StoreError> {
+    let (agent, row) = (&context.agent, &context.row);
+    let exit = end.facts.exit.as_ref().filter(|_| !context.is_cancelled());
+    let policy = row.request.retry.as_ref();
+    let again = exit.zip(policy).and_then(|(exit, policy)| again(policy, row.attempt, exit));
+    if let Some(Again { delay, why }) = again {
+        let not_before = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
+        let next = Some(NextAttempt { after: why, not_before });
+        let facts = Facts { next, ..end.facts.clone() };
+        let change = Change { event: RunEvent::TriedAgain, at: end.at, facts };
+        match agent.record(&row.id, change).await {
+            Ok(_) => {
+                info!(attempt = row.attempt, after = why.name(), "Trying the run again.");
+                return Ok(());
+            }
+            // It was asked to end meanwhile.
+            Err(StoreError::Denied(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    workplace::forget_secrets(&context.directory);
+    agent.record(&row.id, end).await.map(drop)
 }
 
 fn ending(reason: ExitReason) -> Ending {
@@ -119,6 +147,7 @@ fn said(directory: &RunDirectory) -> Vec<String> {
 fn release(context: &Context) -> Task<()> {
     let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
     let agent = Arc::clone(&context.agent);
+    let errand = agent.releases.begin(&context.row.id);
     task::spawn(info_span!("release", run = %context.row.id), async move {
         loop {
             let (target, directory) = (Arc::clone(&target), directory.clone());
@@ -128,6 +157,7 @@ fn release(context: &Context) -> Task<()> {
                 Ok(()) => break,
             }
         }
+        drop(errand);
         upkeep::clean_if_due(&agent, target.name()).await;
     })
 }

@@ -8,6 +8,7 @@ use runner::compute_target::SupervisorState;
 use runner::exit_record::{ExitReason, ExitRecord};
 use tracing::error;
 
+use super::ending::conclude;
 use super::{Context, NeverStarted, following};
 use crate::run::status::{Ending, RunEvent};
 use crate::store::{Change, Facts, StoreError};
@@ -39,15 +40,19 @@ pub(super) async fn end(context: Context, words: &str) -> Result<(), StoreError>
         return Box::new(NeverStarted { context, exit }).finish().await;
     }
     let over = following::wait(&context).await;
-    let exit = ExitRecord { reason: exit.reason, message: exit.message, ..over };
-    for event in [RunEvent::ScriptEnded, RunEvent::Collected(Ending::Badly)] {
-        let exit = matches!(event, RunEvent::Collected(_)).then(|| exit.clone());
-        let facts = Facts { started: over.started_time_utc, exit, ..Facts::default() };
-        match context.agent.record(&context.row.id, Change::now(event).with(facts)).await {
-            // Denied: the fault came later than that.
-            Ok(_) | Err(StoreError::Denied(_)) => {}
-            Err(error) => return Err(error),
-        }
+    let exit = ExitRecord { reason: exit.reason, message: exit.message, ..over.clone() };
+    let facts = Facts { started: over.started_time_utc, ..Facts::default() };
+    let ended = Change::now(RunEvent::ScriptEnded).with(facts.clone());
+    unless_denied(context.agent.record(&context.row.id, ended).await.map(drop))?;
+    let facts = Facts { exit: Some(exit), ..facts };
+    let collected = Change::now(RunEvent::Collected(Ending::Badly)).with(facts);
+    unless_denied(conclude(&context, collected).await)
+}
+
+/// Takes it that the fault came later than what is denied.
+fn unless_denied(recorded: Result<(), StoreError>) -> Result<(), StoreError> {
+    match recorded {
+        Err(StoreError::Denied(_)) => Ok(()),
+        recorded => recorded,
     }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use runner::exit_record::ExitReason;
 use tracing::debug_span;
 
 use super::starting::Prepared;
-use super::{Context, Stopped};
+use super::{Context, Stopped, again};
 use crate::api::wire::submission::SubmitRequest;
 use crate::run::status::RunEvent;
 use crate::store::{Change, Facts, NewAttempt, StoreError};
@@ -43,17 +43,19 @@ impl Admitted {
     /// Lays the source out and prepares the environment. A cancel ends the build of the latter.
     pub(super) async fn prepare(self) -> Result<Prepared, Stopped> {
         let mut context = self.context;
-        let reason = self.reason.unwrap_or(match &context.row.boot_id {
-            None => "submitted",
+        let row = &context.row;
+        let reason = self.reason.unwrap_or(match &row.boot_id {
+            None => row.tried_after.as_deref().unwrap_or("submitted"),
             Some(boot) if *boot != context.agent.boot_id => "host_rebooted",
             Some(_) => "agent_restarted",
         });
+        let reason = reason.to_owned();
         let attempt = NewAttempt { reason, boot_id: context.agent.boot_id.clone() };
         let facts = Facts { attempt: Some(attempt), ..Facts::default() };
         let change = Change::now(RunEvent::PlaceGiven).with(facts);
         let placed = change.at;
         match context.agent.record(&context.row.id, change).await {
-            Ok(_) if context.row.boot_id.is_none() => {
+            Ok(_) if context.row.boot_id.is_none() && context.row.attempt == 1 => {
                 context.agent.statistics.waited(context.row.created, placed);
             }
             // It had a place before.
@@ -62,8 +64,10 @@ impl Admitted {
             Err(StoreError::Denied(_)) => return Err(Stopped::cancelled(context)),
             Err(error) => return Err(error.into()),
         }
+        let made = again::make_room(&mut context).await;
         let directory = context.directory.clone();
-        if let Err(error) = task::blocking(move || directory.create()).await {
+        let made = made.and(task::blocking(move || directory.create()).await);
+        if let Err(error) = made {
             return Err(Stopped::never(context, ExitReason::AgentFault, &error));
         }
         let begun = Instant::now();

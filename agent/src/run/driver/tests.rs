@@ -23,6 +23,7 @@ use crate::store::{Change, Facts};
 use crate::targets::tests::only;
 use crate::workspace::Workspace;
 
+mod again;
 mod rebooted;
 
 /// Panics when a run is started, or when the end of one that is on is awaited for the first time.

@@ -45,6 +45,9 @@ pub(super) fn check(request: &SubmitRequest, policy: &ContainerPolicy) -> Result
         (None, Some(_)) => return Err(invalid("the command is empty")),
         _ => return Err(invalid("a run has either a script or a command")),
     }
+    if let Some(retry) = &request.retry {
+        retry.check().map_err(|error| invalid(error.to_string()))?;
+    }
     request.resources.check().map_err(|error| invalid(error.to_string()))?;
     match &request.environment {
         Environment::Docker { docker } => check_container(request, docker, policy)?,

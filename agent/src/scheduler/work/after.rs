@@ -10,8 +10,12 @@ use crate::api::wire::waiting::After;
 use crate::run::status::{RunEvent, RunStatus};
 use crate::store::{Change, Facts, RunRow};
 
-/// Returns the runs that the run of `row` was handed in to wait for.
+/// Returns the runs that the run of `row` was handed in to wait for: before its first attempt, and
+/// no more.
 pub(super) fn ids(row: &RunRow) -> Vec<RunId> {
+    if row.attempt > 1 {
+        return Vec::new();
+    }
     row.request.after.iter().filter_map(|after| after.run.parse().ok()).collect()
 }
 

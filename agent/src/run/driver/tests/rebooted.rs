@@ -1,5 +1,7 @@
 //! A machine that was restarted after a run on it was prepared.
 
+use std::sync::Mutex;
+
 use images::environment::PreparedEnvironment;
 use runner::script_user::ScriptUser;
 
@@ -7,9 +9,11 @@ use super::*;
 
 /// Was restarted before the first start; the second one ends at once.
 #[derive(Default)]
-struct Rebooted {
-    prepared: AtomicUsize,
-    is_started: AtomicBool,
+pub(super) struct Rebooted {
+    pub(super) prepared: AtomicUsize,
+    pub(super) is_started: AtomicBool,
+    /// Of each time it was to forget a run: whether its first attempt was set aside by then.
+    pub(super) set_aside_when_released: Mutex<Vec<bool>>,
 }
 
 impl ComputeTarget for Rebooted {
@@ -84,7 +88,8 @@ impl ComputeTarget for Rebooted {
         Ok(Arc::default())
     }
 
-    fn release(&self, _: &RunDirectory) -> Result<(), TargetError> {
+    fn release(&self, run: &RunDirectory) -> Result<(), TargetError> {
+        self.set_aside_when_released.lock().unwrap().push(run.is_set_aside(1));
         Ok(())
     }
 
