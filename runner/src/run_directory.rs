@@ -229,7 +229,11 @@ impl RunDirectory {
     ///
     /// [`PathError`]: a file is still there. Say so.
     pub fn forget_kept(&self) -> Result<(), PathError> {
-        remove(&self.kept_secrets_json()).and(remove(&self.kept_registry_json()))
+        let secrets = remove(&self.kept_secrets_json());
+        // The other goes whatever came of the first.
+        let password = remove(&self.kept_registry_json());
+        secrets?;
+        password
     }
 
     /// Removes the run's secrets, if they are still there: once the script has them, and when it

@@ -103,6 +103,26 @@ fn a_build_whose_agent_is_killed_is_made_again_and_leaves_nothing() {
 }
 
 #[test]
+fn a_run_whose_container_was_lost_gets_another_one() {
+    let Some(yard) = engine::yard() else { return };
+    let id = yard.submit_to_container(STEPS, &["--retries", "1", "--retry-delay", "0"]);
+    wait_until("the script runs", || yard.ok(["logs", &id]) == "on\n");
+
+    kill_supervisors(&yard, &id);
+    wait_until("the second attempt runs", || {
+        yard.run_directory(&id).join("attempts/1").exists() && yard.ok(["logs", &id]) == "on\n"
+    });
+    make(&yard, &id, "end");
+
+    let shown = yard.ended(&id);
+    assert_eq!(shown["status"], "Completed", "{shown:#}");
+    assert_eq!(shown["attempts"][1]["reason"], "supervisor_killed", "{shown:#}");
+    assert_eq!(yard.ok(["logs", &id]), "on\noff\n");
+    assert_eq!(yard.ok(["logs", &id, "--attempt", "1"]), "on\n");
+    assert_eq!(yard.containers(), [""; 0]);
+}
+
+#[test]
 fn a_killed_supervisor_takes_its_container_with_it() {
     let Some(yard) = engine::yard() else { return };
     let id = yard.submit_to_container(STEPS, &[]);

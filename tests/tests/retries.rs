@@ -127,8 +127,8 @@ fn a_script_over_its_memory_limit_is_tried_again_on_oom() {
     let options = ["--memory", "64m", "--retries", "1", "--on", "oom", "--retry-delay", "0"];
     let (code, _, err) = run(&yard, &source, &options);
     let shown = yard.show("@");
-    if shown["warnings"].to_string().contains("memory") {
-        eprintln!("limits cannot be kept here: {err}");
+    if shown["attempts"][0]["exit"]["confinement"]["holder"] == "process_tree" {
+        eprintln!("\n*** NOT TESTED: this user can have no cgroups here ***\n");
         return;
     }
     assert_eq!(code, Some(0), "{err}");

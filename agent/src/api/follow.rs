@@ -86,9 +86,9 @@ pub(super) async fn follow(
     let filter = logs::stream(query.stream.as_deref())?;
     let run = agent.store.resolve(&reference).await?;
     let resumed = headers.get("last-event-id").and_then(|id| Position::parse(id.to_str().ok()?));
-    let asked = query.attempt.or(resumed.map(|it| it.attempt));
+    let asked = query.attempt.or_else(|| resumed.map(|it| it.attempt));
     let attempt = Attempt::of(&agent, &run, asked).await?;
-    let offset = query.offset.or(resumed.map(|it| it.offset)).unwrap_or(0);
+    let offset = query.offset.or_else(|| resumed.map(|it| it.offset)).unwrap_or(0);
     let pieces = Pieces::new(attempt.run, attempt.number, filter, offset, query.build_offset);
     let (sender, receiver) = mpsc::channel(ROOM);
     let span = info_span!("follow", %run);

@@ -42,11 +42,11 @@ impl RunDirectory {
         self.attempt(number).path.is_dir()
     }
 
-    /// Returns which attempt the run directory shows, where `on` is the one that is on or comes
-    /// next: until that is prepared, the one before.
+    /// Returns which attempt has the run directory, where `on` is the one that is on or comes next:
+    /// until that is prepared, one before it.
     #[must_use]
     pub fn latest_attempt(&self, on: u32) -> u32 {
-        if on > 1 && !self.is_set_aside(on - 1) { on - 1 } else { on }
+        (1..on).find(|number| !self.is_set_aside(*number)).unwrap_or(on)
     }
 
     /// Calls `read` with the directory that attempt `number` has; again if it was moved meanwhile.
@@ -106,8 +106,8 @@ impl RunDirectory {
         rename(&self.build_log(), &part.build_log())?;
         for entry in fs::read_dir(&self.path).context("list", &self.path)? {
             let name = entry.context("list", &self.path)?.file_name();
-            let is = |known: &&str| OsStr::new(known) == name;
-            if !STAYS.iter().any(|it| is(&it)) && !is(&LOGS) && !is(&"exit.json") {
+            let is = |known: &str| OsStr::new(known) == name;
+            if !STAYS.iter().any(|known| is(known)) && !is(LOGS) && !is("exit.json") {
                 rename(&self.path.join(&name), &part.path.join(&name))?;
             }
         }
@@ -200,8 +200,12 @@ mod tests {
         assert_eq!(fs::read_to_string(kept.outputs().join("model")).unwrap(), "first");
         assert!(run.path().join("system_logs/git.patch").exists());
         assert!(run.kept_secrets_json().exists());
+        assert_eq!((run.latest_attempt(2), run.latest_attempt(3)), (2, 2));
         run.set_aside(2).unwrap();
         assert_eq!(log_of(&run, 2).as_deref(), Some("second"));
+        // One that never had anything.
+        run.set_aside(3).unwrap();
+        assert_eq!((log_of(&run, 3), run.latest_attempt(4)), (None, 4));
     }
 
     #[test]

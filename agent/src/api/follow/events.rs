@@ -201,3 +201,18 @@ impl Pieces {
 fn length(file: Option<&File>) -> io::Result<u64> {
     file.map_or(Ok(0), |file| Ok(file.metadata()?.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_a_follower_came_is_read_back() {
+        for (attempt, offset, id) in [(1, 7, "7"), (2, 0, "2:0")] {
+            let position = Position { attempt, offset };
+            assert_eq!(position.to_string(), id);
+            assert_eq!(Position::parse(id), Some(position));
+        }
+        assert!(["", "x", "1:", ":1", "-1"].iter().all(|id| Position::parse(id).is_none()));
+    }
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use runner::compute_target::TargetError;
 use runner::durable_file;
+use runner::run_configuration::RetryPolicy;
 use snapshots::path_error::PathError;
 use tracing::warn;
 
@@ -11,28 +12,30 @@ use super::Context;
 use crate::api::wire::submission::SubmitRequest;
 use crate::task;
 
-/// Makes the run directory ready for an attempt that follows another, and gives it the secrets
-/// that are kept for all of them. May be done again whenever the agent was away.
+/// Makes the run directory, ready for an attempt: what the one before left goes aside, and the
+/// secrets that are kept for all attempts are handed out. May be done again whenever the agent was
+/// away. Of a run that is asked to end meanwhile, it may be left as it was.
 ///
 /// # Errors
 ///
 /// A file cannot be moved or written.
 pub(super) async fn make_room(context: &mut Context) -> Result<(), PathError> {
-    let Some(policy) = &context.row.request.retry else { return Ok(()) };
-    let (number, most) = (context.row.attempt, policy.attempts());
-    let directory = context.directory.clone();
+    let (number, directory) = (context.row.attempt, context.directory.clone());
     if number > 1 && !task::blocking(move || directory.is_set_aside(number - 1)).await {
         forgotten_there(context).await;
         if context.is_cancelled() {
             return Ok(());
         }
         let directory = context.directory.clone();
-        task::blocking(move || directory.set_aside(number - 1)).await?;
+        // As a rule the last one alone. One that could not get so far left nothing of its own.
+        let earlier = move || (1..number).try_for_each(|before| directory.set_aside(before));
+        task::blocking(earlier).await?;
     }
+    let most = context.row.request.retry.as_ref().map(RetryPolicy::attempts);
     let directory = context.directory.clone();
     task::blocking(move || {
         directory.create()?;
-        directory.hand_out_kept(number >= most)
+        most.map_or(Ok(()), |most| directory.hand_out_kept(number >= most))
     })
     .await
 }

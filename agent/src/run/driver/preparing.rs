@@ -44,11 +44,12 @@ impl Admitted {
     pub(super) async fn prepare(self) -> Result<Prepared, Stopped> {
         let mut context = self.context;
         let row = &context.row;
-        let reason = self.reason.unwrap_or(match &row.boot_id {
-            None => row.tried_after.as_deref().unwrap_or("submitted"),
-            Some(boot) if *boot != context.agent.boot_id => "host_rebooted",
-            Some(_) => "agent_restarted",
-        });
+        let reason = match (self.reason, &row.boot_id) {
+            (Some(reason), _) => reason,
+            (None, None) => row.tried_after.as_deref().unwrap_or("submitted"),
+            (None, Some(boot)) if *boot != context.agent.boot_id => "host_rebooted",
+            (None, Some(_)) => "agent_restarted",
+        };
         let reason = reason.to_owned();
         let attempt = NewAttempt { reason, boot_id: context.agent.boot_id.clone() };
         let facts = Facts { attempt: Some(attempt), ..Facts::default() };
@@ -64,11 +65,11 @@ impl Admitted {
             Err(StoreError::Denied(_)) => return Err(Stopped::cancelled(context)),
             Err(error) => return Err(error.into()),
         }
-        let made = again::make_room(&mut context).await;
-        let directory = context.directory.clone();
-        let made = made.and(task::blocking(move || directory.create()).await);
-        if let Err(error) = made {
+        if let Err(error) = again::make_room(&mut context).await {
             return Err(Stopped::never(context, ExitReason::AgentFault, &error));
+        }
+        if context.is_cancelled() {
+            return Err(Stopped::cancelled(context));
         }
         let begun = Instant::now();
         let prepared = prepare(&mut context).await;

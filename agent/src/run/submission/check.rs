@@ -120,7 +120,7 @@ fn check_script(script: &str) -> Result<(), Refused> {
 #[cfg(test)]
 mod tests {
     use runner::container::ContainerOptions;
-    use runner::run_configuration::Network;
+    use runner::run_configuration::{Network, RetryPolicy};
     use snapshots::digest::Digest;
 
     use super::*;
@@ -148,6 +148,9 @@ mod tests {
             refusal(|request| request.resources.memory_bytes = Some(1)),
             refusal(|request| request.resources.shm_bytes = Some(1 << 30)),
             refusal(|request| request.network = Network::None),
+            refusal(|request| {
+                request.retry = Some(RetryPolicy::new(0, Default::default(), None));
+            }),
         ];
         insta::assert_snapshot!(refusals.join("\n"), @r#"
         accepted
@@ -157,6 +160,7 @@ mod tests {
         1 bytes of memory are too little for a run
         not yet in this version: a size of /dev/shm outside of a container (--shm-size)
         not yet in this version: a narrower network outside of a container (--network none)
+        0 retries are not 1 to 100
         "#);
     }
 
