@@ -135,11 +135,10 @@ pub fn send(
             sent.round_trips += 1;
             let mut pack = PackStream::new(from, &wanted, progress);
             let put = to.put_pack(&mut pack);
-            // To the other side, what is damaged here is only a stream that broke off.
-            if let Some(failure) = pack.into_failure() {
-                return Err(failure.into());
+            if let Err(error) = put {
+                // To the other side, what is damaged here is a stream that broke off, or is wrong.
+                return Err(pack.into_failure().map_or(error, TransferError::from));
             }
-            put?;
             sent.objects += wanted.len() as u64;
             sent.bytes += bytes;
         }

@@ -1,6 +1,6 @@
 //! Bytes that go with a message: one zstd stream, in frames.
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufRead, Read, Write as _};
 
 use zstd::stream::{read::Decoder, write::Encoder};
 
@@ -16,7 +16,7 @@ const LEVEL: i32 = 1;
 const WINDOW_LOG: u32 = 23;
 
 /// Takes frames.
-pub(super) type FrameSink<'a> = dyn FnMut(Kind, &[u8]) -> io::Result<()> + 'a;
+pub(super) type FrameSink<'a> = dyn FnMut(Kind, Vec<u8>) -> io::Result<()> + 'a;
 
 /// Sends bytes as frames.
 pub(super) struct BytesWriter<'a> {
@@ -26,10 +26,7 @@ pub(super) struct BytesWriter<'a> {
 impl<'a> BytesWriter<'a> {
     pub(super) fn new(to: &'a mut FrameSink<'a>) -> io::Result<Self> {
         let pieces = Pieces { to, piece: Vec::new() };
-        let mut encoder = Encoder::new(pieces, LEVEL)?;
-        // In a thread of its own, while this one encrypts and sends what is compressed.
-        encoder.multithread(1)?;
-        Ok(Self { encoder })
+        Ok(Self { encoder: Encoder::new(pieces, LEVEL)? })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -40,7 +37,7 @@ impl<'a> BytesWriter<'a> {
     pub(super) fn finish(self) -> io::Result<()> {
         let mut pieces = self.encoder.finish()?;
         pieces.send()?;
-        (pieces.to)(Kind::End, &[])
+        (pieces.to)(Kind::End, Vec::new())
     }
 }
 
@@ -52,8 +49,7 @@ struct Pieces<'a> {
 impl Pieces<'_> {
     fn send(&mut self) -> io::Result<()> {
         if !self.piece.is_empty() {
-            (self.to)(Kind::Bytes, &self.piece)?;
-            self.piece.clear();
+            (self.to)(Kind::Bytes, std::mem::take(&mut self.piece))?;
         }
         Ok(())
     }
@@ -61,6 +57,9 @@ impl Pieces<'_> {
 
 impl io::Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.piece.is_empty() {
+            self.piece.reserve_exact(PIECE);
+        }
         let length = bytes.len().min(PIECE - self.piece.len());
         self.piece.extend_from_slice(&bytes[..length]);
         if self.piece.len() == PIECE {
@@ -77,7 +76,9 @@ impl io::Write for Pieces<'_> {
 /// Reads bytes that come as frames, to their end. Alive frames are passed over.
 pub(super) struct FramedBytes<'a> {
     from: &'a mut dyn Read,
-    piece: io::Cursor<Vec<u8>>,
+    piece: Vec<u8>,
+    /// How much of the piece was read.
+    at: usize,
     state: State,
 }
 
@@ -112,12 +113,12 @@ pub(super) enum Rest {
 
 impl<'a> FramedBytes<'a> {
     pub(super) fn new(from: &'a mut dyn Read) -> Self {
-        Self { from, piece: io::Cursor::default(), state: State::Going }
+        Self { from, piece: Vec::new(), at: 0, state: State::Going }
     }
 
     /// Decodes what comes.
-    pub(super) fn decoder(&mut self) -> io::Result<Decoder<'static, io::BufReader<&mut Self>>> {
-        let mut decoder = Decoder::new(self)?;
+    pub(super) fn decoder(&mut self) -> io::Result<Decoder<'static, &mut Self>> {
+        let mut decoder = Decoder::with_buffer(self)?;
         decoder.window_log_max(WINDOW_LOG)?;
         Ok(decoder)
     }
@@ -164,7 +165,7 @@ impl<'a> FramedBytes<'a> {
             .and_then(|frame| frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof)));
         let (kind, payload) = read.inspect_err(|_| self.state = State::Broken)?;
         match kind {
-            Kind::Bytes => self.piece = io::Cursor::new(payload),
+            Kind::Bytes => (self.piece, self.at) = (payload, 0),
             Kind::Alive => {}
             Kind::End => self.state = State::Ended,
             Kind::Refusal => self.state = State::Refused(payload),
@@ -180,13 +181,22 @@ impl<'a> FramedBytes<'a> {
 
 impl Read for FramedBytes<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let length = self.piece.read(out)?;
-            if length > 0 || out.is_empty() || !matches!(self.state, State::Going) {
-                return Ok(length);
-            }
+        let read = self.fill_buf()?.read(out)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for FramedBytes<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at == self.piece.len() && matches!(self.state, State::Going) {
             self.next_piece()?;
         }
+        Ok(&self.piece[self.at..])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.at += length;
     }
 }
 
@@ -198,9 +208,9 @@ mod tests {
 
     fn framed(bytes: &[u8]) -> Vec<u8> {
         let mut sent = Vec::new();
-        let mut sink = |kind: Kind, payload: &[u8]| {
+        let mut sink = |kind: Kind, payload: Vec<u8>| {
             frame::write(&mut sent, Kind::Alive, &[])?;
-            frame::write(&mut sent, kind, payload)
+            frame::write(&mut sent, kind, &payload)
         };
         let mut writer = BytesWriter::new(&mut sink).unwrap();
         for piece in bytes.chunks(70_000) {

@@ -2,6 +2,9 @@
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
@@ -14,8 +17,15 @@ use crate::ssh::Wire;
 /// How much a login shell may print before the greeting, in bytes.
 const MOST_BEFORE_GREETING: usize = 64 << 10;
 
-/// How much is read of what goes with a request, before it is looked whether it is refused.
-const PIECE: usize = 128 << 10;
+/// How much is read at once of what goes with a request.
+const PIECE: usize = 256 << 10;
+
+/// How many frames are compressed ahead of the one that is sent.
+const AHEAD: usize = 16;
+
+/// How long at most until it is looked whether a request is refused, when nothing is sent: what
+/// compresses well comes seldom.
+const LISTEN_EVERY: Duration = Duration::from_millis(100);
 
 /// Why a request was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +57,7 @@ pub enum RemoteError {
 }
 
 /// A connection to a server.
-pub trait Stream: Read + Write {
+pub trait Stream: Read + Write + Send {
     /// Says whether something can be read without waiting for long. Where that is not known, it is
     /// `false`: a refusal is then heard when all is sent.
     ///
@@ -88,7 +98,7 @@ impl<R, W: Write> Write for Pipes<R, W> {
     }
 }
 
-impl<R: Read + AsFd, W: Write> Stream for Pipes<R, W> {
+impl<R: Read + AsFd + Send, W: Write + Send> Stream for Pipes<R, W> {
     fn has_input(&mut self) -> io::Result<bool> {
         let mut descriptors = [PollFd::new(&self.from, PollFlags::IN)];
         Ok(poll(&mut descriptors, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
@@ -241,26 +251,22 @@ impl<S: Stream> RemoteClient<S> {
         written.map_err(|source| self.last_words(source))
     }
 
+    /// Two threads: what is next is read and compressed in this one, while what came before is
+    /// encrypted and sent in the other.
     fn send_bytes(&mut self, bytes: &mut dyn Read) -> io::Result<Sent> {
-        let stream = std::cell::RefCell::new(&mut self.stream);
-        let mut sink =
-            |kind: Kind, payload: &[u8]| frame::write(stream.borrow_mut().get_mut(), kind, payload);
-        let mut writer = BytesWriter::new(&mut sink)?;
-        let mut buffer = vec![0; PIECE];
-        loop {
-            match bytes.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => writer.write(&buffer[..length])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Ok(Sent::NotRead(error)),
+        let stream = &mut self.stream;
+        thread::scope(|scope| {
+            let (frames, ahead) = sync_channel(AHEAD);
+            let sending = scope.spawn(move || send_frames(stream, &ahead));
+            let compressed = compress(bytes, frames);
+            let sent = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            match (sent, compressed) {
+                // Nobody took the rest, and so it was not compressed.
+                (Sent::Heard(refusal), _) => Ok(Sent::Heard(refusal)),
+                (_, Err(error)) => Ok(Sent::NotRead(error)),
+                (sent, Ok(())) => Ok(sent),
             }
-            if let Some(refused) = heard(&mut stream.borrow_mut())? {
-                return Ok(Sent::Heard(refused));
-            }
-        }
-        writer.finish()?;
-        self.stream.get_mut().flush()?;
-        Ok(Sent::All)
+        })
     }
 
     fn end_bytes(&mut self) -> io::Result<()> {
@@ -305,6 +311,43 @@ enum Sent {
     Heard(Refusal),
     /// What was to be sent could not be read.
     NotRead(io::Error),
+}
+
+/// Compresses what `bytes` gives and hands it to `frames`, with the end.
+fn compress(bytes: &mut dyn Read, frames: SyncSender<(Kind, Vec<u8>)>) -> io::Result<()> {
+    let mut sink = move |kind, payload| {
+        frames.send((kind, payload)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    };
+    let mut writer = BytesWriter::new(&mut sink)?;
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match bytes.read(&mut buffer) {
+            Ok(0) => return writer.finish(),
+            Ok(length) => writer.write(&buffer[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends frames up to the last that comes, unless a refusal is heard.
+fn send_frames<S: Stream>(
+    stream: &mut BufReader<S>,
+    frames: &Receiver<(Kind, Vec<u8>)>,
+) -> io::Result<Sent> {
+    loop {
+        match frames.recv_timeout(LISTEN_EVERY) {
+            Ok((kind, payload)) => frame::write(stream.get_mut(), kind, &payload)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                stream.get_mut().flush()?;
+                return Ok(Sent::All);
+            }
+        }
+        if let Some(refusal) = heard(stream)? {
+            return Ok(Sent::Heard(refusal));
+        }
+    }
 }
 
 /// Looks, without waiting, whether a refusal has come.

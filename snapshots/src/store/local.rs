@@ -42,7 +42,6 @@ mod durable;
 mod generation;
 mod hold;
 mod large;
-mod large_reader;
 mod large_writer;
 mod lease;
 mod pack;
@@ -60,7 +59,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use hold::Hold;
-pub(crate) use large_reader::LargeReader;
 pub use lease::Lease;
 pub(crate) use pack::{Pack, decode};
 pub(crate) use pack_index::Location;
@@ -261,19 +259,25 @@ impl LocalStore {
         self.inner.packs.find(digest)
     }
 
-    /// Opens a large object for reading, with its length.
-    pub(crate) fn open_large(&self, digest: &Digest) -> Result<(u64, LargeReader), StoreError> {
+    /// Opens a large object for reading. Its bytes are not checked: see [`Self::check`].
+    pub(crate) fn open_large(&self, digest: &Digest) -> Result<fs::File, StoreError> {
         let path = self.inner.large.path(digest);
         match fs::File::open(&path) {
-            Ok(file) => {
-                let length = file.metadata().context("read", &path)?.len();
-                Ok((length, LargeReader::new(self.clone(), *digest, file, length)))
-            }
+            Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::Missing { digest: *digest })
             }
             Err(error) => Ok(Err(error).context("open", &path)?),
         }
+    }
+
+    /// Reads the object and throws its bytes away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub(crate) fn check(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.copy_to(digest, &mut io::sink()).map(drop)
     }
 
     /// Returns whether any object is known to be damaged.

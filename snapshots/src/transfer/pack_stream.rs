@@ -1,15 +1,24 @@
 //! A pack that is made while it is read, so that none is ever held or written.
 
+use std::fs::File;
 use std::io::{self, Read};
 
 use super::Progress;
 use super::plan::Wanted;
 use crate::archive::{ArchiveWriter, Encoding};
-use crate::store::local::{LargeReader, LocalStore};
+use crate::digest::Digest;
+use crate::store::local::LocalStore;
 use crate::store::{LARGE_OBJECT_BYTES, StoreError};
 
 /// How much is made ahead of the reader.
 const AHEAD_BYTES: usize = 256 << 10;
+
+/// A large object that is being given.
+struct Large {
+    digest: Digest,
+    file: File,
+    left: u64,
+}
 
 pub(super) struct PackStream<'a> {
     store: &'a LocalStore,
@@ -18,7 +27,9 @@ pub(super) struct PackStream<'a> {
     pack: ArchiveWriter<Vec<u8>>,
     /// How much of the pack's buffer was read.
     at: usize,
-    large: Option<LargeReader>,
+    large: Option<Large>,
+    /// The large objects that were given whole, unchecked.
+    unchecked: Vec<Digest>,
     ended: bool,
     failure: Option<StoreError>,
 }
@@ -37,14 +48,19 @@ impl<'a> PackStream<'a> {
             pack,
             at: 0,
             large: None,
+            unchecked: Vec::new(),
             ended: false,
             failure: None,
         }
     }
 
-    /// Returns what kept the store from giving an object, which whoever reads the pack cannot say.
+    /// Returns what is wrong with the store that the objects came from, once they were not taken.
+    ///
+    /// Whoever takes them checks them anyway, so that large ones are not checked twice as they
+    /// stream, but here, if it comes to that.
     pub(super) fn into_failure(self) -> Option<StoreError> {
-        self.failure
+        let damage = || self.unchecked.iter().find_map(|digest| self.store.check(digest).err());
+        self.failure.or_else(damage)
     }
 
     /// Puts the next objects into the buffer, which is empty.
@@ -60,10 +76,10 @@ impl<'a> PackStream<'a> {
                 let bytes = self.store.read(&object.digest).map_err(io::Error::other)?;
                 self.pack.add(object.digest, &bytes, Encoding::Plain)?;
             } else {
-                let (length, file) =
-                    self.store.open_large(&object.digest).map_err(io::Error::other)?;
-                self.pack.start_stream(object.digest, length)?;
-                self.large = Some(file);
+                let Wanted { digest, length } = *object;
+                let file = self.store.open_large(&digest).map_err(io::Error::other)?;
+                self.pack.start_stream(digest, length)?;
+                self.large = Some(Large { digest, file, left: length });
             }
         }
         Ok(())
@@ -83,12 +99,19 @@ impl<'a> PackStream<'a> {
                 return Ok(length);
             }
             if let Some(large) = &mut self.large {
-                let length = large.read(out)?;
-                if length > 0 {
-                    self.progress.sent(length as u64);
-                    return Ok(length);
+                let length = large.file.by_ref().take(large.left).read(out)?;
+                large.left -= length as u64;
+                self.progress.sent(length as u64);
+                let Large { digest, left, .. } = *large;
+                if left == 0 {
+                    self.unchecked.push(digest);
+                    self.large = None;
+                } else if length == 0 {
+                    let shorter = self.store.check(&digest).err();
+                    let shorter = shorter.unwrap_or(StoreError::Damaged { digest });
+                    return Err(io::Error::other(shorter));
                 }
-                self.large = None;
+                return Ok(length);
             }
             if self.ended {
                 return Ok(0);

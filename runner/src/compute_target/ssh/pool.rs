@@ -13,11 +13,11 @@ use crate::remote::message::Hello;
 const FRESH: Duration = Duration::from_secs(60);
 
 /// The stdin and stdout of this program on a machine.
-pub(super) struct Line(Box<dyn Stream + Send>);
+pub(super) struct Line(Box<dyn Stream>);
 
 impl Line {
     /// Goes over `stream`.
-    pub(super) fn new(stream: impl Stream + Send + 'static) -> Self {
+    pub(super) fn new(stream: impl Stream + 'static) -> Self {
         Self(Box::new(stream))
     }
 

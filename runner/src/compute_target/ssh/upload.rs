@@ -2,8 +2,6 @@
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
 use snapshots::digest::Digest;
 use snapshots::snapshot::SnapshotRecord;
@@ -14,12 +12,6 @@ use snapshots::transfer::{self, Destination, Sent, TransferError};
 use super::pool::Client;
 use crate::remote::client::RemoteError;
 use crate::remote::message::{Done, Finished, Request};
-
-/// How much is read at once.
-const PIECE: usize = 256 << 10;
-
-/// How many pieces are read ahead of what is sent.
-const AHEAD: usize = 16;
 
 /// Why a snapshot did not get there.
 #[derive(Debug)]
@@ -81,21 +73,8 @@ impl Destination for RemoteStore<'_> {
     }
 
     fn put_pack(&mut self, pack: &mut dyn Read) -> Result<(), TransferError> {
-        let (client, cancelled) = (&mut *self.client, self.cancelled);
-        // Two threads: objects are read and checked in this one while those before them are
-        // compressed and sent in the other.
-        let sent = thread::scope(|scope| {
-            let (pieces, ahead) = sync_channel(AHEAD);
-            let sending = scope.spawn(move || {
-                client.send::<Done>(
-                    &Request::Pack,
-                    &mut Ahead { pieces: ahead, piece: Vec::new(), at: 0 },
-                )
-            });
-            read_ahead(pack, &pieces, cancelled);
-            drop(pieces);
-            sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+        let mut bytes = Cancellable { from: pack, cancelled: self.cancelled };
+        let sent = self.client.send::<Done>(&Request::Pack, &mut bytes);
         self.answered(sent).map(|Done {}| ())
     }
 
@@ -108,97 +87,17 @@ impl Destination for RemoteStore<'_> {
     }
 }
 
-/// A piece; an empty one is the end, without which what came is not whole.
-type Piece = io::Result<Vec<u8>>;
-
-/// Reads `from` to its end, or until nobody wants to know.
-/// What is cancelled breaks off.
-fn read_ahead(mut from: &mut dyn Read, to: &SyncSender<Piece>, cancelled: &AtomicBool) {
-    loop {
-        if cancelled.load(Ordering::Relaxed) {
-            let _heard = to.send(Err(io::Error::other("cancelled")));
-            return;
-        }
-        let mut piece = Vec::with_capacity(PIECE);
-        let read = Read::take(&mut from, PIECE as u64).read_to_end(&mut piece);
-        let is_last = !matches!(read, Ok(length) if length > 0);
-        if to.send(read.map(|_| piece)).is_err() || is_last {
-            return;
-        }
-    }
+/// Breaks off once it is cancelled.
+struct Cancellable<'a> {
+    from: &'a mut dyn Read,
+    cancelled: &'a AtomicBool,
 }
 
-struct Ahead {
-    pieces: Receiver<Piece>,
-    piece: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Ahead {
+impl Read for Cancellable<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.piece.len() {
-            self.piece = self.pieces.recv().map_err(|_| io::ErrorKind::BrokenPipe)??;
-            self.at = 0;
-            if self.piece.is_empty() {
-                return Ok(0);
-            }
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(io::Error::other("cancelled"));
         }
-        let length = bytes.len().min(self.piece.len() - self.at);
-        bytes[..length].copy_from_slice(&self.piece[self.at..self.at + length]);
-        self.at += length;
-        Ok(length)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Gives some bytes and then fails.
-    struct Breaking(usize);
-
-    impl Read for Breaking {
-        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-            if self.0 == 0 {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            let length = bytes.len().min(self.0);
-            self.0 -= length;
-            Ok(length)
-        }
-    }
-
-    fn through(from: &mut dyn Read) -> io::Result<Vec<u8>> {
-        thread::scope(|scope| {
-            let (pieces, ahead) = sync_channel(AHEAD);
-            let reading = scope.spawn(move || {
-                let mut all = Vec::new();
-                let mut ahead = Ahead { pieces: ahead, piece: Vec::new(), at: 0 };
-                ahead.read_to_end(&mut all).map(|_| all)
-            });
-            read_ahead(from, &pieces, &AtomicBool::new(false));
-            drop(pieces);
-            reading.join().unwrap()
-        })
-    }
-
-    #[test]
-    fn what_is_read_ahead_arrives_as_it_was() {
-        let bytes: Vec<u8> = (0..AHEAD * PIECE * 2 + 17).map(|n| n.to_le_bytes()[0]).collect();
-        assert!(through(&mut bytes.as_slice()).unwrap() == bytes);
-        assert!(through(&mut io::empty()).unwrap().is_empty());
-    }
-
-    #[test]
-    fn what_breaks_off_is_not_taken_for_the_end() {
-        let error = through(&mut Breaking(PIECE + 1)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-    }
-
-    #[test]
-    fn who_reads_ahead_stops_when_nobody_listens() {
-        let (pieces, ahead) = sync_channel(1);
-        drop(ahead);
-        read_ahead(&mut io::repeat(1), &pieces, &AtomicBool::new(false));
+        self.from.read(bytes)
     }
 }

@@ -53,8 +53,8 @@ impl<'a> Outgoing<'a> {
         broken: &mut Option<io::Error>,
     ) -> Result<(), Refusal> {
         let broke = std::cell::RefCell::new(None);
-        let mut sink = |kind: Kind, payload: &[u8]| {
-            self.state().say(|to| frame::write(to, kind, payload)).inspect_err(|error| {
+        let mut sink = |kind: Kind, payload: Vec<u8>| {
+            self.state().say(|to| frame::write(to, kind, &payload)).inspect_err(|error| {
                 *broke.borrow_mut() = Some(io::Error::from(error.kind()));
             })
         };
