@@ -4,6 +4,7 @@ mod start;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use images::builder::BuildSettings;
@@ -11,7 +12,6 @@ use images::cache::EnvironmentCache;
 use jiff::Timestamp;
 use runner::container::ContainerPolicy;
 use runner::run_id::RunId;
-use snapshots::store::local::LocalStore;
 use tokio::sync::RwLock;
 use tracing::{error, info};
 
@@ -19,7 +19,10 @@ pub(crate) use start::run;
 
 use crate::drain::Drain;
 use crate::gpus::GpuBook;
+use crate::objects::Objects;
+use crate::peer::ADMINISTRATORS;
 use crate::queue::Capacity;
+use crate::quota::{QuotaPolicy, Uploads};
 use crate::run::errands::Errands;
 use crate::run::live::LiveRuns;
 use crate::run::status::RunStatus;
@@ -54,6 +57,23 @@ pub(crate) struct Policies {
     pub(crate) container: ContainerPolicy,
     /// What stays on attached machines.
     pub(crate) upkeep: UpkeepPolicy,
+    /// Who rules, and what users may have.
+    pub(crate) users: UserPolicy,
+}
+
+/// Who rules an agent, and what its users may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserPolicy {
+    /// The group whose members rule it as its own user does.
+    pub(crate) admin_group: String,
+    /// What each of the others may have.
+    pub(crate) quota: QuotaPolicy,
+}
+
+impl Default for UserPolicy {
+    fn default() -> Self {
+        Self { admin_group: ADMINISTRATORS.to_owned(), quota: QuotaPolicy::default() }
+    }
 }
 
 /// What the parts of an agent share. Nothing in it is lost with the process: the records and the
@@ -63,8 +83,8 @@ pub(crate) struct Agent {
     pub(crate) workspace: Workspace,
     /// Its records.
     pub(crate) store: Store,
-    /// Its objects.
-    pub(crate) objects: LocalStore,
+    /// Its objects, and those of its users.
+    pub(crate) objects: Arc<Objects>,
     /// The environments it has built.
     pub(crate) environments: EnvironmentCache,
     /// How many bytes environments may take before some go.
@@ -73,6 +93,10 @@ pub(crate) struct Agent {
     pub(crate) container_policy: ContainerPolicy,
     /// What stays on attached machines.
     pub(crate) upkeep: UpkeepPolicy,
+    /// Who rules, and what users may have.
+    pub(crate) users: UserPolicy,
+    /// Whose upload it is.
+    pub(crate) uploads: Uploads,
     /// Where runs are carried out.
     pub(crate) targets: Targets,
     /// Where the runs that are not over stand.

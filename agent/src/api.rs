@@ -2,6 +2,7 @@
 //!
 //! Handlers translate: they read a request, ask the agent, and write the answer.
 
+mod asked;
 mod body;
 mod error;
 mod follow;

@@ -1,5 +1,6 @@
 //! The command line's side of the API, and starting an agent where none answers.
 
+mod access;
 mod error;
 mod events;
 mod follow;
@@ -70,6 +71,9 @@ pub(crate) struct ListQuery {
     /// With this tag: `k` or `k=v`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<String>,
+    /// Of all users.
+    #[serde(rename = "allUsers", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) all_users: bool,
 }
 
 /// A part of a run's log.
@@ -94,6 +98,7 @@ impl Client {
         start: Start,
         announce: impl Fn(),
     ) -> Result<(Self, AgentStatus), ClientError> {
+        access::check(workspace.socket())?;
         if start == Start::IfNone && !workspace.socket().exists() {
             announce();
             start::start(workspace)?;

@@ -11,7 +11,10 @@ mod disk;
 mod drain;
 mod gpus;
 mod metrics;
+mod objects;
+mod peer;
 mod queue;
+mod quota;
 mod recovery;
 mod registered;
 mod run;
@@ -23,6 +26,7 @@ mod targets;
 mod task;
 mod terminal;
 mod upkeep;
+mod user_database;
 mod workspace;
 
 use std::ffi::OsString;

@@ -124,6 +124,9 @@ impl Scheduler {
     pub(crate) fn waits(&self, capacity: impl Fn(&str) -> Capacity) -> HashMap<String, Waits> {
         let seen = self.seen();
         let mut places: HashMap<&str, usize> = HashMap::new();
+        let owner = |run: &str| {
+            seen.queue.iter().find(|it| it.run.as_str() == run).map(|waiting| waiting.uid)
+        };
         let plan = seen.queue.plan(&seen.on, capacity, Timestamp::now());
         let waits = plan.into_iter().map(|(waiting, obstacle)| {
             let can_start = obstacle.as_ref().is_none_or(|it| it.is_of_room());
@@ -132,7 +135,12 @@ impl Scheduler {
                 *place += 1;
                 *place
             });
-            (waiting.run.to_string(), Waits { position, waits_for: obstacle.map(WaitsFor::from) })
+            let mut waits_for = obstacle.map(WaitsFor::from);
+            if let Some(WaitsFor::Turn { run_id }) = &mut waits_for {
+                // Nobody learns of others' runs more than that there are some.
+                run_id.take_if(|kept_for| owner(kept_for) != Some(waiting.uid));
+            }
+            (waiting.run.to_string(), Waits { position, waits_for })
         });
         waits.collect()
     }

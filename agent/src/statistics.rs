@@ -5,6 +5,7 @@ pub(crate) mod prometheus;
 mod usage;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 
 pub(crate) use histogram::Histogram;
 use usage::Usage;
+pub(crate) use usage::bytes_under;
 
 use crate::agent::Agent;
 use crate::run::status::RunStatus;
@@ -64,7 +66,7 @@ pub(crate) struct StatisticsReport {
     /// What happened since the agent started.
     #[serde(flatten)]
     pub(crate) counts: Counts,
-    /// What the object store takes on the disk.
+    /// What the object stores take on the disk.
     pub(crate) store_bytes: u64,
     /// What the environments take on the disk.
     pub(crate) environment_bytes: u64,
@@ -132,7 +134,7 @@ impl Agent {
         let counts = self.statistics.counts().clone();
         let usage = self.statistics.usage.clone();
         let (objects, environments) =
-            (self.objects.directory().to_owned(), self.workspace.environments());
+            (self.objects.directories().map(Path::to_owned), self.workspace.environments());
         let (store_bytes, environment_bytes) =
             task::blocking(move || usage.of(&objects, &environments)).await;
         Ok(StatisticsReport { schema_version: 1, runs, counts, store_bytes, environment_bytes })

@@ -138,6 +138,16 @@ pub(crate) enum StoreError {
         /// What it stands for.
         run: String,
     },
+    /// The user has as many runs as they may.
+    #[error(
+        "you have {used} runs that are not over, of {limit} that a user of this agent may have"
+    )]
+    TooMany {
+        /// How many they have.
+        used: u64,
+        /// How many they may have.
+        limit: u64,
+    },
     /// The thread that writes is gone.
     #[error("the records are closed")]
     Closed,
@@ -158,6 +168,9 @@ impl StoreError {
                 Some("only runs in the queue can be held, released or moved")
             }
             Self::KeyReused { .. } => Some("use a new key for a new submission"),
+            Self::TooMany { .. } => {
+                Some("wait for one with `trainyard wait`, or end one with `trainyard cancel`")
+            }
             _ => None,
         }
     }

@@ -6,6 +6,7 @@
 //! ```
 
 mod absent;
+mod access;
 mod attached;
 mod attaching;
 mod credentials;
@@ -37,6 +38,7 @@ pub(crate) use credentials::KeptCredential;
 pub(crate) use error::RegistryError;
 pub(crate) use reach::{OverSsh, Reach};
 
+use crate::peer::Peer;
 use crate::queue::{self, Capacity};
 use crate::workspace::Workspace;
 
@@ -132,33 +134,6 @@ impl Targets {
         self.map().read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Returns the attached machine called `name`; `what` is what cannot be done to this machine.
-    ///
-    /// # Errors
-    ///
-    /// There is none.
-    pub(crate) fn demand(
-        &self,
-        name: &str,
-        what: &'static str,
-    ) -> Result<Arc<Attached>, RegistryError> {
-        if name == self.local.name() {
-            return Err(RegistryError::Local { what });
-        }
-        self.attached(name).ok_or_else(|| self.none(name))
-    }
-
-    /// Says that there is no target called `name`.
-    pub(crate) fn none(&self, name: &str) -> RegistryError {
-        RegistryError::NotAttached { name: name.to_owned(), known: self.names() }
-    }
-
-    /// Returns the names of all targets, this machine's first.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let local = self.local.name().to_owned();
-        std::iter::once(local).chain(self.names_attached()).collect()
-    }
-
     fn names_attached(&self) -> Vec<String> {
         self.map().read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
@@ -194,8 +169,13 @@ impl Targets {
     /// # Errors
     ///
     /// There is no such target, it shows another key, or it cannot be asked.
-    pub(crate) fn check(&self, name: &str, accept: Option<&str>) -> Result<Checked, RegistryError> {
-        let target = self.demand(name, "checked as others are")?;
+    pub(crate) fn check(
+        &self,
+        name: &str,
+        accept: Option<&str>,
+        peer: Peer,
+    ) -> Result<Checked, RegistryError> {
+        let target = self.changeable(name, peer, "check")?;
         if let Some(fingerprint) = accept {
             let _alone = self.change();
             self.accept_key(&target, fingerprint)?;
@@ -211,20 +191,24 @@ impl Targets {
         Ok(checked)
     }
 
-    /// Removes from the attached machine `name` what nobody needs. Blocks.
+    /// Removes from an attached machine what nobody needs. Blocks.
     ///
     /// # Errors
     ///
-    /// There is no such target, it cannot be asked, or that it was cleaned cannot be written.
-    pub(crate) fn clean(&self, name: &str, wanted: Cleaning) -> Result<Cleaned, RegistryError> {
-        let target = self.demand(name, "cleaned as others are")?;
+    /// It cannot be asked, or that it was cleaned cannot be written.
+    pub(crate) fn clean(
+        &self,
+        target: &Arc<Attached>,
+        wanted: Cleaning,
+    ) -> Result<Cleaned, RegistryError> {
+        let name = target.name();
         let dry_run = wanted.dry_run;
         let cleaned = target.machine().clean(wanted).map_err(RegistryError::of(name))?;
         if !dry_run {
             let _alone = self.change();
             target.set_cleaned(LastCleaning { time_utc: Timestamp::now(), cleaned });
             // It may have been detached meanwhile, and another attached under its name.
-            if self.attached(name).is_some_and(|now| Arc::ptr_eq(&now, &target)) {
+            if self.attached(name).is_some_and(|now| Arc::ptr_eq(&now, target)) {
                 self.write(&target.kept())?;
             }
         }
@@ -237,9 +221,14 @@ impl Targets {
     /// # Errors
     ///
     /// There is none, or something cannot be removed; then it is still attached.
-    pub(crate) fn detach(&self, name: &str, purge: bool) -> Result<Option<Purged>, RegistryError> {
+    pub(crate) fn detach(
+        &self,
+        name: &str,
+        purge: bool,
+        peer: Peer,
+    ) -> Result<Option<Purged>, RegistryError> {
         let _alone = self.change();
-        let target = self.demand(name, "detached")?;
+        let target = self.changeable(name, peer, "detach")?;
         let purged = match purge {
             true => Some(target.machine().purge().map_err(RegistryError::of(name))?),
             false => None,

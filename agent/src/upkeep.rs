@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use runner::compute_target::ComputeTarget as _;
 use runner::remote::message::{Cleaned, Cleaning};
 use runner::run_id::RunId;
 use tracing::{info, warn};
@@ -45,7 +46,7 @@ pub(crate) enum NotCleaned {
     Records(#[from] StoreError),
 }
 
-/// Cleans the attached machine `name`, where runs of ours that are not over stay however old they
+/// Cleans an attached machine, where runs of ours that are not over stay however old they
 /// are.
 ///
 /// # Errors
@@ -53,14 +54,14 @@ pub(crate) enum NotCleaned {
 /// [`NotCleaned`].
 pub(crate) async fn clean(
     agent: &Arc<Agent>,
-    name: &str,
+    target: Arc<Attached>,
     wanted: Cleaning,
 ) -> Result<Cleaned, NotCleaned> {
-    let keep = on_machine(name, &agent.store.unfinished().await?);
-    let (cleaning, at) = (Arc::clone(agent), name.to_owned());
+    let keep = on_machine(target.name(), &agent.store.unfinished().await?);
+    let (cleaning, name) = (Arc::clone(agent), target.name().to_owned());
     let dry_run = wanted.dry_run;
     let wanted = Cleaning { keep, ..wanted };
-    let cleaned = task::blocking(move || cleaning.targets.clean(&at, wanted)).await?;
+    let cleaned = task::blocking(move || cleaning.targets.clean(&target, wanted)).await?;
     info!(target = name, ?cleaned, dry_run, "Cleaned an attached machine.");
     Ok(cleaned)
 }
@@ -78,7 +79,7 @@ pub(crate) async fn clean_if_due(agent: &Arc<Agent>, name: &str) {
         max_bytes: Some(max_bytes),
         ..Cleaning::default()
     };
-    if let Err(error) = clean(agent, name, wanted).await {
+    if let Err(error) = clean(agent, target, wanted).await {
         let error = anyhow::Error::from(error);
         warn!(target = name, "Could not clean an attached machine: {error:#}");
     }
@@ -125,7 +126,7 @@ mod tests {
     use crate::run::status::RunEvent;
     use crate::store::Change;
     use crate::store::tests::new_run;
-    use crate::targets::tests::{World, asked, of_world};
+    use crate::targets::tests::{ROOT, World, asked, of_world};
     use crate::workspace::Workspace;
 
     /// An agent with a made-up machine `gpu-vm`, attached `hours` ago.
@@ -133,7 +134,7 @@ mod tests {
         let workspace = Workspace::at(home.join("home"));
         workspace.create().unwrap();
         world.put("one", "machine 1", "key 1");
-        of_world(world, &workspace).attach(&asked("gpu-vm", "one")).unwrap();
+        of_world(world, &workspace).attach(&asked("gpu-vm", "one"), ROOT).unwrap();
         let kept = workspace.targets().join("gpu-vm.json");
         let mut record: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
@@ -198,10 +199,9 @@ mod tests {
         assert!(is_due(&target, kept.time_utc - SignedDuration::from_hours(24 * 365)));
 
         let asked = Cleaning { dry_run: true, ..Cleaning::default() };
-        clean(&agent, "gpu-vm", asked).await.unwrap();
+        clean(&agent, Arc::clone(&target), asked).await.unwrap();
         assert_eq!(world.state().cleaned.last().unwrap().keep, wanted.keep);
         assert_eq!(target.kept().cleaned, Some(kept), "nothing was removed");
-        assert!(clean(&agent, "gone", Cleaning::default()).await.is_err());
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 //!   agent.db  agent.log  agent.sock
 //!   draining               while nothing that waits is to be started
 //!   store/                 objects and snapshots
+//!   users/<uid>/store/     the same of each other user
 //!   indexes/               what was read of each source directory
 //!   environments/          what was built, by key
 //!   runs/<run id>/         one directory per run
@@ -183,6 +184,11 @@ impl Workspace {
     /// The object store.
     pub(crate) fn store(&self) -> PathBuf {
         self.home.join("store")
+    }
+
+    /// What is kept for each user who is not the agent's own.
+    pub(crate) fn users(&self) -> PathBuf {
+        self.home.join("users")
     }
 
     /// The indexes of source directories.

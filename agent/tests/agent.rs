@@ -8,6 +8,8 @@ mod service;
 mod support;
 #[path = "agent/trouble.rs"]
 mod trouble;
+#[path = "agent/users.rs"]
+mod users;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;

@@ -79,8 +79,6 @@ impl fmt::Debug for EnvironmentCache {
 pub struct CacheOptions {
     /// The variables of whoever builds.
     pub host: HostVariables,
-    /// Where the contexts of Dockerfiles are; without it none can be built.
-    pub objects: Option<snapshots::store::local::LocalStore>,
     /// What builds may have of this machine.
     pub settings: crate::builder::BuildSettings,
     /// The state directory, as a label on what is made in an engine.
@@ -88,7 +86,7 @@ pub struct CacheOptions {
 }
 
 /// An environment that is wanted.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Wanted<'a> {
     /// What it is made of.
     pub environment: &'a Environment,
@@ -97,11 +95,13 @@ pub struct Wanted<'a> {
     pub fresh: bool,
     /// The password for the registry that its image is pulled from.
     pub registry_password: Option<&'a secrecy::SecretString>,
+    /// Where the context of its Dockerfile is; without it none can be built.
+    pub objects: Option<&'a snapshots::store::local::LocalStore>,
 }
 
 impl<'a> From<&'a Environment> for Wanted<'a> {
     fn from(environment: &'a Environment) -> Self {
-        Self { environment, fresh: false, registry_password: None }
+        Self { environment, fresh: false, registry_password: None, objects: None }
     }
 }
 
@@ -183,7 +183,8 @@ impl EnvironmentCache {
                     None => (None, Vec::new()),
                 };
                 let fresh = wanted.fresh;
-                let job = build::Job { parts, environment, asked: &asked, fresh, not, previous };
+                let (asked, objects) = (&asked, wanted.objects);
+                let job = build::Job { parts, environment, asked, fresh, not, previous, objects };
                 build::build_once(self, &job, log, cancel)?
             }
         };

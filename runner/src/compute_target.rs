@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
 use snapshots::path_error::PathError;
+use snapshots::store::local::LocalStore;
 
 use crate::cancel_request::CancelRequest;
 use crate::exit_record::ExitRecord;
@@ -53,8 +54,8 @@ pub trait ComputeTarget: Send + Sync {
     /// When the place cannot be asked.
     fn place(&self) -> Result<Place, TargetError>;
 
-    /// Lays the source of `run` out and makes its environment ready. What is said on the way is
-    /// appended to the build log. Setting `cancelled` ends it.
+    /// Lays the source of `run`, which `objects` has, out and makes its environment ready. What is
+    /// said on the way is appended to the build log. Setting `cancelled` ends it.
     ///
     /// # Errors
     ///
@@ -63,6 +64,7 @@ pub trait ComputeTarget: Send + Sync {
         &self,
         run: &RunDirectory,
         needs: &Needs,
+        objects: &LocalStore,
         cancelled: &AtomicBool,
     ) -> Result<Ready, NotPrepared>;
 
@@ -127,13 +129,18 @@ pub trait ComputeTarget: Send + Sync {
     /// - others: try again.
     fn settle(&self, run: &RunDirectory) -> Result<ExitRecord, TargetError>;
 
-    /// Lists what `run`, which began with `snapshot`, left in `outputs/` and `logs/`, and brings it
-    /// home. Of a run that is still on: what there is now, as far as it stands still.
+    /// Lists what `run`, which began with `snapshot` of `objects`, left in `outputs/` and `logs/`,
+    /// and brings it home. Of a run that is still on: what there is now, as far as it stands still.
     ///
     /// # Errors
     ///
     /// Not all of it is at home. Try again.
-    fn collect(&self, run: &RunDirectory, snapshot: &Digest) -> Result<Outputs, TargetError>;
+    fn collect(
+        &self,
+        run: &RunDirectory,
+        snapshot: &Digest,
+        objects: &LocalStore,
+    ) -> Result<Outputs, TargetError>;
 
     /// Returns what is installed in `environment`, as `pip freeze` says it.
     ///

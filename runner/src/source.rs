@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use snapshots::digest::Digest;
 use snapshots::materialize::{MaterializeError, materialize};
 use snapshots::path_error::{IoContext, PathError};
+use snapshots::store::StoreError;
 use snapshots::store::local::LocalStore;
 
 use crate::run_directory::RunDirectory;
@@ -28,6 +29,9 @@ pub enum SourceError {
         /// `outputs` or `logs`.
         name: &'static str,
     },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The file system said no.
     #[error(transparent)]
     Path(#[from] PathError),

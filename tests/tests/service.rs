@@ -139,6 +139,9 @@ fn only_the_group_may_use_it_only_root_may_drain_it_and_a_purge_leaves_nothing()
     machine.ok("useradd ben");
     let stranger = machine.user("ben", &format!("{SOCKET} HOME=/tmp/ben trainyard list"));
     assert_eq!(stranger.status.code(), Some(1), "{stranger:?}");
+    let said = text(&stranger.stderr);
+    assert!(said.contains("permission denied: you are not in group trainyard"), "{said}");
+    assert!(said.contains("`adduser ben trainyard`"), "{said}");
     let drain = machine.user("ana", &format!("{SOCKET} trainyard agent drain"));
     assert_eq!(drain.status.code(), Some(2));
     assert!(text(&drain.stderr).contains("may not drain the agent"), "{}", text(&drain.stderr));
@@ -157,6 +160,44 @@ fn only_the_group_may_use_it_only_root_may_drain_it_and_a_purge_leaves_nothing()
          -not -path '/root/*' -not -path '/var/lib/dpkg/*' -not -path '/home/*' -not -path '/tmp/ben/*'");
     assert_eq!(left, "");
     assert_eq!(machine.ok("systemctl --failed --no-legend"), "");
+}
+
+#[test]
+fn each_user_sees_their_own_and_an_administrator_everybodys() {
+    let Some(machine) = Booted::start() else { return };
+    machine.install(&package("1.0"));
+    add_ana(&machine);
+    machine.ok("useradd -m -G trainyard ben && useradd -m -G trainyard,trainyard-admin carl");
+    let run = begin(&machine);
+    let as_user = |user: &str, line: &str| {
+        let output = machine.user(user, &format!("{SOCKET} HOME=/home/{user} trainyard {line}"));
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+
+    for line in ["show", "logs", "cancel", "explain"] {
+        let (code, said) = as_user("ben", &format!("{line} {run}"));
+        assert_eq!(code, Some(2), "{line}: {said}");
+        assert!(said.contains(&format!("no run is named {run:?}")), "{said}");
+    }
+    assert_eq!(as_user("ben", "list -q"), (Some(0), String::new()));
+    let (code, said) = as_user("ben", "list --all-users");
+    assert!(code == Some(2) && said.contains("may not list everybody's runs"), "{said}");
+    let (_, said) = as_user("carl", "list --all-users");
+    assert!(said.contains(&run) && said.contains("ana"), "{said}");
+    let (code, said) = as_user("carl", &format!("show {run}"));
+    assert!(code == Some(0) && said.contains("User         ana"), "{said}");
+    assert!(as_user("ana", "agent status").1.contains("You          1 run not over"));
+
+    // What the user database says counts at once.
+    machine.ok("gpasswd --delete carl trainyard-admin");
+    let (code, said) = as_user("carl", &format!("cancel {run}"));
+    assert_eq!(code, Some(2), "{said}");
+    machine.ok("gpasswd --add carl trainyard-admin");
+    let (code, said) = as_user("carl", &format!("cancel --now {run}"));
+    assert_eq!(code, Some(0), "{said}");
+    let waited = machine.user("ana", &format!("{SOCKET} trainyard wait {run}"));
+    assert_eq!(waited.status.code(), Some(130), "{waited:?}");
+    assert!(ana(&machine, &format!("show {run}")).contains("carl"));
 }
 
 #[test]

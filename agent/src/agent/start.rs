@@ -13,13 +13,13 @@ use runner::compute_target::local::LocalTarget;
 use runner::compute_target::ssh::HomeSide;
 use runner::compute_target::supervisors::Supervisors;
 use runner::{passed_socket, process_identity};
-use snapshots::store::local::LocalStore;
 use tracing::{error, info, info_span, warn};
 
 use super::{Agent, Options, Parts};
 use crate::api::server;
 use crate::containers;
 use crate::drain::Drain;
+use crate::objects::Objects;
 use crate::queue;
 use crate::recovery;
 use crate::scheduler::{self, Inbox, Scheduler};
@@ -84,24 +84,20 @@ impl Agent {
     pub(crate) fn open(parts: Parts) -> anyhow::Result<(Arc<Self>, Inbox)> {
         let Parts { workspace, program, capacity, policies } = parts;
         let store = Store::open(&workspace.database())?;
-        let objects = LocalStore::open(&workspace.store())?;
+        let objects = Arc::new(Objects::open(&workspace)?);
         let environments = EnvironmentCache::open(
             &workspace.environments(),
             CacheOptions {
                 host: containers::host().clone(),
-                objects: Some(objects.clone()),
                 settings: policies.build.clone(),
                 home: workspace.label(),
             },
         )?;
-        let over_ssh = OverSsh::new(HomeSide {
-            program: program.clone(),
-            objects: objects.clone(),
-            owner: workspace.owner()?,
-        });
+        let over_ssh =
+            OverSsh::new(HomeSide { program: program.clone(), owner: workspace.owner()? });
         let supervisors = Supervisors::new(program).with_engine(containers::host().clone());
         let home = workspace.home().to_owned();
-        let local = LocalTarget::new(home, supervisors, objects.clone(), environments.clone());
+        let local = LocalTarget::new(home, supervisors, environments.clone());
         let systemd = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let targets = Targets::load(Arc::new(local), &workspace, systemd, Box::new(over_ssh))?;
         let (scheduler, inbox) = Scheduler::new();
@@ -111,6 +107,8 @@ impl Agent {
             environments,
             container_policy: policies.container,
             upkeep: policies.upkeep,
+            users: policies.users,
+            uploads: Default::default(),
             most_environment_bytes: policies.build.max_bytes,
             targets,
             live: Default::default(),

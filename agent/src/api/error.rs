@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::wire::problem::{Problem, ProblemDetail};
 use crate::disk::is_full as is_disk_full;
+use crate::quota::{Bytes, NoRoom};
 use crate::run::removal::RemovalError;
 use crate::run::status::TransitionDenied;
 use crate::run::submission::Refused;
@@ -20,7 +21,7 @@ use crate::targets::RegistryError;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     /// There is no such route.
     #[error("there is nothing at {path}")]
     NoRoute {
@@ -110,6 +111,9 @@ pub(super) enum ApiError {
     /// A snapshot's objects were not taken.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// The user may have no more on the disk.
+    #[error(transparent)]
+    OverQuota(#[from] Bytes),
     /// The environments said no.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -137,6 +141,16 @@ impl From<Refused> for ApiError {
             Refused::Objects(error) => Self::internal("look for the snapshot")(error),
             Refused::Directory(error) => Self::internal("prepare the run directory")(error),
             Refused::Records(error) => Self::Records(error),
+            Refused::NoRoom(error) => error.into(),
+        }
+    }
+}
+
+impl From<NoRoom> for ApiError {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::Over(bytes) => Self::OverQuota(bytes),
+            NoRoom::Records(error) => Self::Records(error),
         }
     }
 }
@@ -178,6 +192,7 @@ impl ApiError {
                 | StoreError::NotEnded { .. }
                 | StoreError::NotWaiting { .. }
                 | StoreError::KeyReused { .. } => StatusCode::CONFLICT,
+                StoreError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
                 error if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
@@ -191,6 +206,7 @@ impl ApiError {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
             },
+            Self::OverQuota(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Environment(error) => environment_status(error),
             Self::Target(error) => target_status(error),
             Self::Internal { source, .. } if is_disk_full(source.as_ref()) => {
@@ -222,6 +238,7 @@ impl ApiError {
                 StoreError::NotEnded { .. } => "run_not_ended",
                 StoreError::NotWaiting { .. } => "run_not_waiting",
                 StoreError::KeyReused { .. } => "idempotency_key_reused",
+                StoreError::TooMany { .. } => "too_many_runs",
                 error if error.is_full() => "disk_full",
                 _ => "records_failed",
             },
@@ -232,6 +249,7 @@ impl ApiError {
                 TransferError::Store(error) if is_disk_full(error) => "disk_full",
                 TransferError::Store(_) | TransferError::Remote { .. } => "transfer_failed",
             },
+            Self::OverQuota(_) => "over_quota",
             Self::Environment(EnvironmentError::NotFound { .. }) => "environment_not_found",
             Self::Environment(EnvironmentError::Ambiguous { .. }) => "ambiguous_environment",
             Self::Environment(EnvironmentError::InUse { .. }) => "environment_in_use",
@@ -248,8 +266,11 @@ impl ApiError {
                 Some("unset TRAINYARD_SOCKET and TRAINYARD_HOME to use an agent of your own".into())
             }
             Self::NotAdministrator { .. } => {
-                Some("ask whoever looks after this agent: its own user and root may".into())
+                Some("ask whoever looks after this agent: root, its own user and the administrators' group may".into())
             }
+            Self::OverQuota(_) => Some(
+                "`trainyard remove` removes a run of yours, `trainyard gc --older 7d` old ones and what only they needed".into(),
+            ),
             Self::NotReady { hint, .. } => Some((*hint).into()),
             Self::NoSnapshot { .. } => {
                 Some("send its objects first: POST /v1/transfers/pack".into())
@@ -295,10 +316,15 @@ fn target_status(error: &RegistryError) -> StatusCode {
         RegistryError::Twice { .. }
         | RegistryError::OtherMachine { .. }
         | RegistryError::OtherKey { .. }
+        | RegistryError::Taken { .. }
         | RegistryError::InUse { .. } => StatusCode::CONFLICT,
+        RegistryError::NotYours { .. } => StatusCode::FORBIDDEN,
         RegistryError::Target { .. } => StatusCode::BAD_GATEWAY,
         RegistryError::Path(error) if is_disk_full(error) => StatusCode::INSUFFICIENT_STORAGE,
-        RegistryError::Path(_) | RegistryError::Records(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        RegistryError::Objects(error) if is_disk_full(error) => StatusCode::INSUFFICIENT_STORAGE,
+        RegistryError::Path(_) | RegistryError::Records(_) | RegistryError::Objects(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -311,12 +337,17 @@ fn target_code(error: &RegistryError) -> &'static str {
         RegistryError::OtherMachine { .. } => "other_machine",
         RegistryError::OtherKey { .. } => "other_host_key",
         RegistryError::InUse { .. } => "target_in_use",
+        RegistryError::Taken { .. } => "taken",
+        RegistryError::NotYours { .. } => "not_administrator",
         RegistryError::Target { error, .. } => match **error {
             TargetError::OutOfContact { .. } => "out_of_contact",
             _ => "target_failed",
         },
         RegistryError::Path(error) if is_disk_full(error) => "disk_full",
-        RegistryError::Path(_) | RegistryError::Records(_) => "internal",
+        RegistryError::Objects(error) if is_disk_full(error) => "disk_full",
+        RegistryError::Path(_) | RegistryError::Records(_) | RegistryError::Objects(_) => {
+            "internal"
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info_span, warn};
 use utoipa::IntoParams;
 
+use super::asked::NamedRun;
 use super::error::ApiError;
 use super::routes::attempt::Attempt;
 use super::routes::logs;
@@ -78,13 +79,12 @@ pub(super) struct FollowQuery {
     ))]
 pub(super) async fn follow(
     State(agent): State<Arc<Agent>>,
-    Path(reference): Path<String>,
+    NamedRun(run): NamedRun,
     headers: HeaderMap,
     query: Result<Query<FollowQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let filter = logs::stream(query.stream.as_deref())?;
-    let run = agent.store.resolve(&reference).await?;
     let resumed = headers.get("last-event-id").and_then(|id| Position::parse(id.to_str().ok()?));
     let asked = query.attempt.or_else(|| resumed.map(|it| it.attempt));
     let attempt = Attempt::of(&agent, &run, asked).await?;

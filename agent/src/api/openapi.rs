@@ -14,7 +14,7 @@ use crate::agent::Agent;
 #[openapi(
     info(
         title = "Trainyard agent",
-        description = "The API of a Trainyard agent, on its unix socket. Only the agent's own user and root are answered. A body must say its Content-Type. An answer that is not a success is a `Problem`.",
+        description = "The API of a Trainyard agent, on its unix socket. The agent's own user and root are answered, and on a socket of systemd whoever may connect; each sees their own runs, snapshots and targets, and root, the agent's own user and its administrators see everybody's. A body must say its Content-Type. An answer that is not a success is a `Problem`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(
@@ -32,6 +32,7 @@ struct ApiDocument;
 pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
     OpenApiRouter::with_openapi(ApiDocument::openapi())
         .routes(routes!(agent::status))
+        .routes(routes!(agent::usage))
         .routes(routes!(agent::stop))
         .routes(routes!(agent::drain, agent::undo_drain))
         .routes(routes!(agent::openapi))

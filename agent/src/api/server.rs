@@ -20,10 +20,12 @@ use snapshots::path_error::{IoContext, PathError};
 use tokio::net::{UnixListener, UnixStream};
 use tracing::{debug, info_span, warn};
 
+use super::asked::PeerUid;
 use super::body::read_on;
 use super::error::ApiError;
 use super::openapi;
 use crate::agent::Agent;
+use crate::peer::is_owner;
 use crate::task;
 use crate::workspace::socket_address::SocketAddress;
 
@@ -32,30 +34,6 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long answers that are being given may take once the agent is to stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
-
-/// Who is at the other end, as the system says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Peer {
-    /// The user.
-    pub(crate) uid: u32,
-}
-
-impl Peer {
-    /// Says whether this peer is root or `owner`, the agent's own user.
-    fn is_owner(self, owner: u32) -> bool {
-        self.uid == owner || self.uid == 0
-    }
-
-    /// Refuses those who may use the agent but not `action` it.
-    pub(super) fn must_rule(self, action: &'static str) -> Result<(), ApiError> {
-        let owner = rustix::process::geteuid().as_raw();
-        if self.is_owner(owner) {
-            Ok(())
-        } else {
-            Err(ApiError::NotAdministrator { uid: self.uid, action, owner })
-        }
-    }
-}
 
 /// The socket that the agent answers on.
 #[derive(Debug)]
@@ -127,17 +105,17 @@ fn router(agent: &Arc<Agent>) -> Router {
 
 /// Answers whoever is at the other end of `stream`; with `only`, that user and root alone.
 fn connect(graceful: &GracefulShutdown, router: &Router, only: Option<u32>, stream: UnixStream) {
-    let peer = match stream.peer_cred() {
-        Ok(credentials) => Peer { uid: credentials.uid() },
+    let uid = match stream.peer_cred() {
+        Ok(credentials) => credentials.uid(),
         Err(error) => return warn!(%error, "Could not learn who connected."),
     };
     let router = match only {
-        Some(owner) if !peer.is_owner(owner) => {
-            warn!(uid = peer.uid, "Turned away someone else.");
-            let refused = move || async move { ApiError::Foreign { uid: peer.uid, owner } };
+        Some(owner) if !is_owner(uid, owner) => {
+            warn!(uid, "Turned away someone else.");
+            let refused = move || async move { ApiError::Foreign { uid, owner } };
             Router::new().fallback(refused)
         }
-        _ => router.clone().layer(Extension(peer)),
+        _ => router.clone().layer(Extension(PeerUid(uid))),
     };
     let router = router.layer(map_request(read_on));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
@@ -146,7 +124,7 @@ fn connect(graceful: &GracefulShutdown, router: &Router, only: Option<u32>, stre
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let answering = graceful.watch(connection);
     // The connection owns itself: it ends with its peer, or when `graceful` says so.
-    task::spawn(info_span!("connection", uid = peer.uid), async move {
+    task::spawn(info_span!("connection", uid), async move {
         if let Err(error) = answering.await {
             debug!(%error, "A connection broke.");
         }

@@ -91,6 +91,7 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
         build: context.settings.build_settings(),
         container: context.settings.container_policy(),
         upkeep: context.settings.upkeep_policy(),
+        users: context.settings.user_policy(),
     };
     let options = Options { max_runs, announce: detached, verbose: !detached, policies };
     crate::agent::run(workspace, options).map_err(Failure::failed)?;

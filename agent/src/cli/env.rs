@@ -68,7 +68,6 @@ fn open(
     let store = snapshotting::store(workspace)?;
     let options = CacheOptions {
         host: HostVariables::new(std::env::vars_os()),
-        objects: Some(store.clone()),
         settings: context.settings.build_settings(),
         home: workspace.label(),
     };

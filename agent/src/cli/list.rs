@@ -11,10 +11,10 @@ use crate::run::status::RunStatus;
 use crate::terminal::measure;
 use crate::terminal::table::{self, Align};
 
-/// Lists runs, newest first
+/// Lists your runs, newest first
 ///
 /// A terminal gets a table. A file or pipe gets a line for each run without a head, tabs between:
-/// id, status, time of creation, duration, experiment, command.
+/// id, status, time of creation, duration, experiment, command, and with --all-users the user.
 #[derive(Debug, clap::Args)]
 #[command(
     visible_alias = "ps",
@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// Shows runs with this tag only
     #[arg(long, value_name = "K[=V]")]
     tag: Option<String>,
+    /// Shows the runs of all users, and whose they are; for who looks after the agent
+    #[arg(long)]
+    all_users: bool,
     /// Prints a JSON array
     #[arg(long)]
     json: bool,
@@ -43,12 +46,13 @@ pub(super) struct Args {
 
 /// Lists runs.
 pub(super) fn list(args: &Args, context: &Context) -> Outcome {
-    let (client, _) = context.agent(Start::IfNone)?;
+    let (client, agent) = context.agent(Start::IfNone)?;
     let query = ListQuery {
         limit: if args.all { None } else { Some(args.limit) },
         experiment: args.experiment.clone(),
         status: args.status.as_deref().map(status).transpose()?,
         tag: args.tag.clone(),
+        all_users: args.all_users,
     };
     let runs = context.wait_for(async { Ok(client.runs(&query).await?) })?;
     if args.json {
@@ -57,19 +61,26 @@ pub(super) fn list(args: &Args, context: &Context) -> Outcome {
     } else if context.terminal.is_quiet() {
         context.print(runs.iter().map(|run| format!("{}\n", run.run_id)).collect::<String>())?;
     } else if runs.is_empty() && context.terminal.out_is_terminal() {
-        context.terminal.help(nothing(&query));
+        context.terminal.help(nothing(&query, agent.rules));
     } else {
         let now = context.terminal.out_is_terminal().then(Timestamp::now);
-        let rows: Vec<_> = runs.iter().map(|run| row(run, now)).collect();
-        context.print(table::render(&context.terminal, HEAD, &rows))?;
+        let mut head = HEAD.to_vec();
+        let mut rows: Vec<_> = runs.iter().map(|run| row(run, now)).collect();
+        if args.all_users {
+            head.push(("user", Align::Left));
+            rows.iter_mut().zip(&runs).for_each(|(row, run)| row.push(user(run)));
+        }
+        context.print(table::render(&context.terminal, &head, &rows))?;
     }
     Ok(Exit::OK)
 }
 
 /// Returns what to say instead of an empty table.
-fn nothing(query: &ListQuery) -> &'static str {
+fn nothing(query: &ListQuery, rules: bool) -> &'static str {
     if query.experiment.is_some() || query.status.is_some() || query.tag.is_some() {
         "no run is like that; `trainyard list` without options shows the latest"
+    } else if rules && !query.all_users {
+        "no runs of yours yet; `trainyard run train.py` makes one, --all-users shows everybody's"
     } else {
         "no runs yet; `trainyard run train.py` makes one"
     }
@@ -83,6 +94,11 @@ const HEAD: &[(&str, Align)] = &[
     ("experiment", Align::Left),
     ("command", Align::Left),
 ];
+
+/// Returns whose a run is: the name of the user, or the number where there is none.
+pub(super) fn user(run: &RunSummary) -> String {
+    run.user.clone().unwrap_or_else(|| run.uid.to_string())
+}
 
 /// A run as `list --json` has it.
 #[derive(Serialize)]
@@ -147,9 +163,11 @@ mod tests {
 
     #[test]
     fn an_empty_selection_is_not_taken_for_no_runs() {
-        assert!(nothing(&ListQuery { limit: Some(20), ..ListQuery::default() }).contains("yet"));
+        assert!(
+            nothing(&ListQuery { limit: Some(20), ..ListQuery::default() }, false).contains("yet")
+        );
         let selected = ListQuery { tag: Some("a".to_owned()), ..ListQuery::default() };
-        assert!(nothing(&selected).starts_with("no run is like that"));
+        assert!(nothing(&selected, false).starts_with("no run is like that"));
     }
     use crate::cli::tests::run_document;
 
@@ -182,6 +200,7 @@ mod tests {
         {
           "schemaVersion": 1,
           "runId": "diabetes_1795261800_0a1b2c3d",
+          "uid": 0,
           "experiment": "diabetes",
           "displayName": "swift-otter-12",
           "status": "Completed",

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::list::user;
 use super::run::environment::moved;
 use super::{Context, Exit, Outcome, reference, target, waiting};
 use crate::api::wire::run::RunSummary;
@@ -14,9 +15,12 @@ use crate::terminal::table::{self, Align};
 /// Shows the runs that wait, and changes how they do
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Lists the runs that wait, in the order in which they start
+    /// Lists your runs that wait, in the order in which they start
     #[command(after_help = "Example:\n  trainyard queue list")]
     List {
+        /// Lists those of all users, and whose they are; for who looks after the agent
+        #[arg(long)]
+        all_users: bool,
         /// Prints a JSON array
         #[arg(long)]
         json: bool,
@@ -69,7 +73,7 @@ pub(super) struct Which {
 /// Carries out `trainyard queue`.
 pub(super) fn queue(command: &Command, context: &Context) -> Outcome {
     match command {
-        Command::List { json } => list(*json, context),
+        Command::List { all_users, json } => list(*all_users, *json, context),
         Command::Hold(Which { runs, json }) => {
             let change = ChangeWaiting { held: Some(true), ..ChangeWaiting::default() };
             change_all(runs, &change, ("Held", *json), context)
@@ -122,10 +126,10 @@ fn move_to(reference: &str, to: &str, json: bool, context: &Context) -> Outcome 
     change_all(&[run.summary.run_id], &change, ("Moved", json), context)
 }
 
-fn list(json: bool, context: &Context) -> Outcome {
+fn list(all_users: bool, json: bool, context: &Context) -> Outcome {
     let (client, _) = context.agent(Start::IfNone)?;
     let status = Some(RunStatus::Queued.name().to_owned());
-    let query = ListQuery { status, ..ListQuery::default() };
+    let query = ListQuery { status, all_users, ..ListQuery::default() };
     let mut runs = context.wait_for(async { Ok(client.runs(&query).await?) })?;
     // Newest first is the order in which they came; those that cannot start come last.
     runs.reverse();
@@ -138,8 +142,13 @@ fn list(json: bool, context: &Context) -> Outcome {
         context.terminal.help("no run waits");
     } else {
         let now = context.terminal.out_is_terminal().then(Timestamp::now);
-        let rows: Vec<_> = runs.iter().map(|run| row(run, now)).collect();
-        context.print(table::render(&context.terminal, HEAD, &rows))?;
+        let mut head = HEAD.to_vec();
+        let mut rows: Vec<_> = runs.iter().map(|run| row(run, now)).collect();
+        if all_users {
+            head.push(("user", Align::Left));
+            rows.iter_mut().zip(&runs).for_each(|(row, run)| row.push(user(run)));
+        }
+        context.print(table::render(&context.terminal, &head, &rows))?;
     }
     Ok(Exit::OK)
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::ending::{self, write_section};
 use super::{Context, Exit, Outcome, reference, target, waiting};
-use crate::api::wire::run::{Attempt, Run, RunAttempt};
+use crate::api::wire::run::{Attempt, Run, RunAttempt, RunSummary};
 use crate::client::Start;
 use crate::run::status::RunStatus;
 use crate::terminal::{Plain, measure};
@@ -71,6 +71,7 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("Run", summary.display_name.clone()),
         ("Id", summary.run_id.clone()),
+        ("User", other_user(summary).unwrap_or_default()),
         ("Experiment", summary.experiment.clone()),
         ("Status", status(run, now)),
         ("Contact", contact(run, now).unwrap_or_default()),
@@ -101,6 +102,12 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
     facts.push(("Directory", run.run_directory.clone()));
     facts.retain(|(_, value)| !value.is_empty());
     facts
+}
+
+/// Returns whose a run is, where it is not ours.
+fn other_user(run: &RunSummary) -> Option<String> {
+    let is_ours = run.uid == rustix::process::geteuid().as_raw();
+    run.user.clone().filter(|_| !is_ours)
 }
 
 fn status(run: &Run, now: Option<Timestamp>) -> String {

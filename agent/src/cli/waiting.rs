@@ -35,7 +35,8 @@ pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary, now: Timestamp) -
             format!("for GPUs{there}: it takes {wanted}, and {free} are free")
         }
         WaitsFor::Turn { run_id } => {
-            format!("for its turn{there}: what is free is kept for {run_id}, which has waited long")
+            let run = run_id.as_deref().unwrap_or("a run of another user");
+            format!("for its turn{there}: what is free is kept for {run}, which has waited long")
         }
     }
 }
@@ -94,7 +95,8 @@ mod tests {
             WaitsFor::Cpus { wanted: 1.5, free: 0.25 },
             WaitsFor::Memory { wanted_bytes: 4 << 30, free_bytes: 1 << 30 },
             WaitsFor::Gpus { wanted: 2, free: 1 },
-            WaitsFor::Turn { run_id: "a_1_00000001".to_owned() },
+            WaitsFor::Turn { run_id: Some("a_1_00000001".to_owned()) },
+            WaitsFor::Turn { run_id: None },
         ];
         let now: Timestamp = "2026-11-21T11:59:42Z".parse().unwrap();
         let said = |it| format!("{}: it waits {}", word(it, &run, now), sentence(it, &run, now));
@@ -108,6 +110,7 @@ mod tests {
         memory: it waits for memory: it takes 4.3 GB, and 1.1 GB are free
         GPUs: it waits for GPUs: it takes 2, and 1 are free
         its turn: it waits for its turn: what is free is kept for a_1_00000001, which has waited long
+        its turn: it waits for its turn: what is free is kept for a run of another user, which has waited long
         ");
         insta::assert_snapshot!(sentence(&WaitsFor::Places { most: 4 }, &elsewhere, now), @"for a place on gpu-vm: at most 4 runs at once, and as many are on");
         let attempt = RunAttempt { number: 2, of: 4, after: Some("lost_contact".to_owned()) };

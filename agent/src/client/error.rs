@@ -1,13 +1,14 @@
 //! What can go wrong between the command line and the agent.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::StatusCode;
 
 use super::StartError;
 use crate::api::wire::problem::ProblemDetail;
 use crate::cli::Failure;
+use crate::user_database;
 
 /// Why the agent did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,14 @@ pub(crate) enum ClientError {
         socket: PathBuf,
         /// What the system answered.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// The file system lets us not in.
+    #[error("permission denied: {}", reason(socket, group.as_deref()))]
+    NotAllowed {
+        /// The socket.
+        socket: PathBuf,
+        /// The group whose members may, where that is known and we are not in it.
+        group: Option<String>,
     },
     /// An agent was needed and could not be started.
     #[error(transparent)]
@@ -82,13 +91,21 @@ impl ClientError {
 
     fn is_users(&self) -> bool {
         let Self::Refused { status, problem } = self else { return false };
-        let about_state = *status == StatusCode::CONFLICT && problem.candidates.is_empty();
+        let about_state = *status == StatusCode::TOO_MANY_REQUESTS
+            || *status == StatusCode::CONFLICT && problem.candidates.is_empty();
         status.is_client_error() && !about_state
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoAgent { .. } => Some("`trainyard agent run` starts one".to_owned()),
+            Self::NotAllowed { group: Some(group), .. } => Some(format!(
+                "ask whoever looks after this machine for `adduser {} {group}`, then log in again",
+                own_name()
+            )),
+            Self::NotAllowed { group: None, .. } => {
+                Some("unset TRAINYARD_SOCKET to use an agent of your own".to_owned())
+            }
             Self::Refused { problem, .. } if !problem.candidates.is_empty() => {
                 Some(format!("it may be {}", problem.candidates.join(", ")))
             }
@@ -104,6 +121,17 @@ impl ClientError {
             Self::Broken { .. } => None,
         }
     }
+}
+
+fn reason(socket: &Path, group: Option<&str>) -> String {
+    match group {
+        Some(group) => format!("you are not in group {group}, whose agent answers on {socket:?}"),
+        None => format!("you may not connect to the agent on {socket:?}"),
+    }
+}
+
+fn own_name() -> String {
+    user_database::name_of(rustix::process::geteuid().as_raw()).unwrap_or_else(|| "USER".to_owned())
 }
 
 impl From<ClientError> for Failure {
@@ -136,6 +164,7 @@ mod tests {
             (409, &[]),
             (409, &["a", "b"]),
             (413, &[]),
+            (429, &[]),
             (500, &[]),
             (507, &[]),
         ]
@@ -153,6 +182,7 @@ mod tests {
         409 0 candidates: exit 1, do that
         409 2 candidates: exit 2, it may be a, b
         413 0 candidates: exit 2, do that
+        429 0 candidates: exit 1, do that
         500 0 candidates: exit 1, do that
         507 0 candidates: exit 1, do that
         "#);

@@ -46,6 +46,12 @@ pub(crate) enum Key {
     TargetsKeepRuns,
     /// How much attached machines keep.
     TargetsMaxBytes,
+    /// Whose members rule the agent.
+    UsersAdminGroup,
+    /// How many runs of a user may be not over.
+    UsersMaxRuns,
+    /// How much a user may take on the disk.
+    UsersMaxBytes,
     /// Colours.
     Color,
 }

@@ -7,6 +7,8 @@ use runner::container::ContainerPolicy;
 use runner::run_configuration::duration::parse_seconds;
 
 use super::{Key, Settings};
+use crate::agent::UserPolicy;
+use crate::quota::QuotaPolicy;
 use crate::upkeep::UpkeepPolicy;
 
 impl Settings {
@@ -34,6 +36,15 @@ impl Settings {
             max_bytes: self.number(Key::TargetsMaxBytes).unwrap_or(default.max_bytes),
         }
     }
+
+    /// Returns who rules the agent, and what its users may have.
+    pub(crate) fn user_policy(&self) -> UserPolicy {
+        let quota = QuotaPolicy {
+            max_runs: self.number(Key::UsersMaxRuns),
+            max_bytes: self.number(Key::UsersMaxBytes),
+        };
+        UserPolicy { admin_group: self.text(Key::UsersAdminGroup).unwrap_or_default(), quota }
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +60,8 @@ mod tests {
             &system,
             "[build]\nca-bundle = 'ca.pem'\nindex-settings = false\nnetwork = 'none'\n\
              [environments]\nmax-bytes = '5 GiB'\n[docker]\nallow = ['--privileged', '--volume=/data']\n\
-             [targets]\nkeep-runs = '2d'\nmax-bytes = '1 GiB'\n",
+             [targets]\nkeep-runs = '2d'\nmax-bytes = '1 GiB'\n\
+             [users]\nadmin-group = 'ops'\nmax-runs = 20\nmax-bytes = '5 GiB'\n",
         )
         .unwrap();
         let project = dir.path().join("none.toml");
@@ -68,7 +80,11 @@ mod tests {
         let upkeep = UpkeepPolicy { keep_runs: two_days, max_bytes: 1 << 30 };
         assert_eq!(settings.upkeep_policy(), upkeep);
 
+        let quota = QuotaPolicy { max_runs: Some(20), max_bytes: Some(5 << 30) };
+        assert_eq!(settings.user_policy(), UserPolicy { admin_group: "ops".to_owned(), quota });
+
         let nothing = Settings::default();
+        assert_eq!(nothing.user_policy(), UserPolicy::default());
         assert_eq!(nothing.build_settings(), BuildSettings::default());
         assert_eq!(nothing.container_policy(), ContainerPolicy::default());
         assert_eq!(nothing.upkeep_policy(), UpkeepPolicy::default(), "as the table says");

@@ -1,6 +1,7 @@
 //! The table of settings.
 
 use super::keys::{Definition, Key, Kind};
+use crate::peer::ADMINISTRATORS;
 
 /// Every setting there is.
 pub(crate) const KEYS: &[Definition] = &[
@@ -165,6 +166,33 @@ pub(crate) const KEYS: &[Definition] = &[
         default: Some("50 GiB"),
         in_project: false,
         about: "what snapshots and environments may take on an attached machine before unused ones go",
+    },
+    Definition {
+        key: Key::UsersAdminGroup,
+        name: "users.admin-group",
+        variable: Some("TRAINYARD_USERS_ADMIN_GROUP"),
+        kind: Kind::Text,
+        default: Some(ADMINISTRATORS),
+        in_project: false,
+        about: "group whose members see everybody's runs on the agent, and stop and drain it",
+    },
+    Definition {
+        key: Key::UsersMaxRuns,
+        name: "users.max-runs",
+        variable: Some("TRAINYARD_USERS_MAX_RUNS"),
+        kind: Kind::Number,
+        default: None,
+        in_project: false,
+        about: "runs of one user that may wait or be on at once; default as many as they like",
+    },
+    Definition {
+        key: Key::UsersMaxBytes,
+        name: "users.max-bytes",
+        variable: Some("TRAINYARD_USERS_MAX_BYTES"),
+        kind: Kind::Number,
+        default: None,
+        in_project: false,
+        about: "what snapshots and runs of one user may take; default as much as they like",
     },
     Definition {
         key: Key::Color,

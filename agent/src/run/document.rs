@@ -1,5 +1,6 @@
 //! A run as it is shown: what the records say, and what only the agent knows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 
 use runner::compute_target::ComputeTarget;
@@ -13,6 +14,7 @@ use crate::api::wire::run::{OutOfContact, OutputFile, Outputs, Run, RunSummary};
 use crate::store::StoreError;
 use crate::targets::RegistryError;
 use crate::task;
+use crate::user_database;
 
 impl Agent {
     /// Returns all that is known of `run`.
@@ -29,6 +31,7 @@ impl Agent {
             document.summary.waits_for = waits.and_then(|waits| waits.waits_for);
         }
         self.tell_contact(&mut document.summary);
+        self.tell_users(std::slice::from_mut(&mut document.summary)).await;
         document.run_directory = directory.path().to_string_lossy().into_owned();
         let is_contained =
             document.prepared_environment.as_ref().is_some_and(|it| it.image.is_some());
@@ -62,12 +65,25 @@ impl Agent {
         };
         let (directory, name) = (self.workspace.run_directory(run), row.request.target);
         let snapshot = row.request.snapshot_id;
-        let left = task::blocking(move || target.collect(&directory, &snapshot)).await;
+        let objects = self.objects.get(row.store).await?;
+        let left = task::blocking(move || target.collect(&directory, &snapshot, &objects)).await;
         let left = left.map_err(RegistryError::of(&name))?;
         let files = left.files.iter().map(|file| {
             OutputFile::new(file.path.as_os_str().as_bytes(), file.size, file.sha256.to_string())
         });
         Ok(Outputs { output_files: files.collect(), notes: left.notes })
+    }
+
+    /// Says of runs what the users who handed them in are called.
+    pub(crate) async fn tell_users(&self, runs: &mut [RunSummary]) {
+        let uids: BTreeSet<_> = runs.iter().map(|run| run.uid).collect();
+        let names = task::blocking(move || {
+            uids.into_iter().map(|uid| (uid, user_database::name_of(uid))).collect()
+        });
+        let names: BTreeMap<u32, Option<String>> = names.await;
+        for run in runs {
+            run.user = names.get(&run.uid).cloned().flatten();
+        }
     }
 
     /// Says of a run that is not over whether its target is out of contact.

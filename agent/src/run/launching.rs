@@ -208,6 +208,7 @@ mod tests {
 
     fn row(request: SubmitRequest) -> RunRow {
         RunRow {
+            store: crate::objects::StoreOf::Agent,
             id: RunId::generate("exp", 1_700_000_000, 1),
             uid: 1_234_567,
             status: RunStatus::Preparing,

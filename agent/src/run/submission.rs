@@ -1,6 +1,7 @@
 //! Accepting a run: checked, named, on the disk, queued.
 
 mod check;
+mod source;
 
 use std::path::Path;
 
@@ -18,6 +19,9 @@ use tracing::info;
 use super::display_name;
 use crate::agent::Agent;
 use crate::api::wire::submission::{Hidden, SubmitRequest, Submitted};
+use crate::objects::StoreOf;
+use crate::peer::Peer;
+use crate::quota::NoRoom;
 use crate::store::{Accepted, NewRun, StoreError};
 use crate::targets::RegistryError;
 use crate::task;
@@ -63,36 +67,36 @@ pub(crate) enum Refused {
     /// The records said no.
     #[error(transparent)]
     Records(#[from] StoreError),
+    /// The user may have no more.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
-/// Accepts a run handed in by `uid`. It is on the disk when this returns, and will be run.
+/// Accepts a run handed in by `peer`. It is on the disk when this returns, and will be run.
 ///
 /// # Errors
 ///
 /// Nothing was accepted.
 pub(crate) async fn submit(
     agent: &Agent,
-    uid: u32,
+    peer: Peer,
     key: Option<String>,
     request: SubmitRequest,
 ) -> Result<Submitted, Refused> {
     let mut request = request;
     check::check(&request, &agent.container_policy)?;
     for after in &mut request.after {
-        after.run = agent.store.resolve(&after.run).await?.to_string();
+        after.run = agent.store.resolve(&after.run, peer).await?.to_string();
     }
+    agent.check_bytes(peer).await?;
     // Neither objects nor targets go meanwhile.
     let _all_stays = agent.collecting.read().await;
-    if agent.targets.find(&request.target).is_none() {
-        return Err(Refused::Target(Box::new(agent.targets.none(&request.target))));
-    }
-    for snapshot in snapshots_of(&request) {
-        let objects = agent.objects.clone();
-        if !task::blocking(move || objects.contains(&snapshot)).await? {
-            return Err(Refused::NoSnapshot { snapshot });
-        }
-    }
-    let (run, sealed) = new_run(uid, key, request)?;
+    agent.targets.usable(&request.target, peer).map_err(Box::new).map_err(Refused::Target)?;
+    let store =
+        source::store_for(agent, peer, request.snapshot_id, request.environment.build_context())
+            .await?;
+    let whose = Whose { uid: peer.uid, store, max_runs: agent.users.quota.of(peer).max_runs };
+    let (run, sealed) = new_run(whose, key, request)?;
     let directory = agent.workspace.run_directory(&run.id);
     if !sealed.is_empty() {
         let directory = directory.clone();
@@ -106,7 +110,7 @@ pub(crate) async fn submit(
     let (id, experiment) = (run.id.clone(), run.request.experiment.clone());
     match agent.store.submit(run).await {
         Ok(Accepted::New(row)) => {
-            info!(run = %id, uid, %experiment, "Accepted a run.");
+            info!(run = %id, uid = peer.uid, %experiment, "Accepted a run.");
             agent.live.publish(&id, super::status::RunStatus::Queued);
             agent.scheduler.enqueue(&row);
             Ok(submitted)
@@ -125,11 +129,6 @@ pub(crate) async fn submit(
 async fn remove_unused(directory: RunDirectory) {
     // Nothing refers to it; what cannot be removed now costs a few bytes.
     task::blocking(move || std::fs::remove_dir_all(directory.path()).ok()).await;
-}
-
-/// Returns the snapshots that must be there: the source, and what an image is built from.
-fn snapshots_of(request: &SubmitRequest) -> impl Iterator<Item = Digest> {
-    std::iter::once(request.snapshot_id).chain(request.environment.build_context())
 }
 
 /// What a run needs that is not for the records: the values of secrets, the password for a
@@ -171,8 +170,15 @@ impl Sealed {
     }
 }
 
-fn new_run(
+/// Whose a new run is.
+struct Whose {
     uid: u32,
+    store: StoreOf,
+    max_runs: Option<u64>,
+}
+
+fn new_run(
+    Whose { uid, store, max_runs }: Whose,
     key: Option<String>,
     mut request: SubmitRequest,
 ) -> Result<(NewRun, Sealed), Refused> {
@@ -202,6 +208,8 @@ fn new_run(
         None => display_name::made_up(rand::random()),
     };
     let run = NewRun {
+        store,
+        max_runs,
         id: RunId::generate(&request.experiment, seconds, rand::random()),
         uid,
         display_name,
@@ -240,9 +248,10 @@ mod tests {
         handed_in.registry_password = Some(Hidden("hunter2".to_owned()));
         assert!(!format!("{handed_in:?}").contains("hunter2"));
 
-        let (run, sealed) = new_run(1000, Some("key".to_owned()), handed_in.clone()).unwrap();
+        let whose = || Whose { uid: 1000, store: StoreOf::Agent, max_runs: None };
+        let (run, sealed) = new_run(whose(), Some("key".to_owned()), handed_in.clone()).unwrap();
         handed_in.registry_password = Some(Hidden("other".to_owned()));
-        let (again, _) = new_run(1000, Some("key".to_owned()), handed_in).unwrap();
+        let (again, _) = new_run(whose(), Some("key".to_owned()), handed_in).unwrap();
 
         assert_eq!(run.request.registry_password, None);
         assert_eq!(run.idempotency, again.idempotency, "the digest would let others try guesses");
@@ -255,21 +264,5 @@ mod tests {
         directory.forget_registry_password().unwrap();
         directory.forget_registry_password().unwrap();
         assert!(!file.exists());
-    }
-
-    #[test]
-    fn what_an_image_is_built_from_must_be_there_too() {
-        let (source, context) = (Digest::of(b"source"), Digest::of(b"context"));
-        let mut handed_in = request(source);
-        assert!(snapshots_of(&handed_in).eq([source]));
-
-        handed_in.environment = serde_json::from_value(serde_json::json!({
-            "kind": "docker",
-            "docker": { "base": {
-                "from": "dockerfile", "name": "Dockerfile", "text": "FROM a", "context": context,
-            } },
-        }))
-        .unwrap();
-        assert!(snapshots_of(&handed_in).eq([source, context]));
     }
 }

@@ -13,7 +13,7 @@ impl From<Obstacle<RunId>> for WaitsFor {
                 Self::Runs { run_ids: runs.iter().map(RunId::to_string).collect() }
             }
             Obstacle::NotBefore(time_utc) => Self::Time { time_utc },
-            Obstacle::KeptFor(run) => Self::Turn { run_id: run.to_string() },
+            Obstacle::KeptFor(run) => Self::Turn { run_id: Some(run.to_string()) },
             Obstacle::Lack(Lack::Places { most }) => Self::Places { most },
             Obstacle::Lack(Lack::Cpus { wanted, free }) => {
                 Self::Cpus { wanted: cpus(wanted), free: cpus(free) }

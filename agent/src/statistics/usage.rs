@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,15 @@ pub(super) struct Usage(Arc<Mutex<Option<Found>>>);
 type Found = (Instant, (u64, u64));
 
 impl Usage {
-    /// Returns how many bytes each of two directories takes, as it was a minute ago at most.
-    /// Blocks.
-    pub(super) fn of(&self, objects: &Path, environments: &Path) -> (u64, u64) {
+    /// Returns how many bytes the directories of objects, and that of environments, take, as it was a
+    /// minute ago at most. Blocks.
+    pub(super) fn of(&self, objects: &[PathBuf], environments: &Path) -> (u64, u64) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *last {
             Some((looked, found)) if looked.elapsed() < GOOD_FOR => found,
             _ => {
-                let found = (bytes_under(objects), bytes_under(environments));
+                let stores = objects.iter().map(|directory| bytes_under(directory)).sum();
+                let found = (stores, bytes_under(environments));
                 *last = Some((Instant::now(), found));
                 found
             }
@@ -34,7 +35,7 @@ impl Usage {
 
 /// Adds up the blocks of all that is under `directory`; a file of several names counts once for
 /// each of them, and no link is followed. What goes meanwhile is not there.
-fn bytes_under(directory: &Path) -> u64 {
+pub(crate) fn bytes_under(directory: &Path) -> u64 {
     let mut bytes = 0;
     let mut rest = vec![directory.to_owned()];
     while let Some(directory) = rest.pop() {

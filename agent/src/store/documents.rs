@@ -4,20 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use runner::run_id::RunId;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use snapshots::digest::Digest;
 
 use super::row::{exit, json, status, time};
 use super::{SqlContext, Store, StoreError};
 use crate::api::wire::run::{
     Attempt, Exit, MetricPoint, OutputFile, PreparedEnvironment, Run, RunAttempt, RunSummary,
 };
+use crate::objects::StoreOf;
+use crate::peer::Scope;
 use crate::run::status::RunStatus;
 
 /// The version of the document of a run.
 const SCHEMA_VERSION: u32 = 1;
 
 /// Which runs to list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ListFilter {
+    /// Whose.
+    pub(crate) scope: Scope,
     /// At most so many.
     pub(crate) limit: Option<u32>,
     /// Only those of this experiment.
@@ -30,7 +35,7 @@ pub(crate) struct ListFilter {
 
 const SUMMARY_COLUMNS: &str = "number, id, experiment, display_name, status, target, \
     environment_name, command_line, snapshot_id, started_at, ended_at, created_at, exit, \
-    priority, attempt, most_attempts, tried_after";
+    priority, attempt, most_attempts, tried_after, uid";
 
 impl Store {
     /// Lists runs, the latest first. Places in the queue are not in it.
@@ -46,8 +51,13 @@ impl Store {
 }
 
 fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<RunSummary>, StoreError> {
+    let whose = filter.scope.uid();
     let mut sql = format!("select {SUMMARY_COLUMNS} from runs where true");
     let mut values: Vec<&dyn ToSql> = Vec::new();
+    if let Some(uid) = &whose {
+        sql += " and uid = ?";
+        values.push(uid);
+    }
     let status = filter.status.map(RunStatus::name);
     if let Some(experiment) = &filter.experiment {
         sql += " and experiment = ?";
@@ -108,6 +118,8 @@ fn summary(row: &Row) -> Result<(i64, RunSummary), StoreError> {
         created_time_utc: time(row.get(11).doing(action)?),
         tags: BTreeMap::new(),
         exit: ended.as_ref().map(Exit::from),
+        uid: row.get(17).doing(action)?,
+        user: None,
         run_id,
     };
     Ok((row.get(0).doing(action)?, summary))
@@ -125,10 +137,10 @@ fn document(connection: &Connection, run: &RunId) -> Result<Run, StoreError> {
         .ok_or_else(|| StoreError::NoSuchRun { reference: run.to_string() })?;
     let (number, mut summary) = summary(row)?;
     summary.tags = pairs(connection, "tags", number)?;
-    let request = json(run.as_str(), Some(row.get(17).doing(action)?))?;
-    let packages = json(run.as_str(), row.get(19).doing(action)?)?;
+    let request = json(run.as_str(), Some(row.get(18).doing(action)?))?;
+    let packages = json(run.as_str(), row.get(20).doing(action)?)?;
     let environment: Option<images::environment::PreparedEnvironment> =
-        json(run.as_str(), row.get(18).doing(action)?)?;
+        json(run.as_str(), row.get(19).doing(action)?)?;
     Ok(Run {
         schema_version: SCHEMA_VERSION,
         properties: pairs(connection, "properties", number)?,
@@ -253,13 +265,14 @@ fn output(row: &Row) -> rusqlite::Result<OutputFile> {
 
 /// The source of each run, and the build context of its Dockerfile, if it has one.
 const IN_USE: &str = "select id, snapshot_id,
-    json_extract(request, '$.environment.docker.base.context') from runs";
+    json_extract(request, '$.environment.docker.base.context') from runs where store is ?1";
 
 impl Store {
-    /// Returns the snapshots that runs other than `but` were made of, and those that their images
-    /// are built from.
+    /// Returns the snapshots of the store `of` that runs other than `but` were made of, and those
+    /// that their images are built from.
     pub(crate) async fn snapshots_in_use(
         &self,
+        of: StoreOf,
         but: Vec<RunId>,
     ) -> Result<BTreeSet<String>, StoreError> {
         self.readers
@@ -267,7 +280,7 @@ impl Store {
                 let but: BTreeSet<_> = but.iter().map(RunId::as_str).collect();
                 let action = "list the snapshots in use";
                 let mut statement = connection.prepare_cached(IN_USE).doing(action)?;
-                let mut rows = statement.query([]).doing(action)?;
+                let mut rows = statement.query([of.uid()]).doing(action)?;
                 let mut snapshots = BTreeSet::new();
                 while let Some(row) = rows.next().doing(action)? {
                     if !but.contains(row.get::<_, String>(0).doing(action)?.as_str()) {
@@ -276,6 +289,35 @@ impl Store {
                     }
                 }
                 Ok(snapshots)
+            })
+            .await
+    }
+
+    /// Returns the stores that hold what a run in `scope` was made of: the source `snapshot`, and
+    /// `context` to build its image from, or none.
+    pub(crate) async fn stores_of(
+        &self,
+        snapshot: Digest,
+        context: Option<Digest>,
+        scope: Scope,
+    ) -> Result<BTreeSet<StoreOf>, StoreError> {
+        self.readers
+            .read(move |connection| {
+                let action = "look up a snapshot";
+                let context = context.map(|context| context.to_string());
+                let mut statement = connection
+                    .prepare_cached(
+                        "select distinct store from runs
+                         where snapshot_id = ?1 and (?3 is null or uid = ?3) and
+                             json_extract(request, '$.environment.docker.base.context') is ?2",
+                    )
+                    .doing(action)?;
+                let stores = statement
+                    .query_map(params![snapshot.to_string(), context, scope.uid()], |row| {
+                        row.get(0)
+                    });
+                let stores: Vec<Option<u32>> = stores.and_then(Iterator::collect).doing(action)?;
+                Ok(stores.into_iter().map(StoreOf::from_uid).collect())
             })
             .await
     }

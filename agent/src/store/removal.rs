@@ -5,6 +5,7 @@ use runner::run_id::RunId;
 use rusqlite::{OptionalExtension, params};
 
 use super::{SqlContext, Store, StoreError};
+use crate::peer::Scope;
 use crate::run::status::RunStatus;
 
 impl Store {
@@ -37,16 +38,23 @@ impl Store {
             .await
     }
 
-    /// Lists the runs that ended before `time`.
-    pub(crate) async fn ended_before(&self, time: Timestamp) -> Result<Vec<RunId>, StoreError> {
+    /// Lists the runs in `scope` that ended before `time`.
+    pub(crate) async fn ended_before(
+        &self,
+        time: Timestamp,
+        scope: Scope,
+    ) -> Result<Vec<RunId>, StoreError> {
         self.readers
             .read(move |connection| {
                 let action = "list old runs";
                 let mut statement = connection
-                    .prepare_cached("select id from runs where ended_at < ?1 order by number")
+                    .prepare_cached(
+                        "select id from runs
+                         where ended_at < ?1 and (?2 is null or uid = ?2) order by number",
+                    )
                     .doing(action)?;
                 let ids: Vec<String> = statement
-                    .query_map(params![time.as_microsecond()], |row| row.get(0))
+                    .query_map(params![time.as_microsecond(), scope.uid()], |row| row.get(0))
                     .and_then(Iterator::collect)
                     .doing(action)?;
                 Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())

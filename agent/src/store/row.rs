@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{SqlContext, Store, StoreError};
 use crate::api::wire::submission::SubmitRequest;
+use crate::objects::StoreOf;
 use crate::run::status::RunStatus;
 
 /// What the records say of a run that is not over: all that is needed to carry it out.
@@ -19,6 +20,8 @@ pub(crate) struct RunRow {
     pub(crate) id: RunId,
     /// Who handed it in.
     pub(crate) uid: u32,
+    /// Where its source is.
+    pub(crate) store: StoreOf,
     /// Where it stands.
     pub(crate) status: RunStatus,
     /// What was asked, without the values of secrets.
@@ -47,7 +50,8 @@ pub(crate) struct RunRow {
 
 pub(super) const ROW_COLUMNS: &str = "id, status, request, environment, cancel, created_at,
     (select boot_id from attempts where run = runs.number and attempt = runs.attempt
-     order by number desc limit 1), uid, number, priority, held, not_before, attempt, tried_after";
+     order by number desc limit 1), uid, number, priority, held, not_before, attempt, tried_after,
+    store";
 
 impl Store {
     /// Returns the run with this id, whether it is over or not.
@@ -96,6 +100,7 @@ fn read_row(row: &Row) -> Result<RunRow, StoreError> {
         created: time(row.get(5).doing(action)?),
         boot_id: row.get(6).doing(action)?,
         uid: row.get(7).doing(action)?,
+        store: StoreOf::from_uid(row.get(14).doing(action)?),
         number: row.get(8).doing(action)?,
         priority: row.get(9).doing(action)?,
         held: row.get(10).doing(action)?,

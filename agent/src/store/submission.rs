@@ -8,6 +8,7 @@ use snapshots::digest::Digest;
 
 use super::{RunRow, SqlContext, Store, StoreError};
 use crate::api::wire::submission::SubmitRequest;
+use crate::objects::StoreOf;
 use crate::run::status::{RunEvent, RunStatus};
 
 /// A run that is about to be accepted.
@@ -17,6 +18,10 @@ pub(crate) struct NewRun {
     pub(crate) id: RunId,
     /// Who hands it in.
     pub(crate) uid: u32,
+    /// Where its source is.
+    pub(crate) store: StoreOf,
+    /// How many runs of theirs may be not over, this one among them.
+    pub(crate) max_runs: Option<u64>,
     /// Its name for people.
     pub(crate) display_name: String,
     /// What it runs, for people.
@@ -48,8 +53,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::KeyReused`]: the key stands for another submission. Others: nothing was
-    /// accepted.
+    /// [`StoreError::KeyReused`]: the key stands for another submission. [`StoreError::TooMany`]:
+    /// the user has as many runs as they may. Nothing was accepted.
     pub(crate) async fn submit(&self, run: NewRun) -> Result<Accepted, StoreError> {
         self.writer.write(move |transaction| submit(transaction, &run)).await
     }
@@ -60,6 +65,9 @@ fn submit(transaction: &Transaction, run: &NewRun) -> Result<Accepted, StoreErro
         && let Some(before) = accepted_before(transaction, run.uid, key, request)?
     {
         return Ok(before);
+    }
+    if let Some(limit) = run.max_runs {
+        check_runs(transaction, run.uid, limit)?;
     }
     let number = insert(transaction, run)?;
     let insert_pair = |sql, key: &str, value: &str| {
@@ -88,6 +96,14 @@ fn submit(transaction: &Transaction, run: &NewRun) -> Result<Accepted, StoreErro
     Ok(Accepted::New(Box::new(super::row::row(transaction, run.id.as_str())?)))
 }
 
+/// Checks, in the transaction that adds a run, that its user may have one more.
+fn check_runs(transaction: &Transaction, uid: u32, limit: u64) -> Result<(), StoreError> {
+    match super::statistics::unfinished_of(transaction, uid)? {
+        used if used < limit => Ok(()),
+        used => Err(StoreError::TooMany { used, limit }),
+    }
+}
+
 fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
     let status = RunStatus::NotStarted.after(RunEvent::Submitted)?;
     let record = |source| StoreError::Record { run: run.id.to_string(), source };
@@ -96,8 +112,8 @@ fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
         .prepare_cached(
             "insert into runs (id, uid, experiment, display_name, target, status, environment_name,
                                command_line, snapshot_id, created_at, request, priority, held,
-                               most_attempts)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                               most_attempts, store)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )
         .doing("write a run")?;
     statement
@@ -116,6 +132,7 @@ fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
             run.request.priority,
             run.request.held,
             run.request.retry.as_ref().map_or(1, RetryPolicy::attempts),
+            run.store.uid(),
         ])
         .doing("write a run")
 }

@@ -12,6 +12,8 @@ use snapshots::digest::Digest;
 
 use super::*;
 use crate::api::wire::submission::SubmitRequest;
+use crate::objects::StoreOf;
+use crate::peer::{Peer, Scope};
 use crate::run::status::{Ending, RunEvent, RunStatus};
 
 mod again;
@@ -50,11 +52,21 @@ pub(crate) fn request(snapshot: Digest) -> SubmitRequest {
     }
 }
 
+/// Who handed them in, and sees everybody's.
+const RULER: Peer = Peer { uid: 1000, rules: true };
+
+/// All runs.
+fn everything() -> ListFilter {
+    ListFilter { scope: Scope::All, limit: None, experiment: None, status: None, tag: None }
+}
+
 /// A run that was just handed in.
 pub(crate) fn new_run(experiment: &str, number: u32) -> NewRun {
     let mut request = request(Digest::of(b"source"));
     request.experiment = experiment.to_owned();
     NewRun {
+        store: StoreOf::Agent,
+        max_runs: None,
         id: RunId::generate(experiment, 1_700_000_000, number),
         uid: 1000,
         display_name: format!("{experiment}-{number}"),
@@ -182,15 +194,15 @@ async fn lists_are_filtered_and_the_latest_comes_first() {
     };
     let tag = |key: &str, value: Option<&str>| {
         let tag = Some((key.to_owned(), value.map(str::to_owned)));
-        ListFilter { tag, ..ListFilter::default() }
+        ListFilter { tag, ..everything() }
     };
 
-    assert_eq!(listed(ListFilter::default()).await, ["a-3", "b-2", "a-1"]);
-    let two = ListFilter { limit: Some(2), ..ListFilter::default() };
+    assert_eq!(listed(everything()).await, ["a-3", "b-2", "a-1"]);
+    let two = ListFilter { limit: Some(2), ..everything() };
     assert_eq!(listed(two).await, ["a-3", "b-2"]);
-    let of_a = ListFilter { experiment: Some("a".to_owned()), ..ListFilter::default() };
+    let of_a = ListFilter { experiment: Some("a".to_owned()), ..everything() };
     assert_eq!(listed(of_a).await, ["a-3", "a-1"]);
-    let running = ListFilter { status: Some(RunStatus::Running), ..ListFilter::default() };
+    let running = ListFilter { status: Some(RunStatus::Running), ..everything() };
     assert!(listed(running).await.is_empty());
     assert_eq!(listed(tag("kind", Some("nightly"))).await.len(), 3);
     assert_eq!(listed(tag("kind", None)).await.len(), 3);
@@ -204,7 +216,7 @@ async fn a_run_is_found_by_whatever_names_it() {
     let second = fixture.submitted("exp", 0xac).await;
     let other = fixture.submitted("other_100%", 0xad).await;
     let store = &fixture.store;
-    let found = |reference: &'static str| async move { store.resolve(reference).await };
+    let found = |reference: &'static str| async move { store.resolve(reference, RULER).await };
 
     assert_eq!(found("@").await.unwrap(), other);
     assert_eq!(found("exp-172").await.unwrap(), second);
@@ -241,7 +253,7 @@ async fn a_key_stands_for_one_submission() {
     assert_eq!(again, Accepted::Before { id, display_name: "exp-1".to_owned() });
     assert!(matches!(changed, StoreError::KeyReused { .. }), "{changed:?}");
     assert!(matches!(others, Accepted::New(_)));
-    assert_eq!(fixture.store.list(ListFilter::default()).await.unwrap().len(), 2);
+    assert_eq!(fixture.store.list(everything()).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -274,15 +286,18 @@ async fn only_ended_runs_are_forgotten_and_with_all_that_is_theirs() {
     assert!(matches!(refused, StoreError::NotEnded { .. }), "{refused:?}");
     fixture.completed(&run).await;
     let (past, future) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-    assert!(fixture.store.ended_before(past).await.unwrap().is_empty());
-    assert_eq!(fixture.store.ended_before(future).await.unwrap(), std::slice::from_ref(&run));
-    assert_eq!(fixture.store.snapshots_in_use(Vec::new()).await.unwrap().len(), 1);
+    assert!(fixture.store.ended_before(past, Scope::All).await.unwrap().is_empty());
+    assert_eq!(
+        fixture.store.ended_before(future, Scope::All).await.unwrap(),
+        std::slice::from_ref(&run)
+    );
+    assert_eq!(fixture.store.snapshots_in_use(StoreOf::Agent, Vec::new()).await.unwrap().len(), 1);
 
     fixture.store.remove(&run).await.unwrap();
 
     let gone = fixture.store.remove(&run).await.unwrap_err();
     assert!(matches!(gone, StoreError::NoSuchRun { .. }), "{gone:?}");
-    assert!(fixture.store.snapshots_in_use(Vec::new()).await.unwrap().is_empty());
+    assert!(fixture.store.snapshots_in_use(StoreOf::Agent, Vec::new()).await.unwrap().is_empty());
     let connection = rusqlite::Connection::open(fixture.path()).unwrap();
     for table in ["attempts", "tags", "properties", "warnings", "outputs", "metrics"] {
         let sql = format!("select count(*) from {table}");
@@ -307,10 +322,13 @@ async fn what_images_are_built_from_is_in_use_as_long_as_the_run_is_there() {
     fixture.store.submit(run).await.unwrap();
     fixture.submitted("exp", 2).await;
 
-    let used = fixture.store.snapshots_in_use(Vec::new()).await.unwrap();
+    let used = fixture.store.snapshots_in_use(StoreOf::Agent, Vec::new()).await.unwrap();
     let source = Digest::of(b"source").to_string();
     assert_eq!(used, [source.clone(), context.to_string()].into());
-    assert_eq!(fixture.store.snapshots_in_use(vec![id]).await.unwrap(), [source].into());
+    assert_eq!(
+        fixture.store.snapshots_in_use(StoreOf::Agent, vec![id]).await.unwrap(),
+        [source].into()
+    );
 }
 
 #[tokio::test]
@@ -399,13 +417,74 @@ async fn databases_of_every_version_are_opened() {
 
         let store = Store::open(&path).unwrap();
 
-        let runs = store.list(ListFilter::default()).await.unwrap();
+        let runs = store.list(everything()).await.unwrap();
         let statuses: Vec<_> = runs.iter().map(|run| run.status.name()).collect();
         assert_eq!(statuses, ["Queued", "Queued", "Completed"], "{version:?}");
-        let first = store.resolve("exp-1").await.unwrap();
+        let first = store.resolve("exp-1", RULER).await.unwrap();
         assert_eq!(store.document(&first).await.unwrap().output_files.len(), 1);
         assert_eq!(store.unfinished().await.unwrap().len(), 2);
         opened += 1;
     }
     assert!(opened >= 1);
+}
+
+#[tokio::test]
+async fn a_user_names_their_own_runs_and_no_others() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let [ana, ben] = [7, 8].map(|uid| Peer { uid, rules: false });
+    let mut ids = Vec::new();
+    for (number, peer) in [(1, ana), (2, ben), (3, ana)] {
+        let mut run = NewRun { uid: peer.uid, ..new_run("exp", number) };
+        run.store = StoreOf::User(peer.uid);
+        run.display_name = "same-name".to_owned();
+        ids.push(run.id.clone());
+        store.submit(run).await.unwrap();
+    }
+
+    let found = |reference: String, peer| async move { store.resolve(&reference, peer).await.ok() };
+    assert_eq!(found("@".into(), ana).await.as_ref(), Some(&ids[2]));
+    assert_eq!(found("@".into(), ben).await.as_ref(), Some(&ids[1]));
+    assert_eq!(found("same-name".into(), ben).await.as_ref(), Some(&ids[1]));
+    assert_eq!(found("exp".into(), ben).await.as_ref(), Some(&ids[1]));
+    assert_eq!(found(ids[0].to_string(), ben).await, None);
+    let ruler = Peer { uid: 8, rules: true };
+    assert_eq!(found("same-name".into(), ruler).await.as_ref(), Some(&ids[1]), "theirs goes first");
+    assert_eq!(found(ids[0].to_string(), ruler).await.as_ref(), Some(&ids[0]));
+    assert_eq!(found("@".into(), Peer { uid: 9, rules: true }).await, None);
+
+    assert_eq!(store.ids_of(7).await.unwrap(), [ids[0].clone(), ids[2].clone()]);
+    assert_eq!(
+        (store.unfinished_of(7).await.unwrap(), store.unfinished_of(9).await.unwrap()),
+        (2, 0)
+    );
+    let source = request(Digest::of(b"source")).snapshot_id;
+    let stores = |scope| async move { store.stores_of(source, None, scope).await.unwrap() };
+    assert_eq!(stores(Scope::Of(8)).await, [StoreOf::User(8)].into());
+    assert_eq!(stores(Scope::All).await, [StoreOf::User(7), StoreOf::User(8)].into());
+    let other = store.stores_of(source, Some(source), Scope::All).await.unwrap();
+    assert!(other.is_empty(), "none was built from that context");
+    assert!(store.snapshots_in_use(StoreOf::Agent, Vec::new()).await.unwrap().is_empty());
+    assert_eq!(store.snapshots_in_use(StoreOf::User(8), Vec::new()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_user_has_no_more_runs_that_are_not_over_than_they_may() {
+    let fixture = Fixture::new();
+    let run = |number| NewRun { max_runs: Some(2), ..new_run("exp", number) };
+    let [first, second, third] = [1, 2, 3].map(run);
+    let id = first.id.clone();
+    let mut again = second.clone();
+    again.idempotency = Some(("key".to_owned(), Digest::of(b"asked")));
+
+    fixture.store.submit(first).await.unwrap();
+    fixture.store.submit(again.clone()).await.unwrap();
+    let refused = fixture.store.submit(third.clone()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooMany { used: 2, limit: 2 }), "{refused:?}");
+    // What was accepted before is told of again.
+    assert!(matches!(fixture.store.submit(again).await.unwrap(), Accepted::Before { .. }));
+    for event in [RunEvent::CancelAsked] {
+        fixture.store.apply(&id, Change::now(event)).await.unwrap();
+    }
+    fixture.store.submit(third).await.unwrap();
 }

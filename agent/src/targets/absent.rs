@@ -16,6 +16,7 @@ use runner::exit_record::{ExitReason, ExitRecord};
 use runner::outputs::Outputs;
 use runner::run_directory::RunDirectory;
 use snapshots::digest::Digest;
+use snapshots::store::local::LocalStore;
 
 /// Stands for a target that is not attached.
 pub(super) struct Absent {
@@ -49,7 +50,13 @@ impl ComputeTarget for Absent {
         self.refuse()
     }
 
-    fn prepare(&self, _: &RunDirectory, _: &Needs, _: &AtomicBool) -> Result<Ready, NotPrepared> {
+    fn prepare(
+        &self,
+        _: &RunDirectory,
+        _: &Needs,
+        _: &LocalStore,
+        _: &AtomicBool,
+    ) -> Result<Ready, NotPrepared> {
         Err(NotPrepared::Told(self.told()))
     }
 
@@ -82,7 +89,12 @@ impl ComputeTarget for Absent {
         Ok(ExitRecord::new(reason, message, Timestamp::now()))
     }
 
-    fn collect(&self, _: &RunDirectory, _: &Digest) -> Result<Outputs, TargetError> {
+    fn collect(
+        &self,
+        _: &RunDirectory,
+        _: &Digest,
+        _: &LocalStore,
+    ) -> Result<Outputs, TargetError> {
         self.refuse()
     }
 

@@ -21,6 +21,7 @@ use runner::remote::message::Cleaned;
 use runner::run_directory::RunDirectory;
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
+use snapshots::store::local::LocalStore;
 
 use super::reach::Machine;
 
@@ -30,6 +31,9 @@ pub(crate) struct Kept {
     /// Where it is, and who.
     #[serde(flatten)]
     pub(crate) spec: SshTargetSpec,
+    /// The user whose it is; none where it is everybody's to use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<u32>,
     /// How many processors it had when it was last asked.
     #[serde(default)]
     pub(crate) cpus: Option<u32>,
@@ -153,6 +157,7 @@ impl ComputeTarget for Attached {
         &self,
         run: &RunDirectory,
         needs: &Needs,
+        objects: &LocalStore,
         cancelled: &AtomicBool,
     ) -> Result<Ready, NotPrepared> {
         loop {
@@ -161,8 +166,9 @@ impl ComputeTarget for Attached {
                 let is_another = !Arc::ptr_eq(&machine, &self.machine());
                 is_another && machine.out_of_contact().is_some()
             };
-            let prepared =
-                until(cancelled, &is_replaced, |stopped| machine.prepare(run, needs, stopped));
+            let prepared = until(cancelled, &is_replaced, |stopped| {
+                machine.prepare(run, needs, objects, stopped)
+            });
             match prepared {
                 Err(NotPrepared::Cancelled) if !cancelled.load(Ordering::Relaxed) => {}
                 prepared => return prepared,
@@ -201,8 +207,13 @@ impl ComputeTarget for Attached {
         self.machine().settle(run)
     }
 
-    fn collect(&self, run: &RunDirectory, snapshot: &Digest) -> Result<Outputs, TargetError> {
-        self.machine().collect(run, snapshot)
+    fn collect(
+        &self,
+        run: &RunDirectory,
+        snapshot: &Digest,
+        objects: &LocalStore,
+    ) -> Result<Outputs, TargetError> {
+        self.machine().collect(run, snapshot, objects)
     }
 
     fn packages(&self, environment: &PreparedEnvironment) -> Result<Arc<[String]>, TargetError> {

@@ -11,6 +11,7 @@ use super::attached::Kept;
 use super::credentials::{KeptCredential, to_ssh};
 use super::error::RegistryError;
 use super::{Checked, Targets, name};
+use crate::peer::Peer;
 
 /// The version of what is kept of a target.
 const VERSION: u32 = 1;
@@ -82,10 +83,11 @@ impl Targets {
     /// What is asked for makes no sense, the machine is attached under another name, the name
     /// stands for another machine, or the machine cannot be reached or will not do. Nothing was
     /// changed here.
-    pub(crate) fn attach(&self, asked: &Asked) -> Result<Checked, RegistryError> {
+    pub(crate) fn attach(&self, asked: &Asked, peer: Peer) -> Result<Checked, RegistryError> {
         name::check(&asked.name)?;
         asked.at.check()?;
         asked.jumps.iter().try_for_each(Hop::check)?;
+        self.check_owner(&asked.name, asked.of_systemd, peer)?;
         let credentials = if asked.of_systemd {
             vec![self.credentials.demand_of_systemd(&asked.name)?]
         } else {
@@ -97,8 +99,10 @@ impl Targets {
             return Err(RegistryError::Invalid { message, hint: Some(hint) });
         }
         let _alone = self.change();
+        // Again: somebody may have been quicker.
+        self.check_owner(&asked.name, asked.of_systemd, peer)?;
         let same = |kept: &Kept| Hop::of(&kept.spec) == asked.at;
-        self.check_names(asked, same)?;
+        self.check_names(asked, peer, same)?;
         let before = self.attached(&asked.name).map(|target| target.kept());
         let endpoint = endpoint(asked, before.as_ref().map(|kept| &kept.spec), &credentials);
         let asking = Timestamp::now();
@@ -107,7 +111,7 @@ impl Targets {
             .first_contact(&endpoint, asked.allow_unsupported)
             .map_err(RegistryError::of(&asked.name))?;
         let checked = Checked::new(contact.report.clone(), asking, Timestamp::now());
-        self.check_names(asked, |kept| kept.spec.machine == contact.hello.machine)?;
+        self.check_names(asked, peer, |kept| kept.spec.machine == contact.hello.machine)?;
         if let Some(before) = &before
             && before.spec.machine != contact.hello.machine
         {
@@ -115,6 +119,10 @@ impl Targets {
             return Err(RegistryError::OtherMachine { name: asked.name.clone(), address });
         }
         let kept = Kept {
+            owner: match &before {
+                Some(before) => before.owner,
+                None => (!peer.rules).then_some(peer.uid),
+            },
             cpus: Some(contact.report.cpus).filter(|cpus| *cpus > 0),
             cleaned: before.and_then(|before| before.cleaned),
             spec: spec(asked, contact),
@@ -137,11 +145,15 @@ impl Targets {
     fn check_names(
         &self,
         asked: &Asked,
+        peer: Peer,
         is_it: impl Fn(&Kept) -> bool,
     ) -> Result<(), RegistryError> {
         let others = self.all_attached().into_iter().map(|target| target.kept());
         let mut others = others.filter(|kept| kept.spec.name != asked.name);
         match others.find(is_it) {
+            Some(other) if !other.is_for(peer) => {
+                Err(RegistryError::Taken { what: asked.at.to_string() })
+            }
             Some(other) => {
                 Err(RegistryError::Twice { address: asked.at.to_string(), other: other.spec.name })
             }

@@ -117,6 +117,15 @@ impl CredentialFiles {
         })
     }
 
+    /// Says whether systemd hands over what lets in to target `name`.
+    ///
+    /// # Errors
+    ///
+    /// It is there and cannot be read.
+    pub(super) fn is_of_systemd(&self, name: &str) -> Result<bool, PathError> {
+        Ok(self.of_systemd(name)?.is_some())
+    }
+
     fn of_systemd(&self, name: &str) -> Result<Option<KeptCredential>, PathError> {
         let Some(directory) = &self.systemd else { return Ok(None) };
         let path = directory.join(format!("{SYSTEMD}{name}"));

@@ -27,10 +27,10 @@ pub(crate) enum RegistryError {
         known: Vec<String>,
     },
     /// This machine is always there, and nothing of it is attached.
-    #[error("local is this machine: it cannot be {what}")]
+    #[error("local is this machine: you cannot {action} it")]
     Local {
         /// What was asked for.
-        what: &'static str,
+        action: &'static str,
     },
     /// The machine is attached under another name.
     #[error("{address} is attached already, as {other:?}")]
@@ -80,6 +80,23 @@ pub(crate) enum RegistryError {
     /// The records cannot be read.
     #[error(transparent)]
     Records(#[from] StoreError),
+    /// An object store cannot be used.
+    #[error(transparent)]
+    Objects(#[from] snapshots::store::StoreError),
+    /// Somebody else has what was asked for.
+    #[error("{what} is taken")]
+    Taken {
+        /// The name or the machine.
+        what: String,
+    },
+    /// It is everybody's to use, and not everybody's to change.
+    #[error("{name:?} is everybody's: only those who look after this agent may {action} it")]
+    NotYours {
+        /// The target.
+        name: String,
+        /// What was asked for.
+        action: &'static str,
+    },
 }
 
 impl RegistryError {
@@ -112,7 +129,13 @@ impl RegistryError {
             )),
             Self::Target { name, error } => target_hint(name, error),
             Self::Records(error) => error.hint().map(str::to_owned),
-            Self::Path(_) => None,
+            Self::Taken { .. } => Some(
+                "another user of this agent has it: choose another, or ask whoever looks after the agent".to_owned(),
+            ),
+            Self::NotYours { .. } => Some(
+                "ask root or a member of the administrators' group (`users.admin-group`)".to_owned(),
+            ),
+            Self::Path(_) | Self::Objects(_) => None,
         }
     }
 }

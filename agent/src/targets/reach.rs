@@ -8,6 +8,7 @@ use runner::remote::message::{Cleaned, Cleaning, Purged};
 use runner::remote::report::MachineReport;
 use runner::ssh::{Credential, Endpoint, HostKey, Patience, SshConnection};
 use snapshots::digest::Digest;
+use snapshots::store::local::LocalStore;
 use snapshots::transfer::Sent;
 
 /// An attached machine.
@@ -26,12 +27,12 @@ pub(crate) trait Machine: ComputeTarget {
     /// What went wrong there, or on the way.
     fn clean(&self, wanted: Cleaning) -> Result<Cleaned, TargetError>;
 
-    /// Sends a snapshot there.
+    /// Sends a snapshot of `objects` there.
     ///
     /// # Errors
     ///
     /// What went wrong there, or on the way.
-    fn send(&self, id: &Digest) -> Result<Sent, TargetError>;
+    fn send(&self, objects: &LocalStore, id: &Digest) -> Result<Sent, TargetError>;
 
     /// Removes all of ours from the machine.
     ///
@@ -50,8 +51,8 @@ impl Machine for SshTarget {
         SshTarget::clean(self, wanted)
     }
 
-    fn send(&self, id: &Digest) -> Result<Sent, TargetError> {
-        SshTarget::send(self, id)
+    fn send(&self, objects: &LocalStore, id: &Digest) -> Result<Sent, TargetError> {
+        SshTarget::send(self, objects, id)
     }
 
     fn purge(&self) -> Result<Purged, TargetError> {

@@ -11,13 +11,15 @@ use snapshots::snapshot::{self, SnapshotOptions, SnapshotRecord};
 use snapshots::store::local::LocalStore;
 use snapshots::transfer::{self, Destination, TransferError};
 
-use crate::support::{Answer, Workspace, call};
+use crate::support::{Answer, Workspace, as_user, call};
 
 /// An agent's store, seen through its socket.
-struct Remote {
-    socket: PathBuf,
+pub(crate) struct Remote {
+    pub(crate) socket: PathBuf,
+    /// Who asks; only root can be somebody else.
+    pub(crate) uid: u32,
     /// Packs are thrown away after so many bytes.
-    cut_at: Option<u64>,
+    pub(crate) cut_at: Option<u64>,
 }
 
 fn refused(answer: &Answer) -> TransferError {
@@ -29,9 +31,14 @@ fn refused(answer: &Answer) -> TransferError {
 }
 
 impl Remote {
+    fn call(&self, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+        let call = || call(&self.socket, "POST", path, headers, body);
+        if self.uid == 0 { call() } else { as_user(self.uid, call) }
+    }
+
     fn post(&self, path: &str, body: &Value) -> Result<Answer, TransferError> {
         let json = ["content-type: application/json"];
-        let answer = call(&self.socket, "POST", path, &json, body.to_string().as_bytes());
+        let answer = self.call(path, &json, body.to_string().as_bytes());
         if answer.status >= 400 { Err(refused(&answer)) } else { Ok(answer) }
     }
 }
@@ -46,7 +53,7 @@ impl Destination for Remote {
         let mut bytes = Vec::new();
         pack.take(self.cut_at.unwrap_or(u64::MAX)).read_to_end(&mut bytes).unwrap();
         let octets = ["content-type: application/octet-stream"];
-        let answer = call(&self.socket, "POST", "/v1/transfers/pack", &octets, &bytes);
+        let answer = self.call("/v1/transfers/pack", &octets, &bytes);
         if answer.status >= 400 { Err(refused(&answer)) } else { Ok(()) }
     }
 
@@ -62,7 +69,7 @@ struct FinishRequest<'a> {
 }
 
 /// A snapshot in a store of the client's own.
-fn snapshot(directory: &Path, files: &[(&str, &[u8])]) -> (LocalStore, SnapshotRecord) {
+pub(crate) fn snapshot(directory: &Path, files: &[(&str, &[u8])]) -> (LocalStore, SnapshotRecord) {
     let source = directory.join("sent");
     for (name, bytes) in files {
         let path = source.join(name);
@@ -74,7 +81,7 @@ fn snapshot(directory: &Path, files: &[(&str, &[u8])]) -> (LocalStore, SnapshotR
     (store, taken.record)
 }
 
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|i| Digest::of(&i.to_le_bytes()).as_bytes()[0]).collect()
 }
 
@@ -93,7 +100,7 @@ fn a_snapshot_is_sent_finished_and_run() {
     let files: &[(&str, &[u8])] =
         &[("data/large", &large), ("data/same", &large), ("a.txt", b"sent\n")];
     let (store, record) = snapshot(own.path(), files);
-    let mut remote = Remote { socket: workspace.socket(), cut_at: None };
+    let mut remote = Remote { socket: workspace.socket(), cut_at: None, uid: 0 };
 
     let unfinished = remote.finish(&record).unwrap_err();
     let first = transfer::send(&store, &record, &mut remote, &()).unwrap();
@@ -118,7 +125,7 @@ fn what_an_interrupted_transfer_left_stays_for_the_grace_age_and_is_not_sent_aga
     let blobs: Vec<_> = (0..40).map(|i| (format!("f{i:02}"), noise(20_000 + i))).collect();
     let files: Vec<_> = blobs.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
     let (store, record) = snapshot(own.path(), &files);
-    let mut remote = Remote { socket: workspace.socket(), cut_at: Some(300_000) };
+    let mut remote = Remote { socket: workspace.socket(), cut_at: Some(300_000), uid: 0 };
 
     let cut = transfer::send(&store, &record, &mut remote, &()).unwrap_err();
     let kept = gc(&workspace, &json!({}));
@@ -145,7 +152,7 @@ fn gc_says_what_would_go_and_then_lets_exactly_that_go() {
     // `snapshot create` keeps what it takes; what is only sent for a run goes with the run.
     let own = tempfile::tempdir().unwrap();
     let (store, record) = snapshot(own.path(), &[("b.txt", b"b")]);
-    let mut remote = Remote { socket: workspace.socket(), cut_at: None };
+    let mut remote = Remote { socket: workspace.socket(), cut_at: None, uid: 0 };
     transfer::send(&store, &record, &mut remote, &()).unwrap();
     let mut submission = workspace.submission("true");
     submission["snapshotId"] = json!(record.id);

@@ -1,9 +1,8 @@
 //! The agent as a service: drained, watched, and started by systemd.
 
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -139,24 +138,11 @@ struct AsService {
 
 impl AsService {
     fn start(workspace: &Workspace) -> Self {
-        std::fs::create_dir(workspace.home()).unwrap();
-        let listener = UnixListener::bind(workspace.socket()).unwrap();
+        let mut command = workspace.passed();
         let notify = workspace.source().join("notify");
         let told = UnixDatagram::bind(&notify).unwrap();
         told.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Nobody else can know the pid beforehand, nor put a socket at descriptor 3.
-        let program = workspace.command(&[]).get_program().to_owned();
-        let mut command = std::process::Command::new("sh");
-        command
-            .args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$0\" agent run"])
-            .arg(program)
-            .env("TRAINYARD_HOME", workspace.home())
-            .env_remove("TRAINYARD_SOCKET")
-            .env("LISTEN_FDS", "1")
-            .env("NOTIFY_SOCKET", notify)
-            .env("WATCHDOG_USEC", "200000")
-            .stdin(OwnedFd::from(listener))
-            .stderr(Stdio::null());
+        command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "200000");
         Self { agent: command.spawn().unwrap(), told }
     }
 

@@ -1,7 +1,10 @@
 //! An agent of its own for each test, and a way to talk to it that is not the command line's.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -78,6 +81,37 @@ impl Workspace {
         agent.stdout.take().unwrap().read_to_string(&mut ready).unwrap();
         assert_eq!(ready, "ready\n");
         self.agent = Some(agent);
+    }
+
+    /// Makes the command of an agent that is passed its socket, on which whoever can connect may
+    /// come in.
+    pub(crate) fn passed(&self) -> Command {
+        std::fs::create_dir_all(self.home()).unwrap();
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        // Nobody else can know the pid beforehand, nor put a socket at descriptor 3.
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$0\" agent run"])
+            .arg(PROGRAM)
+            .env("TRAINYARD_HOME", self.home())
+            .env_remove("TRAINYARD_SOCKET")
+            .env("LISTEN_FDS", "1")
+            .stdin(OwnedFd::from(listener))
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// Starts an agent that answers every user of this machine.
+    pub(crate) fn start_shared(&mut self, variables: &[(&str, &str)]) {
+        let mut command = self.passed();
+        for (path, mode) in [
+            (self.directory.path().to_owned(), 0o755),
+            (self.home(), 0o755),
+            (self.socket(), 0o666),
+        ] {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        self.agent = Some(command.envs(variables.iter().copied()).spawn().unwrap());
     }
 
     /// Ends the agent as a power cut would.
@@ -165,6 +199,18 @@ impl Drop for Workspace {
 pub(crate) fn python() -> String {
     let found = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
     String::from_utf8(found.unwrap().stdout).unwrap().trim().to_owned()
+}
+
+/// Carries `work` out on a thread of user `uid`, as whom the system then knows it. Only root can.
+pub(crate) fn as_user<T: Send>(uid: u32, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let uid = rustix::process::Uid::from_raw(uid);
+            rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Calls an agent. The answer is read until the agent ends the connection.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use snapshots::path_error::{IoContext, PathError};
+use snapshots::store::local::LocalStore;
 
 use super::asked::{Asked, Base};
 use super::lease::Leased;
@@ -34,6 +35,8 @@ pub(super) struct Job<'a> {
     pub(super) not: Option<String>,
     /// What was resolved before, where that still counts and the build is not there any more.
     pub(super) previous: Vec<RequirementsFile>,
+    /// Where the context of a Dockerfile is.
+    pub(super) objects: Option<&'a LocalStore>,
 }
 
 /// Returns the environment, leased, and whether somebody else built it.
@@ -176,7 +179,7 @@ fn run(
         fresh: job.fresh,
         directory: path,
         tools: &cache.tools(),
-        objects: options.objects.as_ref(),
+        objects: job.objects,
         home: &options.home,
     };
     let mut log = |bytes: &[u8]| tee.write(bytes);

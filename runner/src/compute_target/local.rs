@@ -34,28 +34,22 @@ use crate::source;
 pub struct LocalTarget {
     home: PathBuf,
     supervisors: Supervisors,
-    objects: LocalStore,
     environments: EnvironmentCache,
     packages: InstalledPackages,
 }
 
 impl LocalTarget {
-    /// Keeps runs in `home`, whose objects and environments these are. `supervisors` carry them
-    /// out.
+    /// Keeps runs in `home`, whose environments these are. `supervisors` carry them out.
     #[must_use]
-    pub fn new(
-        home: PathBuf,
-        supervisors: Supervisors,
-        objects: LocalStore,
-        environments: EnvironmentCache,
-    ) -> Self {
-        Self { home, supervisors, objects, environments, packages: InstalledPackages::default() }
+    pub fn new(home: PathBuf, supervisors: Supervisors, environments: EnvironmentCache) -> Self {
+        Self { home, supervisors, environments, packages: InstalledPackages::default() }
     }
 
     fn environment(
         &self,
         run: &RunDirectory,
         needs: &Needs,
+        objects: &LocalStore,
         cancelled: &AtomicBool,
     ) -> Result<(PreparedEnvironment, Option<EnvironmentLease>), NotPrepared> {
         let begun = Instant::now();
@@ -64,6 +58,7 @@ impl LocalTarget {
             environment: &needs.environment,
             fresh: needs.fresh,
             registry_password: password.as_ref(),
+            objects: Some(objects),
         };
         let mut log = BuildLog::of(run);
         let ready =
@@ -103,16 +98,17 @@ impl ComputeTarget for LocalTarget {
         &self,
         run: &RunDirectory,
         needs: &Needs,
+        objects: &LocalStore,
         cancelled: &AtomicBool,
     ) -> Result<Ready, NotPrepared> {
         let (source, environment) = std::thread::scope(|scope| {
             let source = scope.spawn(|| {
                 let begun = Instant::now();
-                let warnings = source::lay_out(&self.objects, &needs.snapshot, run);
+                let warnings = source::lay_out(objects, &needs.snapshot, run);
                 debug!(elapsed_us = begun.elapsed().as_micros(), "Laid out the source.");
                 warnings
             });
-            let environment = self.environment(run, needs, cancelled);
+            let environment = self.environment(run, needs, objects, cancelled);
             (source.join().unwrap_or_else(|p| std::panic::resume_unwind(p)), environment)
         });
         if cancelled.load(std::sync::atomic::Ordering::Relaxed) {
@@ -154,8 +150,13 @@ impl ComputeTarget for LocalTarget {
         self.supervisors.settle(run)
     }
 
-    fn collect(&self, run: &RunDirectory, snapshot: &Digest) -> Result<Outputs, TargetError> {
-        let files = SnapshotFiles::new(self.objects.clone(), *snapshot);
+    fn collect(
+        &self,
+        run: &RunDirectory,
+        snapshot: &Digest,
+        objects: &LocalStore,
+    ) -> Result<Outputs, TargetError> {
+        let files = SnapshotFiles::new(objects.clone(), *snapshot);
         Ok(outputs::collect(run, &OutputLimits::default(), &|path| files.digest(path))?)
     }
 

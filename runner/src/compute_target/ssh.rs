@@ -96,8 +96,6 @@ pub struct Jump {
 pub struct HomeSide {
     /// This program, which is put on the machine.
     pub program: PathBuf,
-    /// Where snapshots come from.
-    pub objects: LocalStore,
     /// Whose runs they are: this machine and the agent's state directory.
     pub owner: String,
 }
@@ -106,7 +104,6 @@ pub struct HomeSide {
 pub struct SshTarget {
     name: String,
     owner: String,
-    objects: LocalStore,
     pool: Arc<Pool>,
     mirror: Mirror,
 }
@@ -139,7 +136,7 @@ impl SshTarget {
     fn through(name: String, connector: Box<dyn Connector>, home: HomeSide) -> Self {
         let pool = Arc::new(Pool::new(&name, connector));
         let mirror = Mirror::new(Arc::clone(&pool));
-        Self { name, owner: home.owner, objects: home.objects, pool, mirror }
+        Self { name, owner: home.owner, pool, mirror }
     }
 
     /// Connects for the first time: puts this program on the machine and asks who it is.
@@ -187,25 +184,25 @@ impl SshTarget {
         self.ask_now(&Request::Clean(wanted))
     }
 
-    /// Sends the snapshot `id` there, ahead of the runs that need it.
+    /// Sends the snapshot `id` of `objects` there, ahead of the runs that need it.
     ///
     /// # Errors
     ///
     /// [`TargetError::OutOfContact`], or why it cannot be sent. What arrived is kept, and sending
     /// again sends only the rest.
-    pub fn send(&self, id: &Digest) -> Result<Sent, TargetError> {
+    pub fn send(&self, objects: &LocalStore, id: &Digest) -> Result<Sent, TargetError> {
         let mut at_home = None;
         let sent = self.pool.with_client(|client| {
-            upload::send(&self.objects, id, client, &AtomicBool::new(false)).map_err(|error| {
-                match error {
+            upload::send(objects, id, client, &AtomicBool::new(false)).map_err(
+                |error| match error {
                     NotSent::Remote(error) => error,
                     NotSent::Home(error) => {
                         let source = std::io::Error::other(chain(&error));
                         at_home = Some(error);
                         RemoteError::Local { source }
                     }
-                }
-            })
+                },
+            )
         });
         if let Some(error) = at_home {
             let message = format!("cannot send snapshot {id}: {}", chain(&error));

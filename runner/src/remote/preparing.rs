@@ -127,7 +127,7 @@ fn work(workshop: &Workshop, run: &RemoteRun, needs: &Needs) -> Result<Ready, No
                 }
             }
         });
-        let ready = workshop.target.prepare(&run.directory, needs, &cancelled);
+        let ready = workshop.target.prepare(&run.directory, needs, &workshop.objects, &cancelled);
         drop(done);
         ready
     })

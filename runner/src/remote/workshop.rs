@@ -31,13 +31,12 @@ impl Workshop {
             &home.environments(),
             CacheOptions {
                 host: host.clone(),
-                objects: Some(objects.clone()),
                 settings: Default::default(),
                 home: label.to_string_lossy().into_owned(),
             },
         )?;
         let supervisors = Supervisors::new(program).with_engine(host);
-        let target = LocalTarget::new(label, supervisors, objects.clone(), environments.clone());
+        let target = LocalTarget::new(label, supervisors, environments.clone());
         Ok(Self { objects, environments, target })
     }
 }

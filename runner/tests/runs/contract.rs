@@ -7,7 +7,6 @@ use runner::compute_target::local::LocalTarget;
 use runner::compute_target::supervisors::Supervisors;
 use runner::compute_target::{ComputeTarget as _, SupervisorState};
 use runner::exit_record::ExitReason;
-use snapshots::store::local::LocalStore;
 
 use crate::support::{PATIENCE, TestRun};
 use crate::target_contract::holds_to_the_contract;
@@ -21,11 +20,10 @@ fn prepared(script: &str) -> TestRun {
 #[test]
 fn the_local_target_holds_to_the_contract() {
     let home = tempfile::tempdir().unwrap();
-    let objects = LocalStore::open(&home.path().join("store")).unwrap();
     let environments = home.path().join("environments");
     let environments = EnvironmentCache::open(&environments, CacheOptions::default()).unwrap();
     let supervisors = prepared("").target.clone();
-    let target = LocalTarget::new(home.path().into(), supervisors, objects, environments);
+    let target = LocalTarget::new(home.path().into(), supervisors, environments);
     assert_eq!(target.name(), "local");
     let runs = RefCell::new(Vec::new());
     let prepare = |script: &str| {

@@ -9,7 +9,6 @@ use runner::compute_target::ssh::{HomeSide, SshTarget, SshTargetSpec};
 use runner::exit_record::ExitReason;
 use runner::log_reader::StreamFilter;
 use runner::run_directory::RunDirectory;
-use snapshots::store::local::LocalStore;
 
 use crate::support::{Attached, IMPATIENCE, PATIENCE, key, wait_until};
 
@@ -22,8 +21,7 @@ fn follower() {
     let base = Path::new(&base);
     let spec: SshTargetSpec =
         serde_json::from_slice(&fs::read(base.join("spec.json")).unwrap()).unwrap();
-    let objects = LocalStore::open(&base.join("store")).unwrap();
-    let side = HomeSide { program: base.join("program"), objects, owner: String::new() };
+    let side = HomeSide { program: base.join("program"), owner: String::new() };
     let target = SshTarget::with_patience(spec, vec![key()], side, IMPATIENCE);
     let run = fs::read_to_string(base.join("run")).unwrap();
     let _ended = target.wait(&RunDirectory::new(run), PATIENCE * 10);

@@ -47,6 +47,7 @@ pub(crate) struct Attached {
 pub(crate) struct Home {
     pub(crate) base: TempDir,
     pub(crate) side: HomeSide,
+    pub(crate) objects: LocalStore,
 }
 
 impl Home {
@@ -54,8 +55,8 @@ impl Home {
         let base = tempfile::tempdir().unwrap();
         let objects = LocalStore::open(&base.path().join("store")).unwrap();
         fs::create_dir(base.path().join("runs")).unwrap();
-        let side = HomeSide { program: program(), objects, owner: owner.to_owned() };
-        Self { base, side }
+        let side = HomeSide { program: program(), owner: owner.to_owned() };
+        Self { base, side, objects }
     }
 
     /// Takes a snapshot of a source with these files.
@@ -67,7 +68,7 @@ impl Home {
             fs::write(path, content).unwrap();
         }
         let options = SnapshotOptions::default();
-        snapshot::take(source.path(), &self.side.objects, &options, &()).unwrap().record.id
+        snapshot::take(source.path(), &self.objects, &options, &()).unwrap().record.id
     }
 
     /// Makes a run, which nobody knows of yet, of a source with these files.
@@ -88,7 +89,8 @@ impl Home {
             limits: None,
             container: None,
         };
-        Run { id, directory, launch, snapshot: self.snapshot(files) }
+        let objects = self.objects.clone();
+        Run { id, directory, launch, snapshot: self.snapshot(files), objects }
     }
 
     /// Makes a run of a script.
@@ -167,6 +169,7 @@ pub(crate) struct Run {
     pub(crate) directory: RunDirectory,
     pub(crate) launch: Launch,
     pub(crate) snapshot: Digest,
+    objects: LocalStore,
 }
 
 impl Run {
@@ -176,7 +179,8 @@ impl Run {
             environment: Environment::UserManaged { interpreter: "/usr/bin/python3".into() },
             fresh: false,
         };
-        let ready = target.prepare(&self.directory, &needs, &AtomicBool::new(false))?;
+        let ready =
+            target.prepare(&self.directory, &needs, &self.objects, &AtomicBool::new(false))?;
         let launch = serde_json::to_vec(&self.launch).unwrap();
         fs::write(self.directory.launch_json(), launch).unwrap();
         Ok(ready)
@@ -207,7 +211,7 @@ impl Run {
     }
 
     pub(crate) fn collect(&self, target: &SshTarget) -> Outputs {
-        persist(|| target.collect(&self.directory, &self.snapshot)).unwrap()
+        persist(|| target.collect(&self.directory, &self.snapshot, &self.objects)).unwrap()
     }
 
     /// Prepares, starts, waits, collects and releases it.

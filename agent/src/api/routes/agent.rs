@@ -3,30 +3,35 @@
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use tracing::info;
 
 use super::super::error::ApiError;
-use super::super::server::Peer;
-use super::super::wire::agent::AgentStatus;
+use super::super::wire::agent::{AgentStatus, UserUsage};
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
+use crate::peer::Peer;
+use crate::quota::QuotaPolicy;
 use crate::task;
+use crate::user_database;
 
 /// Says who answers, and how busy it is.
 #[utoipa::path(get, path = "/v1/status", operation_id = "status", tag = "agent",
     responses((status = 200, description = "The agent is well.", body = AgentStatus)))]
 pub(in super::super) async fn status(
     State(agent): State<Arc<Agent>>,
+    peer: Peer,
 ) -> Result<Json<AgentStatus>, ApiError> {
     agent.store.answers().await?;
-    Ok(Json(document(&agent)?))
+    Ok(Json(document(&agent, peer).await?))
 }
 
-fn document(agent: &Agent) -> Result<AgentStatus, ApiError> {
-    let store = agent.objects.directory().to_owned();
+async fn document(agent: &Agent, peer: Peer) -> Result<AgentStatus, ApiError> {
+    let store = agent.objects.get(agent.objects.of(peer.uid)).await;
+    let store = store.map_err(ApiError::internal("open the object store"))?;
+    let store = store.directory().to_owned();
     let found = store.metadata().map_err(ApiError::internal("examine the object store"))?;
     Ok(AgentStatus {
         schema_version: 1,
@@ -40,18 +45,39 @@ fn document(agent: &Agent) -> Result<AgentStatus, ApiError> {
         runs: agent.scheduler.counts(),
         concurrency: agent.capacity_here.places,
         draining: agent.drain.now(),
+        rules: peer.rules,
     })
+}
+
+/// Says what the user who asks has, and may have.
+#[utoipa::path(get, path = "/v1/usage", operation_id = "usage", tag = "agent",
+    responses((status = 200, description = "What they have.", body = UserUsage)))]
+pub(in super::super) async fn usage(
+    State(agent): State<Arc<Agent>>,
+    peer: Peer,
+) -> Result<Json<UserUsage>, ApiError> {
+    let QuotaPolicy { max_runs, max_bytes } = agent.users.quota.of(peer);
+    Ok(Json(UserUsage {
+        schema_version: 1,
+        uid: peer.uid,
+        user: task::blocking(move || user_database::name_of(peer.uid)).await,
+        rules: peer.rules,
+        runs: agent.store.unfinished_of(peer.uid).await?,
+        max_runs,
+        bytes: agent.bytes_of(peer.uid).await?,
+        max_bytes,
+    }))
 }
 
 /// Stops the agent. Runs that are on go on; the next agent finds them.
 #[utoipa::path(post, path = "/v1/agent/stop", operation_id = "stop", tag = "agent",
     responses(
         (status = 202, description = "The agent stops."),
-        (status = 403, description = "Only the agent's own user and root may.", body = Problem),
+        (status = 403, description = "Only who rules the agent may.", body = Problem),
     ))]
 pub(in super::super) async fn stop(
     State(agent): State<Arc<Agent>>,
-    Extension(peer): Extension<Peer>,
+    peer: Peer,
 ) -> Result<StatusCode, ApiError> {
     peer.must_rule("stop")?;
     info!(by = peer.uid, "Asked to stop.");
@@ -64,11 +90,11 @@ pub(in super::super) async fn stop(
 #[utoipa::path(post, path = "/v1/agent/drain", operation_id = "drain", tag = "agent",
     responses(
         (status = 200, description = "None is started any more.", body = AgentStatus),
-        (status = 403, description = "Only the agent's own user and root may.", body = Problem),
+        (status = 403, description = "Only who rules the agent may.", body = Problem),
     ))]
 pub(in super::super) async fn drain(
     State(agent): State<Arc<Agent>>,
-    Extension(peer): Extension<Peer>,
+    peer: Peer,
 ) -> Result<Json<AgentStatus>, ApiError> {
     peer.must_rule("drain")?;
     let draining = Arc::clone(&agent);
@@ -76,18 +102,18 @@ pub(in super::super) async fn drain(
     begun.map_err(ApiError::internal("begin to drain"))?;
     agent.scheduler.look().await;
     info!(by = peer.uid, "Draining: no run is started.");
-    Ok(Json(document(&agent)?))
+    Ok(Json(document(&agent, peer).await?))
 }
 
 /// Starts runs again.
 #[utoipa::path(delete, path = "/v1/agent/drain", operation_id = "undoDrain", tag = "agent",
     responses(
         (status = 200, description = "Runs are started again.", body = AgentStatus),
-        (status = 403, description = "Only the agent's own user and root may.", body = Problem),
+        (status = 403, description = "Only who rules the agent may.", body = Problem),
     ))]
 pub(in super::super) async fn undo_drain(
     State(agent): State<Arc<Agent>>,
-    Extension(peer): Extension<Peer>,
+    peer: Peer,
 ) -> Result<Json<AgentStatus>, ApiError> {
     peer.must_rule("drain")?;
     let draining = Arc::clone(&agent);
@@ -95,7 +121,7 @@ pub(in super::super) async fn undo_drain(
     ended.map_err(ApiError::internal("end the drain"))?;
     agent.scheduler.look().await;
     info!(by = peer.uid, "Runs are started again.");
-    Ok(Json(document(&agent)?))
+    Ok(Json(document(&agent, peer).await?))
 }
 
 /// Returns this document.

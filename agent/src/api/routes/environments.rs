@@ -12,6 +12,7 @@ use images::cache::{EnvironmentDetails, EnvironmentEntry};
 use super::super::error::ApiError;
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
+use crate::peer::Peer;
 use crate::task;
 
 /// Lists the environments that were built, the most recently used first.
@@ -41,19 +42,22 @@ pub(in super::super) async fn show(
     Ok(Json(task::blocking(move || cache.show(&key)).await?))
 }
 
-/// Removes an environment that no run uses.
+/// Removes an environment that no run uses. Environments are everybody's: who rules the agent may.
 #[utoipa::path(delete, path = "/v1/environments/{key}", operation_id = "removeEnvironment",
     tag = "environments",
     params(("key" = String, Path, description = "Which environment.")),
     responses(
         (status = 204, description = "It is gone."),
+        (status = 403, description = "Only who rules the agent may.", body = Problem),
         (status = 404, description = "There is none with such a key.", body = Problem),
         (status = 409, description = "A run uses it, or several could be meant.", body = Problem),
     ))]
 pub(in super::super) async fn remove(
     State(agent): State<Arc<Agent>>,
+    peer: Peer,
     Path(key): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    peer.must_rule("remove environments of")?;
     let cache = agent.environments.clone();
     task::blocking(move || cache.remove(&key)).await?;
     Ok(StatusCode::NO_CONTENT)

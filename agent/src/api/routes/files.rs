@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::Uri;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -16,11 +16,13 @@ use serde::Deserialize;
 use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
 
+use super::super::asked::NamedRun;
 use super::super::error::ApiError;
 
 use super::super::wire::problem::Problem;
 use super::attempt::Attempt;
 use crate::agent::Agent;
+use crate::peer::Peer;
 use crate::task;
 
 /// Whose file.
@@ -45,13 +47,14 @@ pub(in super::super) struct FileQuery {
     ))]
 pub(in super::super) async fn file(
     State(agent): State<Arc<Agent>>,
+    peer: Peer,
     query: Result<Query<FileQuery>, QueryRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let (reference, path) =
         named(&uri).ok_or_else(|| ApiError::NoRoute { path: uri.path().to_owned() })?;
-    let run = agent.store.resolve(&reference).await?;
+    let run = agent.store.resolve(&reference, peer).await?;
     let missing = ApiError::NoFile { run: run.to_string(), path: lossy(&path) };
     let Attempt { run, number, .. } = Attempt::of(&agent, &run, query.attempt).await?;
     let opened = task::blocking(move || run.read_attempt(number, |place| open(place, &path))).await;
@@ -68,9 +71,8 @@ pub(in super::super) async fn file(
     ))]
 pub(in super::super) async fn events(
     State(agent): State<Arc<Agent>>,
-    Path(reference): Path<String>,
+    NamedRun(run): NamedRun,
 ) -> Result<Response, ApiError> {
-    let run = agent.store.resolve(&reference).await?;
     let directory = agent.workspace.run_directory(&run);
     let opened = task::blocking(move || open_beneath(directory.path(), b"events")).await;
     match opened.map_err(ApiError::internal("open the events"))? {

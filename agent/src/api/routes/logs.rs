@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use runner::log_reader::{LogReader, StreamFilter};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use snapshots::path_error::PathError;
 use utoipa::IntoParams;
 
+use super::super::asked::NamedRun;
 use super::super::error::ApiError;
 use super::super::wire::problem::Problem;
 use super::attempt::Attempt;
@@ -66,12 +67,11 @@ pub(in super::super) fn stream(name: Option<&str>) -> Result<StreamFilter, ApiEr
     ))]
 pub(in super::super) async fn logs(
     State(agent): State<Arc<Agent>>,
-    Path(reference): Path<String>,
+    NamedRun(run): NamedRun,
     query: Result<Query<LogQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let filter = stream(query.stream.as_deref())?;
-    let run = agent.store.resolve(&reference).await?;
     // Asked before the log is read, so that `ended` never comes with half a log.
     let Attempt { run, number, has_ended } = Attempt::of(&agent, &run, query.attempt).await?;
     let limit = query.limit.unwrap_or(LARGEST).min(LARGEST);

@@ -3,26 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::Json;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::{Extension, Json};
 use jiff::Timestamp;
 use runner::cancel_request::{CancelRequest as Cancel, CancelledBy};
 use serde::Deserialize;
 use tracing::info;
 use utoipa::IntoParams;
 
+use super::super::asked::NamedRun;
 use super::super::body::Document;
 use super::super::error::ApiError;
-use super::super::server::Peer;
 use super::super::wire::problem::Problem;
 use super::super::wire::run::{CancelRequest, Outputs, Run, RunSummary};
 use super::super::wire::submission::{SubmitRequest, Submitted};
 use super::super::wire::waiting::ChangeWaiting;
 use crate::agent::Agent;
+use crate::peer::{Peer, Scope};
 use crate::run::status::RunStatus;
 use crate::run::submission;
 use crate::store::ListFilter;
+use crate::task;
+use crate::user_database;
 
 /// How long a run that is over is not shown for the sake of its list of packages.
 const LISTING: Duration = Duration::from_secs(3);
@@ -32,7 +35,8 @@ const LONGEST_KEY: usize = 255;
 
 /// Which runs to list.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[into_params(rename_all = "camelCase")]
 pub(in super::super) struct ListQuery {
     /// At most so many. Default: all.
     limit: Option<u32>,
@@ -42,16 +46,21 @@ pub(in super::super) struct ListQuery {
     status: Option<String>,
     /// Only those with this tag: `key` or `key=value`.
     tag: Option<String>,
+    /// Those of all users too, for who rules the agent. Default: one's own.
+    #[serde(default)]
+    all_users: bool,
 }
 
-/// Lists runs, the latest first.
+/// Lists one's own runs, or everybody's, the latest first.
 #[utoipa::path(get, path = "/v1/runs", operation_id = "listRuns", tag = "runs", params(ListQuery),
     responses(
         (status = 200, description = "The runs.", body = Vec<RunSummary>),
         (status = 400, description = "The query cannot be understood.", body = Problem),
+        (status = 403, description = "One does not see everybody's.", body = Problem),
     ))]
 pub(in super::super) async fn list(
     State(agent): State<Arc<Agent>>,
+    peer: Peer,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<RunSummary>>, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
@@ -60,8 +69,15 @@ pub(in super::super) async fn list(
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
         None => (tag, None),
     });
-    let filter = ListFilter { limit: query.limit, experiment: query.experiment, status, tag };
-    let mut runs = agent.store.list(filter).await?;
+    let scope = match query.all_users {
+        true => {
+            peer.must_rule("list everybody's runs on")?;
+            Scope::All
+        }
+        false => Scope::Of(peer.uid),
+    };
+    let ListQuery { limit, experiment, .. } = query;
+    let mut runs = agent.store.list(ListFilter { scope, limit, experiment, status, tag }).await?;
     if runs.iter().any(|run| run.status == RunStatus::Queued) {
         let mut waits = agent.scheduler.waits(|target| agent.capacity(target));
         for run in &mut runs {
@@ -74,6 +90,7 @@ pub(in super::super) async fn list(
     for run in &mut runs {
         agent.tell_contact(run);
     }
+    agent.tell_users(&mut runs).await;
     Ok(Json(runs))
 }
 
@@ -98,11 +115,12 @@ fn named(name: &str) -> Result<RunStatus, ApiError> {
         (status = 413, description = "The body is too long.", body = Problem),
         (status = 415, description = "The body is not said to be JSON.", body = Problem),
         (status = 422, description = "The container may not be what was asked for.", body = Problem),
-        (status = 507, description = "The disk is full. Nothing was accepted.", body = Problem),
+        (status = 429, description = "The user has as many runs that are not over as they may.", body = Problem),
+        (status = 507, description = "The disk is full, or the user has as much on it as they may. Nothing was accepted.", body = Problem),
     ))]
 pub(in super::super) async fn submit(
     State(agent): State<Arc<Agent>>,
-    Extension(peer): Extension<Peer>,
+    peer: Peer,
     headers: HeaderMap,
     Document(request): Document<SubmitRequest>,
 ) -> Result<(StatusCode, Json<Submitted>), ApiError> {
@@ -114,7 +132,7 @@ pub(in super::super) async fn submit(
             return Err(ApiError::Invalid { message });
         }
     };
-    let submitted = submission::submit(&agent, peer.uid, key, request).await?;
+    let submitted = submission::submit(&agent, peer, key, request).await?;
     Ok((StatusCode::CREATED, Json(submitted)))
 }
 
@@ -128,9 +146,8 @@ pub(in super::super) async fn submit(
     ))]
 pub(in super::super) async fn show(
     State(agent): State<Arc<Agent>>,
-    Path(reference): Path<String>,
+    NamedRun(run): NamedRun,
 ) -> Result<Json<Run>, ApiError> {
-    let run = agent.store.resolve(&reference).await?;
     let document = agent.document(&run).await?;
     let listed = document.prepared_environment.as_ref().is_some_and(|it| !it.packages.is_empty());
     if listed || !document.summary.status.is_ended() {
@@ -155,9 +172,8 @@ pub(in super::super) async fn show(
     ))]
 pub(in super::super) async fn outputs(
     State(agent): State<Arc<Agent>>,
-    Path(reference): Path<String>,
+    NamedRun(run): NamedRun,
 ) -> Result<Json<Outputs>, ApiError> {
-    let run = agent.store.resolve(&reference).await?;
     Ok(Json(agent.outputs_so_far(&run).await?))
 }
 
@@ -172,12 +188,11 @@ pub(in super::super) async fn outputs(
     ))]
 pub(in super::super) async fn cancel(
     State(agent): State<Arc<Agent>>,
-    Extension(peer): Extension<Peer>,
-    Path(reference): Path<String>,
+    peer: Peer,
+    NamedRun(run): NamedRun,
     Document(request): Document<CancelRequest>,
 ) -> Result<Json<Run>, ApiError> {
-    let run = agent.store.resolve(&reference).await?;
-    let user = nix::unistd::User::from_uid(peer.uid.into()).ok().flatten().map(|user| user.name);
+    let user = task::blocking(move || user_database::name_of(peer.uid)).await;
     let by = CancelledBy { uid: peer.uid, user };
     info!(%run, uid = peer.uid, now = request.now, "Asked to end a run.");
     agent.scheduler.cancel(run.clone(), Cancel::new(by, Timestamp::now(), request.now)).await?;
@@ -196,17 +211,15 @@ pub(in super::super) async fn cancel(
     ))]
 pub(in super::super) async fn change_waiting(
     State(agent): State<Arc<Agent>>,
-    Path(reference): Path<String>,
+    peer: Peer,
+    NamedRun(run): NamedRun,
     Document(change): Document<ChangeWaiting>,
 ) -> Result<Json<Run>, ApiError> {
-    let run = agent.store.resolve(&reference).await?;
     {
         // A target does not go meanwhile.
         let _all_stays = agent.collecting.read().await;
-        if let Some(target) = &change.target
-            && agent.targets.find(target).is_none()
-        {
-            return Err(agent.targets.none(target).into());
+        if let Some(target) = &change.target {
+            agent.targets.usable(target, peer)?;
         }
         agent.scheduler.change(run.clone(), change).await?;
     }
@@ -223,9 +236,8 @@ pub(in super::super) async fn change_waiting(
     ))]
 pub(in super::super) async fn remove(
     State(agent): State<Arc<Agent>>,
-    Path(reference): Path<String>,
+    NamedRun(run): NamedRun,
 ) -> Result<StatusCode, ApiError> {
-    let run = agent.store.resolve(&reference).await?;
     agent.forget(&run).await?;
     Ok(StatusCode::NO_CONTENT)
 }

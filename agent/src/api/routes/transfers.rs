@@ -1,4 +1,4 @@
-//! Bringing a snapshot's objects to the agent's store.
+//! Bringing a snapshot's objects to the store of the user who sends them.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::TryStreamExt;
 use snapshots::archive::Limits;
+use snapshots::store::local::LocalStore;
 use snapshots::transfer::{Destination, Receiver, receive_pack};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -15,9 +16,10 @@ use super::super::error::ApiError;
 use super::super::wire::problem::Problem;
 use super::super::wire::transfer::{FinishRequest, Missing, MissingRequest, PackReceived};
 use crate::agent::Agent;
+use crate::peer::Peer;
 use crate::task;
 
-/// Says which objects the agent's store lacks.
+/// Says which objects the user's store in the agent lacks.
 #[utoipa::path(post, path = "/v1/transfers/missing", operation_id = "missingObjects",
     tag = "transfers", request_body = MissingRequest,
     responses(
@@ -26,9 +28,10 @@ use crate::task;
     ))]
 pub(in super::super) async fn missing(
     State(agent): State<Arc<Agent>>,
+    peer: Peer,
     Document(request): Document<MissingRequest>,
 ) -> Result<Json<Missing>, ApiError> {
-    let objects = agent.objects.clone();
+    let objects = store_of(&agent, peer).await?;
     let missing = task::blocking(move || objects.missing(&request.digests)).await;
     Ok(Json(Missing { missing: missing.map_err(ApiError::internal("look for objects"))? }))
 }
@@ -42,17 +45,25 @@ pub(in super::super) async fn missing(
         (status = 200, description = "The objects are on the disk.", body = PackReceived),
         (status = 400, description = "The pack is broken.", body = Problem),
         (status = 415, description = "The body is not said to be octets.", body = Problem),
-        (status = 507, description = "The disk is full.", body = Problem),
+        (status = 507, description = "The disk is full, or the user has as much on it as they may.", body = Problem),
     ))]
 pub(in super::super) async fn pack(
     State(agent): State<Arc<Agent>>,
+    peer: Peer,
     Octets(body): Octets,
 ) -> Result<Json<PackReceived>, ApiError> {
-    let objects = agent.objects.clone();
+    let allowance = agent.allowance(peer).await?;
+    let objects = store_of(&agent, peer).await?;
     let bytes = body.into_data_stream().map_err(std::io::Error::other);
-    let mut pack = SyncIoBridge::new(StreamReader::new(bytes));
-    let written =
-        task::blocking(move || receive_pack(&objects, &mut pack, Limits::default())).await?;
+    let mut pack = allowance.limit(SyncIoBridge::new(StreamReader::new(bytes)));
+    let written = task::blocking(move || {
+        let written = receive_pack(&objects, &mut pack, Limits::default());
+        written.map_err(|error| match pack.over() {
+            Some(over) => ApiError::OverQuota(over),
+            None => error.into(),
+        })
+    })
+    .await?;
     agent.statistics.received(written.bytes);
     Ok(Json(PackReceived { objects: written.objects, bytes: written.bytes }))
 }
@@ -66,11 +77,18 @@ pub(in super::super) async fn pack(
     ))]
 pub(in super::super) async fn finish(
     State(agent): State<Arc<Agent>>,
+    peer: Peer,
     Document(request): Document<FinishRequest>,
 ) -> Result<StatusCode, ApiError> {
-    let mut receiver = Receiver::new(agent.objects.clone(), Limits::default());
+    let mut receiver = Receiver::new(store_of(&agent, peer).await?, Limits::default());
     let bytes = request.record.total_bytes;
     task::blocking(move || receiver.finish(&request.record)).await?;
     agent.statistics.snapshot(bytes);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Returns the store that what `peer` sends goes to, and that their questions are about.
+async fn store_of(agent: &Agent, peer: Peer) -> Result<LocalStore, ApiError> {
+    let store = agent.objects.get(agent.objects.of(peer.uid)).await;
+    store.map_err(ApiError::internal("open the object store"))
 }

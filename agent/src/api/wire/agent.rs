@@ -24,10 +24,10 @@ pub(crate) struct AgentStatus {
     /// Its state directory.
     #[schema(value_type = String)]
     pub(crate) home: PathBuf,
-    /// Its object store.
+    /// The object store of whoever asks.
     #[schema(value_type = String)]
     pub(crate) store: PathBuf,
-    /// Device and inode of the object store: equal where command line and agent share one.
+    /// Device and inode of that store: equal where command line and agent share one.
     pub(crate) store_id: String,
     /// When it started.
     #[schema(value_type = String, format = DateTime)]
@@ -39,6 +39,31 @@ pub(crate) struct AgentStatus {
     /// That it starts none of those that wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) draining: Option<Draining>,
+    /// Whether whoever asks sees everybody's runs, and may stop and drain the agent.
+    #[serde(default)]
+    pub(crate) rules: bool,
+}
+
+/// What a user has, and may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UserUsage {
+    /// The version of this document.
+    pub(crate) schema_version: u32,
+    /// The user's number.
+    pub(crate) uid: u32,
+    /// Their name, if the agent's machine knows them.
+    pub(crate) user: Option<String>,
+    /// Whether they rule the agent. Then they have no limits.
+    pub(crate) rules: bool,
+    /// Their runs that are not over.
+    pub(crate) runs: u64,
+    /// How many of these they may have; none is as many as they like.
+    pub(crate) max_runs: Option<u64>,
+    /// What their snapshots and runs take on the disk, in bytes.
+    pub(crate) bytes: u64,
+    /// How much they may.
+    pub(crate) max_bytes: Option<u64>,
 }
 
 /// How many runs wait and how many are on.

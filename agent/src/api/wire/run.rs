@@ -22,6 +22,12 @@ use crate::run::status::RunStatus;
 pub(crate) struct RunSummary {
     /// The run's id: `<experiment>_<unix seconds>_<8 hex>`.
     pub(crate) run_id: String,
+    /// The number of the user who handed it in.
+    #[serde(default)]
+    pub(crate) uid: u32,
+    /// The name of that user, if the agent's machine knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
     /// What it belongs to.
     pub(crate) experiment: String,
     /// Its name for people.

@@ -50,8 +50,9 @@ pub(crate) enum WaitsFor {
     },
     /// A run that has waited long and for which what is free is kept.
     Turn {
-        /// Its id.
-        run_id: String,
+        /// Its id, where it is a run of the same user.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run_id: Option<String>,
     },
 }
 

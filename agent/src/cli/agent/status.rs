@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::api::wire::agent::AgentStatus;
+use crate::api::wire::agent::{AgentStatus, UserUsage};
 use crate::cli::{Context, Exit, Failure, Outcome};
 use crate::client::Start;
 use crate::statistics::{Histogram, StatisticsReport};
@@ -15,9 +15,11 @@ pub(super) fn status(json: bool, context: &Context) -> Outcome {
     let (client, status) = context.agent(Start::Never)?;
     let statistics: StatisticsReport =
         context.wait_for(async { Ok(client.get(&["statistics"], &()).await?) })?;
+    let usage: UserUsage = context.wait_for(async { Ok(client.get(&["usage"], &()).await?) })?;
     if json {
         let mut document = serde_json::to_value(&status).map_err(Failure::failed)?;
         document["statistics"] = serde_json::to_value(&statistics).map_err(Failure::failed)?;
+        document["usage"] = serde_json::to_value(&usage).map_err(Failure::failed)?;
         context.print_json(&document)?;
         return Ok(Exit::OK);
     }
@@ -26,13 +28,14 @@ pub(super) fn status(json: bool, context: &Context) -> Outcome {
         true => measure::ago(moment, now),
         false => measure::rfc3339(moment),
     };
-    context.print(text(&status, &statistics, moment))?;
+    context.print(text(&status, &statistics, &usage, moment))?;
     Ok(Exit::OK)
 }
 
 fn text(
     status: &AgentStatus,
     statistics: &StatisticsReport,
+    usage: &UserUsage,
     moment: impl Fn(Timestamp) -> String,
 ) -> String {
     let counts = &statistics.counts;
@@ -68,11 +71,24 @@ fn text(
     if counts.recovered > 0 {
         lines.push(("Recovered", measure::count(counts.recovered, "run")));
     }
+    lines.push(("You", yours(usage)));
     let mut text = String::new();
     for (name, value) in lines {
         writeln!(text, "{name:<12} {}", Plain(&value)).expect("a string takes every text");
     }
     text
+}
+
+/// Returns what the one who asks has, and may have.
+fn yours(usage: &UserUsage) -> String {
+    let of = |limit: Option<String>| limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+    format!(
+        "{}{} not over, {}{}",
+        measure::count(usage.runs, "run"),
+        of(usage.max_runs.map(|limit| limit.to_string())),
+        measure::size(usage.bytes),
+        of(usage.max_bytes.map(measure::size)),
+    )
 }
 
 fn on_average(name: &'static str, times: &Histogram) -> Option<(&'static str, String)> {
@@ -100,10 +116,20 @@ mod tests {
             "environmentsReused": 11, "environmentsBuilt": 1, "environmentsFailed": 0,
             "snapshotBytes": 0, "snapshotBytesReceived": 0
         });
+        let usage = UserUsage {
+            schema_version: 1,
+            uid: 1000,
+            user: Some("ana".to_owned()),
+            rules: false,
+            runs: 3,
+            max_runs: Some(10),
+            bytes: 1_500_000,
+            max_bytes: None,
+        };
         let told = |statistics: &serde_json::Value| {
             let status = serde_json::from_value(status.clone()).unwrap();
             let statistics = serde_json::from_value(statistics.clone()).unwrap();
-            text(&status, &statistics, measure::rfc3339)
+            text(&status, &statistics, &usage, measure::rfc3339)
         };
         insta::assert_snapshot!(told(&statistics), @"
         Version      0.1.0
@@ -119,6 +145,7 @@ mod tests {
         Waited       5.0s on average, 12 runs
         Prepared     250ms on average, 12 runs
         Recovered    2 runs
+        You          3 runs of 10 not over, 1.5 MB
         ");
 
         for (name, nothing) in [
@@ -131,6 +158,7 @@ mod tests {
         ] {
             statistics[name] = nothing;
         }
-        assert!(told(&statistics).ends_with("Environments 0 B\n"), "{}", told(&statistics));
+        let told = told(&statistics);
+        assert!(told.contains("Environments 0 B\nYou "), "{told}");
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn build(args: &Args, context: &Context) -> Outcome {
         environment: &chosen.environment,
         fresh: args.fresh,
         registry_password: password.as_ref(),
+        objects: Some(&store),
     };
     let mut printer = Printer::new(&context.terminal, false).with_states(&chosen.name);
     // A log that nobody reads any more stops no build.

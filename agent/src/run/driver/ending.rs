@@ -168,13 +168,19 @@ async fn collect(context: &Context) -> Outputs {
     let root = context.row.request.snapshot_id;
     loop {
         let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
-        match task::blocking(move || target.collect(&directory, &root)).await {
+        let objects = match context.agent.objects.get(context.row.store).await {
+            Ok(objects) => objects,
+            Err(error) => return not_listed(&error),
+        };
+        match task::blocking(move || target.collect(&directory, &root, &objects)).await {
             Ok(outputs) => return outputs,
             Err(TargetError::OutOfContact { .. }) => tokio::time::sleep(AGAIN).await,
-            Err(error) => {
-                let note = format!("what the run left could not be listed: {}", chain(&error));
-                return Outputs { notes: vec![note], ..Outputs::default() };
-            }
+            Err(error) => return not_listed(&error),
         }
     }
+}
+
+fn not_listed(error: &(dyn std::error::Error + 'static)) -> Outputs {
+    let note = format!("what the run left could not be listed: {}", chain(error));
+    Outputs { notes: vec![note], ..Outputs::default() }
 }

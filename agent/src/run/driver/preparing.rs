@@ -7,6 +7,7 @@ use std::time::Instant;
 use images::environment::Environment;
 use runner::compute_target::{Needs, NotPrepared, Ready};
 use runner::exit_record::ExitReason;
+use runner::source::SourceError;
 use tracing::debug_span;
 
 use super::starting::Prepared;
@@ -121,9 +122,11 @@ async fn prepare(context: &mut Context) -> Result<Ready, NotPrepared> {
     };
     let (target, directory) = (Arc::clone(&context.target), context.directory.clone());
     let stop = Arc::clone(&cancelled);
+    let (objects, store) = (Arc::clone(&context.agent.objects), context.row.store);
     let preparing = task::blocking(move || {
         let _span = debug_span!("prepare").entered();
-        target.prepare(&directory, &needs, &stop)
+        let objects = objects.get_now(store).map_err(SourceError::from)?;
+        target.prepare(&directory, &needs, &objects, &stop)
     });
     tokio::pin!(preparing);
     loop {

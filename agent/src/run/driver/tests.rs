@@ -13,6 +13,7 @@ use runner::compute_target::{
 use runner::outputs::Outputs;
 use runner::process_identity::ProcessIdentity;
 use snapshots::digest::Digest;
+use snapshots::store::local::LocalStore;
 
 use super::*;
 use crate::agent::{Parts, Policies};
@@ -42,7 +43,13 @@ impl ComputeTarget for Faulty {
         unreachable!("nothing gets so far")
     }
 
-    fn prepare(&self, _: &RunDirectory, _: &Needs, _: &AtomicBool) -> Result<Ready, NotPrepared> {
+    fn prepare(
+        &self,
+        _: &RunDirectory,
+        _: &Needs,
+        _: &LocalStore,
+        _: &AtomicBool,
+    ) -> Result<Ready, NotPrepared> {
         unreachable!("nothing gets so far")
     }
 
@@ -54,7 +61,12 @@ impl ComputeTarget for Faulty {
         Ok(Vec::new())
     }
 
-    fn collect(&self, _: &RunDirectory, _: &Digest) -> Result<Outputs, TargetError> {
+    fn collect(
+        &self,
+        _: &RunDirectory,
+        _: &Digest,
+        _: &LocalStore,
+    ) -> Result<Outputs, TargetError> {
         Ok(Outputs::default())
     }
 

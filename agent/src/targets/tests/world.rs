@@ -16,6 +16,7 @@ use runner::run_directory::RunDirectory;
 use runner::script_user::ScriptUser;
 use runner::ssh::{Credential, Endpoint, HostKey, HostKeyPolicy, SshError};
 use snapshots::digest::Digest;
+use snapshots::store::local::LocalStore;
 use snapshots::transfer::Sent;
 
 use super::super::reach::Machine;
@@ -176,7 +177,7 @@ impl Machine for Stand {
         Ok(Cleaned { runs: 1, ..Cleaned::default() })
     }
 
-    fn send(&self, _: &Digest) -> Result<Sent, TargetError> {
+    fn send(&self, _: &LocalStore, _: &Digest) -> Result<Sent, TargetError> {
         self.world.find(&self.way())?;
         Ok(Sent { objects: 2, bytes: 5, round_trips: 3 })
     }
@@ -197,7 +198,13 @@ impl ComputeTarget for Stand {
         unreachable!("no run gets so far")
     }
 
-    fn prepare(&self, _: &RunDirectory, _: &Needs, _: &AtomicBool) -> Result<Ready, NotPrepared> {
+    fn prepare(
+        &self,
+        _: &RunDirectory,
+        _: &Needs,
+        _: &LocalStore,
+        _: &AtomicBool,
+    ) -> Result<Ready, NotPrepared> {
         Err(NotPrepared::Cancelled)
     }
 
@@ -229,7 +236,12 @@ impl ComputeTarget for Stand {
         unreachable!("no run gets so far")
     }
 
-    fn collect(&self, _: &RunDirectory, _: &Digest) -> Result<Outputs, TargetError> {
+    fn collect(
+        &self,
+        _: &RunDirectory,
+        _: &Digest,
+        _: &LocalStore,
+    ) -> Result<Outputs, TargetError> {
         unreachable!("no run gets so far")
     }
 

@@ -7,7 +7,8 @@ use crate::cache::Wanted;
 pub(super) fn afresh(cache: &EnvironmentCache, text: &str) -> PreparedEnvironment {
     let never = AtomicBool::new(false);
     let environment = requirements(text);
-    let wanted = Wanted { environment: &environment, fresh: true, registry_password: None };
+    let wanted =
+        Wanted { environment: &environment, fresh: true, registry_password: None, objects: None };
     cache.prepare(wanted, &mut |_| {}, &never).unwrap()
 }
 
@@ -107,7 +108,8 @@ fn a_fresh_build_that_fails_or_is_killed_leaves_the_one_before() {
     fs::write(&broken, "").unwrap();
 
     let environment = requirements("");
-    let wanted = Wanted { environment: &environment, fresh: true, registry_password: None };
+    let wanted =
+        Wanted { environment: &environment, fresh: true, registry_password: None, objects: None };
     let never = AtomicBool::new(false);
     let failed = cache.prepare(wanted, &mut |_| {}, &never);
 

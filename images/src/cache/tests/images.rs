@@ -42,7 +42,7 @@ impl Images {
         fresh: bool,
     ) -> (PreparedEnvironment, Vec<u8>) {
         let mut log = Vec::new();
-        let wanted = Wanted { environment, fresh, registry_password: None };
+        let wanted = Wanted { environment, fresh, registry_password: None, objects: None };
         let never = AtomicBool::new(false);
         let prepared =
             self.cache.prepare(wanted, &mut |bytes| log.extend_from_slice(bytes), &never);
@@ -73,7 +73,6 @@ pub(super) fn open(directory: &Path) -> EnvironmentCache {
             ..crate::builder::BuildSettings::default()
         },
         home: directory.to_str().unwrap().to_owned(),
-        ..CacheOptions::default()
     };
     EnvironmentCache::open(&directory.join("environments"), options).unwrap()
 }

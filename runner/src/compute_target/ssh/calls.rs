@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use snapshots::digest::Digest;
 use snapshots::path_error::{IoContext as _, PathError};
+use snapshots::store::local::LocalStore;
 
 use super::super::{
     ComputeTarget, LostReason, Needs, NotPrepared, OutOfContact, Place, Ready, SupervisorState,
@@ -54,9 +55,10 @@ impl ComputeTarget for SshTarget {
         &self,
         run: &RunDirectory,
         needs: &Needs,
+        objects: &LocalStore,
         cancelled: &AtomicBool,
     ) -> Result<Ready, NotPrepared> {
-        self.prepare_there(run, needs, cancelled)
+        self.prepare_there(run, needs, objects, cancelled)
     }
 
     /// The machine sees to it by itself.
@@ -157,7 +159,12 @@ impl ComputeTarget for SshTarget {
         }
     }
 
-    fn collect(&self, run: &RunDirectory, snapshot: &Digest) -> Result<Outputs, TargetError> {
+    fn collect(
+        &self,
+        run: &RunDirectory,
+        snapshot: &Digest,
+        _: &LocalStore,
+    ) -> Result<Outputs, TargetError> {
         let id = id_of(run)?;
         let collect = Request::Collect { run: id.clone(), snapshot: *snapshot };
         let collected = self.pool.with_client(|client| {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use snapshots::digest::Digest;
 use snapshots::error_chain::chain;
+use snapshots::store::local::LocalStore;
 
 use super::super::{Needs, NotPrepared, Ready};
 use super::calls::id_of;
@@ -34,11 +35,12 @@ impl SshTarget {
         &self,
         run: &RunDirectory,
         needs: &Needs,
+        objects: &LocalStore,
         cancelled: &AtomicBool,
     ) -> Result<Ready, NotPrepared> {
         let id = id_of(run)?;
         self.mirror.follow(&id, run);
-        let prepared = self.ask_to_prepare(&id, run, needs, cancelled).and_then(|()| {
+        let prepared = self.ask_to_prepare(&id, run, (needs, objects), cancelled).and_then(|()| {
             self.mirror.is_changed(&id);
             self.hear_of(&id, cancelled)
         });
@@ -56,7 +58,7 @@ impl SshTarget {
         &self,
         id: &RunId,
         run: &RunDirectory,
-        needs: &Needs,
+        (needs, objects): (&Needs, &LocalStore),
         cancelled: &AtomicBool,
     ) -> Result<(), NotPrepared> {
         let password: Option<String> = durable_file::read_json(&run.registry_json())?;
@@ -67,11 +69,12 @@ impl SshTarget {
             registry_password: password.map(Hidden),
         };
         let context = needs.environment.build_context();
+        let snapshots: Vec<_> = std::iter::once(needs.snapshot).chain(context).collect();
         loop {
             if cancelled.load(Ordering::Relaxed) {
                 return Err(NotPrepared::Cancelled);
             }
-            match self.try_to_prepare(&request, &needs.snapshot, context.as_ref(), cancelled) {
+            match self.try_to_prepare(&request, &snapshots, objects, cancelled) {
                 Ok(()) => return Ok(()),
                 Err(Failed::For(error)) => return Err(error),
                 Err(Failed::OutOfContact) => self.pool.contact.wait(HEED),
@@ -82,15 +85,15 @@ impl SshTarget {
     fn try_to_prepare(
         &self,
         request: &Request,
-        snapshot: &Digest,
-        context: Option<&Digest>,
+        snapshots: &[Digest],
+        objects: &LocalStore,
         cancelled: &AtomicBool,
     ) -> Result<(), Failed> {
         let mut at_home = None;
         let begun = Instant::now();
         let asked = self.pool.with_client(|client| {
-            for id in std::iter::once(snapshot).chain(context) {
-                match upload::send(&self.objects, id, client, cancelled) {
+            for id in snapshots {
+                match upload::send(objects, id, client, cancelled) {
                     Ok(sent) => tracing::debug!(
                         objects = sent.objects,
                         bytes = sent.bytes,
@@ -101,14 +104,14 @@ impl SshTarget {
                     Err(NotSent::Remote(error)) => return Err(error),
                     Err(NotSent::Home(error)) => {
                         let source = std::io::Error::other(chain(&error));
-                        at_home = Some(error);
+                        at_home = Some((*id, error));
                         return Err(RemoteError::Local { source });
                     }
                 }
             }
             client.ask::<Done>(request)
         });
-        if let Some(error) = at_home {
+        if let Some((snapshot, error)) = at_home {
             let message = format!("cannot send snapshot {snapshot}: {}", chain(&error));
             return Err(Failed::For(NotPrepared::Told(machine::unfit(message, None))));
         }

@@ -134,11 +134,7 @@ impl Fixture {
         there.create().unwrap();
         let traffic = Arc::new(Traffic::default());
         let machine = Machine { home: there.clone(), traffic: Arc::clone(&traffic) };
-        let home = HomeSide {
-            program: "/bin/false".into(),
-            objects: objects.clone(),
-            owner: "here".to_owned(),
-        };
+        let home = HomeSide { program: "/bin/false".into(), owner: "here".to_owned() };
         let target = SshTarget::through("gpu-vm".to_owned(), Box::new(machine), home);
         Self { base, there, objects, traffic, target }
     }
@@ -237,7 +233,7 @@ fn outputs_come_home_whatever_happens_on_the_way() {
     fixture.cut_after(5, 500_000);
     let mut cut = 0;
     let outputs = loop {
-        match fixture.target.collect(&home, &snapshot) {
+        match fixture.target.collect(&home, &snapshot, &fixture.objects) {
             Ok(outputs) => break outputs,
             Err(TargetError::OutOfContact { .. }) => cut += 1,
             Err(error) => panic!("{error}"),
@@ -372,11 +368,7 @@ impl Connector for Absent {
 fn a_machine_that_is_not_there_keeps_nobody_waiting() {
     let fixture = Fixture::new();
     let (home, _) = fixture.run();
-    let side = HomeSide {
-        program: "/bin/false".into(),
-        objects: fixture.objects.clone(),
-        owner: "here".to_owned(),
-    };
+    let side = HomeSide { program: "/bin/false".into(), owner: "here".to_owned() };
     let target = SshTarget::through("gpu-vm".to_owned(), Box::new(Absent), side);
     assert_eq!(target.out_of_contact(), None);
     let snapshot = Digest::of(b"x");
@@ -384,7 +376,7 @@ fn a_machine_that_is_not_there_keeps_nobody_waiting() {
         target.probe(&home).unwrap_err(),
         target.place().unwrap_err(),
         target.gpus(1).unwrap_err(),
-        target.collect(&home, &snapshot).unwrap_err(),
+        target.collect(&home, &snapshot, &fixture.objects).unwrap_err(),
         target.release(&home).unwrap_err(),
         target.settle(&home).unwrap_err(),
         target.wait(&home, Duration::from_millis(1)).unwrap_err(),
@@ -403,7 +395,7 @@ fn a_machine_that_is_not_there_keeps_nobody_waiting() {
         environment: Environment::UserManaged { interpreter: "/usr/bin/python3".into() },
         fresh: false,
     };
-    let prepared = target.prepare(&home, &needs, &cancelled).unwrap_err();
+    let prepared = target.prepare(&home, &needs, &fixture.objects, &cancelled).unwrap_err();
     assert_eq!(prepared.reason(), ExitReason::Cancelled);
 }
 
@@ -415,11 +407,7 @@ fn two_targets_may_follow_the_same_run_one_after_the_other() {
     fs::remove_file(there.exit_json()).unwrap();
     assert_eq!(fixture.target.probe(&home).unwrap(), SupervisorState::NotStarted);
     let machine = Machine { home: fixture.there.clone(), traffic: Arc::clone(&fixture.traffic) };
-    let side = HomeSide {
-        program: "/bin/false".into(),
-        objects: fixture.objects.clone(),
-        owner: "here".to_owned(),
-    };
+    let side = HomeSide { program: "/bin/false".into(), owner: "here".to_owned() };
     let second = SshTarget::through("gpu-vm".to_owned(), Box::new(machine), side);
     // The first still has the files.
     assert!(second.wait(&home, Duration::from_millis(1)).is_err());

@@ -46,8 +46,9 @@ impl Server<'_> {
 
     pub(super) fn collect(&self, run: &RunId, snapshot: &Digest) -> Result<Left, Refusal> {
         let run = self.known(run)?;
+        let workshop = self.workshop()?;
         let Outputs { files, notes, whole } =
-            self.workshop()?.target.collect(&run.directory, snapshot)?;
+            workshop.target.collect(&run.directory, snapshot, &workshop.objects)?;
         Ok(Left { files, notes, whole })
     }
 

@@ -30,7 +30,13 @@ impl ComputeTarget for Rebooted {
         })
     }
 
-    fn prepare(&self, _: &RunDirectory, _: &Needs, _: &AtomicBool) -> Result<Ready, NotPrepared> {
+    fn prepare(
+        &self,
+        _: &RunDirectory,
+        _: &Needs,
+        _: &LocalStore,
+        _: &AtomicBool,
+    ) -> Result<Ready, NotPrepared> {
         let times = self.prepared.fetch_add(1, Ordering::SeqCst) + 1;
         let environment = PreparedEnvironment {
             key: None,
@@ -80,7 +86,12 @@ impl ComputeTarget for Rebooted {
         unreachable!("nobody asks")
     }
 
-    fn collect(&self, _: &RunDirectory, _: &Digest) -> Result<Outputs, TargetError> {
+    fn collect(
+        &self,
+        _: &RunDirectory,
+        _: &Digest,
+        _: &LocalStore,
+    ) -> Result<Outputs, TargetError> {
         Ok(Outputs::default())
     }
 
