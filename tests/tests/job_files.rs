@@ -21,13 +21,17 @@ fn a_file_of_several_runs_is_handed_in_whole_and_in_order() {
     let train = "import os, sys\nprint(sys.argv[1:], os.environ['SEED'])";
     let source = yard.project("jobs", &[("jobs.toml", jobs), ("train.py", train)]);
 
-    let submitted = yard.json(["submit", "--json", source.join("jobs.toml").to_str().unwrap()]);
+    let output = yard.call(["submit", "--json", source.join("jobs.toml").to_str().unwrap()]);
 
+    let submitted: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(submitted.as_array().unwrap().len(), 2);
+    let said = text(&output.stderr);
+    assert_eq!(said.matches("Snapshot").count(), 1, "both have the same: {said}");
     assert_eq!(yard.call(["wait", "prepare", "train"]).status.code(), Some(0));
     assert_eq!(yard.ok(["logs", "train"]).trim(), "['--lr', '0.1', 'two words'] 7");
     let (prepare, train) = (yard.show("prepare"), yard.show("train"));
     assert_eq!(train["tags"]["sweep"], "lr");
+    assert_eq!(train["snapshotId"], prepare["snapshotId"]);
     assert!(prepare["endTimeUtc"].as_str() <= train["startTimeUtc"].as_str());
 }
 

@@ -239,7 +239,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let (client, agent) = context.agent(Start::IfNone)?;
     target::check_known(context, &client, &wanted.configuration.target)
         .map_err(|failure| failure.noting(&wanted.notes))?;
-    let submitted = sending::send(context, &client, &agent, &wanted, &chosen, with)?;
+    let submitted = sending::Sender::new(context, &client, &agent)?.send(&wanted, &chosen, with)?;
     if args.how.detach {
         return say_submitted(context, &client, &submitted, args.how.json);
     }

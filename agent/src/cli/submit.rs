@@ -14,7 +14,8 @@ use crate::client::Start;
 ///
 /// Reads .runconfig files, v2 command-job YAML, and our own TOML: one or many tables called run,
 /// with script or command, arguments, source, and the options of `trainyard run` as keys.
-/// Every file is checked before the first run is submitted.
+/// Every file is checked before the first run is submitted. Runs of the same source directory
+/// have one snapshot of it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  trainyard submit sweep/*.yml\n  trainyard submit nightly.toml"
@@ -71,8 +72,9 @@ pub(super) fn submit(args: &Args, context: &Context) -> Outcome {
         target::check_known(context, &client, &wanted.configuration.target)?;
     }
     let mut documents = Vec::new();
+    let mut sender = sending::Sender::new(context, &client, &agent)?;
     for Job { wanted, chosen, with } in jobs {
-        let submitted = sending::send(context, &client, &agent, &wanted, &chosen, with)?;
+        let submitted = sender.send(&wanted, &chosen, with)?;
         if args.json {
             documents.push(submitted_document(&submitted));
         } else {

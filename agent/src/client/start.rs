@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,9 @@ use crate::workspace::{Workspace, WorkspaceError};
 
 /// How long an agent may take until it answers; it may have many runs to find again.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often an agent is started that is killed before it is ready: not by what it does itself.
+const ATTEMPTS: u32 = 3;
 
 /// Why no agent could be started.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,12 @@ pub(crate) enum StartError {
         /// What it said.
         message: String,
     },
+    /// Somebody killed the agent before it was ready, again and again.
+    #[error("the agent was killed by signal {signal} while it started, {ATTEMPTS} times")]
+    Killed {
+        /// The signal.
+        signal: i32,
+    },
     /// The agent took too long.
     #[error("the agent (pid {pid}) is not ready after {} s", PATIENCE.as_secs())]
     Slow {
@@ -59,6 +69,9 @@ impl StartError {
                 "ask whoever looks after that agent, or unset TRAINYARD_SOCKET to use your own",
             ),
             Self::Workspace(error) => error.hint(),
+            Self::Killed { .. } => {
+                Some("`dmesg` says whether the kernel did it for want of memory")
+            }
             Self::Slow { .. } => Some("agent.log in the state directory says what it does"),
             Self::System { .. } | Self::Ended { .. } => None,
         }
@@ -88,8 +101,13 @@ pub(super) fn start(workspace: &Workspace) -> Result<(), StartError> {
     if answers(workspace) {
         return Ok(());
     }
-    let mut child = spawn(workspace)?;
-    let ready = wait_until_ready(&mut child);
+    let mut attempt = 1;
+    let ready = loop {
+        match wait_until_ready(&mut spawn(workspace)?) {
+            Err(StartError::Killed { .. }) if attempt < ATTEMPTS => attempt += 1,
+            ready => break ready,
+        }
+    };
     // Somebody else's agent may have been quicker, started by hand or by systemd.
     if matches!(ready, Err(StartError::Ended { .. })) && answers(workspace) {
         Ok(())
@@ -139,19 +157,46 @@ fn wait_until_ready(child: &mut Child) -> Result<(), StartError> {
             return Ok(());
         }
         if read == 0 {
-            return Err(StartError::Ended { message: last_words(child) });
+            return Err(end(child));
         }
     }
 }
 
-/// Returns what an agent that ended said on standard error.
-fn last_words(child: &mut Child) -> String {
+/// Returns how an agent ended, and what it said on standard error.
+fn end(child: &mut Child) -> StartError {
     let mut words = String::new();
     if let Some(mut err) = child.stderr.take() {
         err.read_to_string(&mut words).ok();
     }
-    child.wait().ok();
+    if let Some(signal) = child.wait().ok().and_then(|status| status.signal()) {
+        return StartError::Killed { signal };
+    }
     let line = words.lines().rfind(|line| line.contains("error")).or_else(|| words.lines().last());
     let line = line.map(|line| line.trim_start_matches("error: ").trim());
-    line.filter(|line| !line.is_empty()).unwrap_or("it said nothing").to_owned()
+    let message = line.filter(|line| !line.is_empty()).unwrap_or("it said nothing").to_owned();
+    StartError::Ended { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_by(line: &str) -> String {
+        let mut child = Command::new("/bin/sh");
+        let child = child.args(["-c", line]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        wait_until_ready(&mut child.unwrap())
+            .map_or_else(|error| error.to_string(), |()| "ready".into())
+    }
+
+    #[test]
+    fn how_a_start_ended_is_said() {
+        let said =
+            ["echo ready", "echo 'error: no' >&2; exit 1", "exit 1", "kill -9 $$"].map(said_by);
+        insta::assert_snapshot!(said.join("\n"), @r"
+        ready
+        the agent did not start: no
+        the agent did not start: it said nothing
+        the agent was killed by signal 9 while it started, 3 times
+        ");
+    }
 }

@@ -1,15 +1,16 @@
 //! What is done for runs beside their way, such as listing packages, and waiting for it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use runner::run_id::RunId;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 /// The runs for which one kind of errand is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Errands {
     under_way: Mutex<HashMap<RunId, watch::Receiver<()>>>,
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// While this is held, the errand is under way.
@@ -25,6 +26,16 @@ impl Errands {
         runs.retain(|_, under_way| under_way.has_changed().is_ok());
         runs.insert(run.clone(), under_way);
         Errand(errand)
+    }
+
+    /// Waits until no other run's errand is at `target`. Of many that begin together the first one's
+    /// answer is remembered, and does for the others; each by itself would keep the machine busy.
+    pub(crate) async fn turn(&self, target: &str) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(target.to_owned()).or_default())
+        };
+        turn.lock_owned().await
     }
 
     /// Waits until nothing is under way for `run`.
@@ -55,5 +66,17 @@ mod tests {
 
         let _errand = errands.begin(&other);
         assert_eq!(errands.under_way.lock().unwrap().len(), 1, "what is over is forgotten");
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_is_at_a_target() {
+        let errands = Errands::default();
+        let first = errands.turn("local").await;
+        let _elsewhere = errands.turn("vm").await;
+        let mut second = Box::pin(errands.turn("local"));
+
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(first);
+        let _second = second.await;
     }
 }

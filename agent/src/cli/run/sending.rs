@@ -1,7 +1,7 @@
 //! From what is wanted to a run that the agent has accepted.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -9,7 +9,7 @@ use runner::run_configuration::{Process, RunConfiguration};
 use snapshots::digest::Digest;
 use snapshots::git::GitFacts;
 use snapshots::snapshot::{SnapshotOptions, SnapshotRecord, Taken};
-use snapshots::store::local::LocalStore;
+use snapshots::store::local::{Hold, LocalStore};
 use snapshots::tree::EntryKind;
 
 use super::configuration::Wanted;
@@ -21,6 +21,7 @@ use crate::api::wire::waiting::After;
 use crate::cli::{Context, Failure, snapshotting};
 use crate::client::Client;
 use crate::terminal::measure;
+use crate::workspace::Workspace;
 
 /// What goes with a run besides what is recorded of it.
 pub(in crate::cli) struct With {
@@ -44,69 +45,111 @@ pub(in crate::cli) fn key(text: &str) -> Result<String, String> {
     Err("a key is 1 to 255 ASCII characters without spaces".to_owned())
 }
 
-/// Takes the snapshot, brings it to the agent and submits the run.
-///
-/// # Errors
-///
-/// The snapshot cannot be taken, the script is not in it, or the agent refuses.
-pub(in crate::cli) fn send(
-    context: &Context,
-    client: &Client,
-    agent: &AgentStatus,
-    wanted: &Wanted,
-    chosen: &Chosen,
-    with: With,
-) -> Result<Submitted, Failure> {
-    let workspace = context.workspace()?;
-    let source = wanted.source.directory();
-    let store = snapshotting::store(&workspace)?;
-    let options = snapshotting::options(context, &workspace, source, false);
-    let script = wanted.configuration.script.as_deref();
-    // Until the agent has the run, nobody else knows that its snapshot is needed.
-    let lease = store.lease()?;
-    let (taken, git, imports) = std::thread::scope(|scope| {
-        let git = scope.spawn(|| snapshots::git::describe(source, &git_overrides()));
-        let imports = scope.spawn(|| ignored_imports(source, script, &options));
-        let taken = snapshotting::take(context, &store, source, &options);
-        (taken, git.join().unwrap_or_default(), imports.join().unwrap_or_default())
-    });
-    let taken = taken?;
-    let _hold = store.hold(&taken.record.id)?;
-    drop(lease);
-    if let Some(script) = script {
-        check_script(&store, &taken.record.id, script, &imports)?;
-    }
-    let mut warnings = wanted.notes.clone();
-    warnings.extend(chosen.notes.iter().cloned());
-    warnings.extend(taken.warnings.iter().map(ToString::to_string));
-    warnings.extend(imports);
-    warnings.extend(git.notes.iter().cloned());
-    say(context, &taken, &git, chosen);
-    let build_context = build_context::take(context, &workspace, &store, chosen)?;
-    if let Some(build_context) = &build_context {
-        warnings.extend(build_context.warnings.iter().cloned());
-    }
-    snapshotting::warn(context, &warnings);
-    let records = [Some(&taken.record), build_context.as_ref().map(|taken| &taken.record)];
-    for record in records.into_iter().flatten() {
-        transfer::to_agent(context, client, agent, &store, record)?;
-    }
-    let key = with.key.clone();
-    let mut request = request(wanted, chosen, with, &taken.record, git, warnings);
-    if let Some(build_context) = &build_context {
-        build_context::note_in(&mut request.environment, build_context.record.id);
-    }
-    let submitted =
-        context.wait_for(async { Ok(client.submit(&request, key.as_deref()).await?) })?;
-    if agent.draining.is_some() {
-        context.terminal.warning(
-            "the agent is draining: the run waits in the queue until `trainyard agent drain --undo`",
-        );
-    }
-    Ok(submitted)
+/// Sends runs to an agent. Those that are sent together have one snapshot of the source that they
+/// share, as it was when the first of them was sent.
+pub(in crate::cli) struct Sender<'a> {
+    context: &'a Context,
+    client: &'a Client,
+    agent: &'a AgentStatus,
+    workspace: Workspace,
+    store: LocalStore,
+    sources: HashMap<PathBuf, Source>,
 }
 
-fn say(context: &Context, taken: &Taken, git: &GitFacts, chosen: &Chosen) {
+/// A source that the agent has.
+struct Source {
+    taken: Taken,
+    git: GitFacts,
+    _hold: Hold,
+}
+
+impl<'a> Sender<'a> {
+    pub(in crate::cli) fn new(
+        context: &'a Context,
+        client: &'a Client,
+        agent: &'a AgentStatus,
+    ) -> Result<Self, Failure> {
+        let workspace = context.workspace()?;
+        let store = snapshotting::store(&workspace)?;
+        Ok(Self { context, client, agent, workspace, store, sources: HashMap::new() })
+    }
+
+    /// Takes the snapshot, brings it to the agent and submits the run.
+    ///
+    /// # Errors
+    ///
+    /// The snapshot cannot be taken, the script is not in it, or the agent refuses.
+    pub(in crate::cli) fn send(
+        &mut self,
+        wanted: &Wanted,
+        chosen: &Chosen,
+        with: With,
+    ) -> Result<Submitted, Failure> {
+        let Self { context, client, agent, .. } = *self;
+        let directory = wanted.source.directory();
+        let script = wanted.configuration.script.as_deref();
+        let options = snapshotting::options(context, &self.workspace, directory, false);
+        let (taken, imports) = std::thread::scope(|scope| {
+            let imports = scope.spawn(|| ignored_imports(directory, script, &options));
+            (self.take(directory, &options), imports.join().unwrap_or_default())
+        });
+        taken?;
+        let Source { taken, git, .. } = &self.sources[directory];
+        if let Some(script) = script {
+            check_script(&self.store, &taken.record.id, script, &imports)?;
+        }
+        let mut warnings = wanted.notes.clone();
+        warnings.extend(chosen.notes.iter().cloned());
+        warnings.extend(taken.warnings.iter().map(ToString::to_string));
+        warnings.extend(imports);
+        warnings.extend(git.notes.iter().cloned());
+        context.terminal.status("Environment", format!("{} ({})", chosen.name, chosen.because));
+        let build_context = build_context::take(context, &self.workspace, &self.store, chosen)?;
+        if let Some(build_context) = &build_context {
+            warnings.extend(build_context.warnings.iter().cloned());
+        }
+        snapshotting::warn(context, &warnings);
+        let records = [Some(&taken.record), build_context.as_ref().map(|taken| &taken.record)];
+        for record in records.into_iter().flatten() {
+            transfer::to_agent(context, client, agent, &self.store, record)?;
+        }
+        let key = with.key.clone();
+        let mut request = request(wanted, chosen, with, &taken.record, git.clone(), warnings);
+        if let Some(build_context) = &build_context {
+            build_context::note_in(&mut request.environment, build_context.record.id);
+        }
+        let submitted =
+            context.wait_for(async { Ok(client.submit(&request, key.as_deref()).await?) })?;
+        if agent.draining.is_some() {
+            context.terminal.warning(
+                "the agent is draining: the run waits in the queue until `trainyard agent drain --undo`",
+            );
+        }
+        Ok(submitted)
+    }
+
+    /// Takes the snapshot of `directory` unless a run before had it taken, and says so.
+    fn take(&mut self, directory: &Path, options: &SnapshotOptions) -> Result<(), Failure> {
+        if self.sources.contains_key(directory) {
+            return Ok(());
+        }
+        // Until the agent has the run, nobody else knows that its snapshot is needed.
+        let lease = self.store.lease()?;
+        let (taken, git) = std::thread::scope(|scope| {
+            let git = scope.spawn(|| snapshots::git::describe(directory, &git_overrides()));
+            let taken = snapshotting::take(self.context, &self.store, directory, options);
+            (taken, git.join().unwrap_or_default())
+        });
+        let taken = taken?;
+        let hold = self.store.hold(&taken.record.id)?;
+        drop(lease);
+        say(self.context, &taken, &git);
+        self.sources.insert(directory.to_owned(), Source { taken, git, _hold: hold });
+        Ok(())
+    }
+}
+
+fn say(context: &Context, taken: &Taken, git: &GitFacts) {
     let record = &taken.record;
     let files = measure::count(record.file_count, "file");
     let line = format!("{files}, {} ({})", measure::size(record.total_bytes), record.id.short(8));
@@ -114,7 +157,6 @@ fn say(context: &Context, taken: &Taken, git: &GitFacts, chosen: &Chosen) {
     if let Some(line) = git_line(git) {
         context.terminal.status("Git", line);
     }
-    context.terminal.status("Environment", format!("{} ({})", chosen.name, chosen.because));
 }
 
 /// Returns `main@9bd01f2 + 2 changed files, patch saved`.

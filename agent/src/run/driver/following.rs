@@ -167,6 +167,7 @@ fn packages(context: &Context) -> Task<()> {
     task::spawn(info_span!("packages", %run), async move {
         let _asking = asking;
         let Some(environment) = environment else { return };
+        let _turn = agent.packages.turn(target.name()).await;
         let packages = task::blocking(move || target.packages(&environment));
         let kept = match packages.await {
             Ok(packages) => agent.store.set_packages(&run, packages.to_vec()).await,
