@@ -101,12 +101,18 @@ fn carry_out_claimed(run: &RunDirectory) -> Result<(), PathError> {
     };
     // Before the record, which is the last thing that happens to a run.
     events.say(Event::Ended { reason: record.reason });
-    if reserve.is_ok() {
-        fs::remove_file(run.path().join(".reserve"))
-            .context("remove the reserve of", run.path())?;
+    if reserve.is_ok()
+        && let Err(error) = fs::remove_file(run.path().join(".reserve"))
+            .context("remove the reserve of", run.path())
+    {
+        complain(&error);
     }
-    record.write(run)?;
-    Ok(())
+    // Nobody else knows how the script ended: a disk that fails once is not to cost that.
+    let written = record.write(run).or_else(|error| {
+        complain(&error);
+        record.write(run)
+    });
+    written.map(drop)
 }
 
 /// Returns the record of a run whose script never ran.

@@ -9,7 +9,7 @@ use runner::compute_target::{LostReason, SupervisorState, TargetError};
 use runner::exit_record::ExitReason;
 use runner::supervisor::events::Event;
 
-use crate::support::{TestRun, kill, supervise_program, wait_until};
+use crate::support::{PATIENCE, TestRun, kill, supervise_program, wait_until};
 
 /// A script with a child of its own session and a daemon with neither session nor environment
 /// of the run.
@@ -139,21 +139,33 @@ fn of_two_supervisors_for_one_run_one_refuses() {
 }
 
 /// Wherever in its life a supervisor is killed, the run has an end and started at most once.
+/// `TRAINYARD_SOAK=1` does it 200 times instead of 30.
 #[test]
 fn a_supervisor_killed_at_any_moment_leaves_an_end() {
-    for delay in 0..30 {
+    let count = if std::env::var("TRAINYARD_SOAK").is_ok_and(|it| it == "1") { 200 } else { 30 };
+    for number in 0..count {
         let run = TestRun::of("open('starts', 'a').write('x')\nimport time\ntime.sleep(0.02)");
         run.start();
         let supervisor = run.supervisor();
-        std::thread::sleep(Duration::from_millis(delay * 3));
+        std::thread::sleep(Duration::from_millis(number * 3 % 90));
 
         kill(supervisor.supervisor.pid, Signal::SIGKILL);
+        // One in three loses its guard too, and is settled by whoever looks.
+        let is_lost = number % 3 == 0;
+        if is_lost {
+            kill(supervisor.guard.pid, Signal::SIGKILL);
+        }
 
+        let state = run.target.wait(&run.directory, PATIENCE).unwrap();
+        assert!(is_lost || matches!(state, SupervisorState::Ended(_)), "{number}: {state:?}");
+        if matches!(state, SupervisorState::Lost(_)) {
+            run.target.settle(&run.directory).unwrap();
+        }
         let record = run.end();
         let expected =
             matches!(record.reason, ExitReason::SupervisorKilled | ExitReason::Completed);
-        assert!(expected, "after {delay}: {record:?}");
+        assert!(expected, "{number}: {record:?}");
         let starts = std::fs::read(run.directory.work().join("starts")).unwrap_or_default();
-        assert!(starts.len() <= 1, "after {delay}");
+        assert!(starts.len() <= 1, "{number}");
     }
 }

@@ -11,6 +11,7 @@ mod container_kills;
 mod contract;
 mod ends;
 mod engine_restarts;
+mod faults;
 mod inheritance;
 mod kills;
 mod output;
