@@ -17,6 +17,7 @@ install_engine() {
     command -v htpasswd >/dev/null || packages+=(apache2-utils)
     command -v debootstrap >/dev/null || packages+=(debootstrap)
     command -v ip >/dev/null || packages+=(iproute2)
+    command -v strace >/dev/null || packages+=(strace)
     command -v linux.uml >/dev/null || packages+=(user-mode-linux)
     # Login shells of machines over SSH.
     local shell

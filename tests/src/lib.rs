@@ -6,6 +6,7 @@ pub mod booted;
 pub mod certificates;
 pub mod channel;
 pub mod engine;
+pub mod moments;
 pub mod own_engine;
 pub mod reference;
 pub mod registry;

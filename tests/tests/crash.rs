@@ -3,26 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
-use std::time::Duration;
 
+use tests::moments::Moments;
 use tests::{Yard, python, text, wait_until};
-
-/// A seed for the moments, printed so that a failure can be had again.
-fn seed() -> u64 {
-    let given = std::env::var("TRAINYARD_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed =
-        given.unwrap_or_else(|| jiff::Timestamp::now().as_nanosecond().unsigned_abs() as u64);
-    println!("TRAINYARD_TEST_SEED={seed}");
-    seed
-}
-
-/// The next of a series of moments, at most `limit_ms` away (xorshift64).
-fn moment(state: &mut u64, limit_ms: u64) -> Duration {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    Duration::from_micros(*state % (limit_ms * 1000))
-}
 
 #[test]
 fn an_accepted_run_survives_the_agents_death_at_any_moment() {
@@ -35,11 +18,11 @@ for i in range(20):
 ";
     let source = yard.script(script);
     let expected: String = (0..20).map(|i| format!("line {i}\n")).collect();
-    let mut state = seed() | 1;
+    let mut moments = Moments::seeded();
     let mut accepted = Vec::new();
     for _ in 0..12 {
         accepted.push(yard.submit(&source, &[]));
-        std::thread::sleep(moment(&mut state, 400));
+        std::thread::sleep(moments.within(400));
         yard.kill_agent();
     }
 
@@ -81,7 +64,7 @@ fn a_snapshot_killed_at_any_moment_leaves_a_store_that_works() {
     }
     fs::write(source.join("large.bin"), vec![7; 6 << 20]).unwrap();
     let source = source.to_str().unwrap();
-    let mut state = seed() | 1;
+    let mut moments = Moments::seeded();
     for _ in 0..25 {
         let mut child = yard
             .trainyard()
@@ -90,7 +73,7 @@ fn a_snapshot_killed_at_any_moment_leaves_a_store_that_works() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(moment(&mut state, 150));
+        std::thread::sleep(moments.within(150));
         drop(child.kill());
         child.wait().unwrap();
     }
