@@ -1,75 +1,63 @@
-//! Bytes that go with a message: one zstd stream, in frames.
+//! Bytes that go with a message: pieces in frames, each compressed by itself where that pays.
 
-use std::io::{self, BufRead, Read, Write as _};
+use std::io::{self, BufRead, Read};
 
-use zstd::stream::{read::Decoder, write::Encoder};
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::frame::{self, Kind};
 
-/// How much is put into one frame, before it is sent.
-const PIECE: usize = 256 << 10;
+/// How much is put into one frame, before it is compressed. A reader takes no more of one either.
+pub(super) const PIECE: usize = 256 << 10;
 
 /// Fast enough that a gigabit link waits for nothing; text still becomes a fraction of itself.
 const LEVEL: i32 = 1;
-
-/// The largest window that is taken, as a power of two: 8 MiB is what a reader then needs.
-const WINDOW_LOG: u32 = 23;
 
 /// Takes frames.
 pub(super) type FrameSink<'a> = dyn FnMut(Kind, Vec<u8>) -> io::Result<()> + 'a;
 
 /// Sends bytes as frames.
 pub(super) struct BytesWriter<'a> {
-    encoder: Encoder<'static, Pieces<'a>>,
+    to: &'a mut FrameSink<'a>,
+    compressor: Compressor<'static>,
+    piece: Vec<u8>,
 }
 
 impl<'a> BytesWriter<'a> {
     pub(super) fn new(to: &'a mut FrameSink<'a>) -> io::Result<Self> {
-        let pieces = Pieces { to, piece: Vec::new() };
-        Ok(Self { encoder: Encoder::new(pieces, LEVEL)? })
+        Ok(Self { to, compressor: Compressor::new(LEVEL)?, piece: Vec::new() })
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.encoder.write_all(bytes)
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.piece.reserve_exact(PIECE - self.piece.len());
+            let (now, after) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+            self.piece.extend_from_slice(now);
+            bytes = after;
+            if self.piece.len() == PIECE {
+                let piece = std::mem::take(&mut self.piece);
+                self.send(piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a piece of at most [`PIECE`] bytes.
+    pub(super) fn send(&mut self, piece: Vec<u8>) -> io::Result<()> {
+        let packed = self.compressor.compress(&piece)?;
+        if packed.len() < piece.len() {
+            (self.to)(Kind::Packed, packed)
+        } else {
+            (self.to)(Kind::Bytes, piece)
+        }
     }
 
     /// Sends what is left, and the end.
-    pub(super) fn finish(self) -> io::Result<()> {
-        let mut pieces = self.encoder.finish()?;
-        pieces.send()?;
-        (pieces.to)(Kind::End, Vec::new())
-    }
-}
-
-struct Pieces<'a> {
-    to: &'a mut FrameSink<'a>,
-    piece: Vec<u8>,
-}
-
-impl Pieces<'_> {
-    fn send(&mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<()> {
         if !self.piece.is_empty() {
-            (self.to)(Kind::Bytes, std::mem::take(&mut self.piece))?;
+            let piece = std::mem::take(&mut self.piece);
+            self.send(piece)?;
         }
-        Ok(())
-    }
-}
-
-impl io::Write for Pieces<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.piece.is_empty() {
-            self.piece.reserve_exact(PIECE);
-        }
-        let length = bytes.len().min(PIECE - self.piece.len());
-        self.piece.extend_from_slice(&bytes[..length]);
-        if self.piece.len() == PIECE {
-            self.send()?;
-        }
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        (self.to)(Kind::End, Vec::new())
     }
 }
 
@@ -87,16 +75,18 @@ pub(super) struct FramedBytes<'a> {
 enum State {
     Going,
     Ended,
+    /// Whoever sent them gave up: what came is not all.
+    Cut,
     /// A refusal came in place of the rest.
     Refused(Vec<u8>),
     /// The stream itself broke.
     Broken,
 }
 
-/// Why bytes were not decoded to their end.
+/// Why bytes were not read to their end.
 #[derive(Debug)]
 pub(super) enum DecodeError {
-    /// What came is no zstd stream, or breaks off.
+    /// What came cannot be decompressed, or breaks off.
     Stream { source: io::Error },
     /// Whoever they were for did not take them.
     Sink { source: io::Error },
@@ -116,30 +106,19 @@ impl<'a> FramedBytes<'a> {
         Self { from, piece: Vec::new(), at: 0, state: State::Going }
     }
 
-    /// Decodes what comes.
-    pub(super) fn decoder(&mut self) -> io::Result<Decoder<'static, &mut Self>> {
-        let mut decoder = Decoder::with_buffer(self)?;
-        decoder.window_log_max(WINDOW_LOG)?;
-        Ok(decoder)
-    }
-
-    /// Hands what comes, decoded, to `to`, up to the end.
+    /// Hands what comes to `to`, up to the end.
     pub(super) fn decode(
         &mut self,
         to: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), DecodeError> {
-        let stream = |source| DecodeError::Stream { source };
-        let mut decoder = self.decoder().map_err(stream)?;
-        let mut buffer = vec![0; PIECE];
         loop {
-            match decoder.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(length) => {
-                    to(&buffer[..length]).map_err(|source| DecodeError::Sink { source })?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(stream(error)),
+            let piece = self.fill_buf().map_err(|source| DecodeError::Stream { source })?;
+            let length = piece.len();
+            if length == 0 {
+                return Ok(());
             }
+            to(piece).map_err(|source| DecodeError::Sink { source })?;
+            self.consume(length);
         }
     }
 
@@ -152,22 +131,24 @@ impl<'a> FramedBytes<'a> {
     pub(super) fn drain(mut self) -> io::Result<Rest> {
         loop {
             match self.state {
-                State::Going => self.next_piece()?,
-                State::Ended => return Ok(Rest::Ended),
+                State::Going => drop(self.next_frame()?),
+                State::Ended | State::Cut => return Ok(Rest::Ended),
                 State::Refused(json) => return Ok(Rest::Refused(json)),
                 State::Broken => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }
     }
 
-    fn next_piece(&mut self) -> io::Result<()> {
+    /// Takes the next frame, and returns the piece that it holds.
+    fn next_frame(&mut self) -> io::Result<Option<(Kind, Vec<u8>)>> {
         let read = frame::read(self.from)
             .and_then(|frame| frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof)));
         let (kind, payload) = read.inspect_err(|_| self.state = State::Broken)?;
         match kind {
-            Kind::Bytes => (self.piece, self.at) = (payload, 0),
+            Kind::Bytes | Kind::Packed => return Ok(Some((kind, payload))),
             Kind::Alive => {}
             Kind::End => self.state = State::Ended,
+            Kind::Cut => self.state = State::Cut,
             Kind::Refusal => self.state = State::Refused(payload),
             Kind::Message | Kind::Part => {
                 self.state = State::Broken;
@@ -175,8 +156,17 @@ impl<'a> FramedBytes<'a> {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// Decompresses a piece: nobody has to be believed more memory than one takes.
+fn unpacked(packed: &[u8]) -> io::Result<Vec<u8>> {
+    let unpacked = Decompressor::new()?.decompress(packed, PIECE);
+    unpacked.map_err(|error| {
+        let what = format!("a piece that cannot be decompressed: {error}");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })
 }
 
 impl Read for FramedBytes<'_> {
@@ -189,8 +179,15 @@ impl Read for FramedBytes<'_> {
 
 impl BufRead for FramedBytes<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.at == self.piece.len() && matches!(self.state, State::Going) {
-            self.next_piece()?;
+        while self.at == self.piece.len() {
+            match self.state {
+                State::Going => {}
+                State::Cut => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => return Ok(&[]),
+            }
+            let Some((kind, payload)) = self.next_frame()? else { continue };
+            self.piece = if kind == Kind::Packed { unpacked(&payload)? } else { payload };
+            self.at = 0;
         }
         Ok(&self.piece[self.at..])
     }
@@ -223,7 +220,7 @@ mod tests {
     fn unframed(mut sent: &[u8]) -> io::Result<Vec<u8>> {
         let mut framed = FramedBytes::new(&mut sent);
         let mut bytes = Vec::new();
-        framed.decoder()?.read_to_end(&mut bytes)?;
+        framed.read_to_end(&mut bytes)?;
         framed.drain()?;
         Ok(bytes)
     }
@@ -251,28 +248,42 @@ mod tests {
     }
 
     #[test]
-    fn an_end_without_bytes_is_no_stream() {
+    fn what_compresses_is_compressed_and_what_does_not_is_sent_as_it_is() {
+        let sizes = |bytes: &[u8]| {
+            let mut kinds = Vec::new();
+            let mut sink = |kind: Kind, payload: Vec<u8>| {
+                kinds.push((kind, payload.len()));
+                Ok(())
+            };
+            let mut writer = BytesWriter::new(&mut sink).unwrap();
+            writer.write(bytes).unwrap();
+            writer.finish().unwrap();
+            kinds
+        };
+        let noise: Vec<u8> = (0..PIECE / 8 + 1).flat_map(|_| rand::random::<[u8; 8]>()).collect();
+        assert_eq!(sizes(&noise), [(Kind::Bytes, PIECE), (Kind::Bytes, 8), (Kind::End, 0)]);
+        let [(Kind::Packed, length), (Kind::End, 0)] = sizes(&[7; PIECE])[..] else { panic!() };
+        assert!(length < 100, "{length}");
+    }
+
+    #[test]
+    fn what_its_sender_gave_up_is_not_taken_for_the_end() {
         assert_eq!(unframed(&framed(b"")).unwrap(), b"");
-        // So ends what its sender gave up.
         let mut sent = Vec::new();
-        frame::write(&mut sent, Kind::End, &[]).unwrap();
+        frame::write(&mut sent, Kind::Bytes, b"some").unwrap();
+        frame::write(&mut sent, Kind::Cut, &[]).unwrap();
         assert_eq!(unframed(&sent).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
-    fn a_window_that_takes_too_much_memory_is_refused() {
-        let mut encoder = Encoder::new(Vec::new(), 1).unwrap();
-        encoder.window_log(27).unwrap();
-        encoder.long_distance_matching(true).unwrap();
-        encoder.write_all(&vec![7; 20 << 20]).unwrap();
-        let mut sent = Vec::new();
-        for piece in encoder.finish().unwrap().chunks(PIECE) {
-            frame::write(&mut sent, Kind::Bytes, piece).unwrap();
+    fn a_piece_that_takes_too_much_memory_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![0; PIECE + 1], LEVEL).unwrap();
+        for payload in [&bomb[..], b"no zstd", &bomb[..bomb.len() / 2]] {
+            let mut sent = Vec::new();
+            frame::write(&mut sent, Kind::Packed, payload).unwrap();
+            frame::write(&mut sent, Kind::End, &[]).unwrap();
+            let error = unframed(&sent).unwrap_err();
+            assert!(error.to_string().contains("cannot be decompressed"), "{error}");
         }
-        frame::write(&mut sent, Kind::End, &[]).unwrap();
-
-        let error = unframed(&sent).unwrap_err();
-
-        assert!(error.to_string().contains("too much memory"), "{error}");
     }
 }

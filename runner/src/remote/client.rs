@@ -9,16 +9,13 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
 
-use super::bytes::{BytesWriter, DecodeError, FramedBytes, Rest};
+use super::bytes::{BytesWriter, DecodeError, FramedBytes, PIECE, Rest};
 use super::frame::{self, GREETING, Kind, Message};
 use super::message::{Refusal, Request};
 use crate::ssh::Wire;
 
 /// How much a login shell may print before the greeting, in bytes.
 const MOST_BEFORE_GREETING: usize = 64 << 10;
-
-/// How much is read at once of what goes with a request.
-const PIECE: usize = 256 << 10;
 
 /// How many frames are compressed ahead of the one that is sent.
 const AHEAD: usize = 16;
@@ -179,12 +176,12 @@ impl<S: Stream> RemoteClient<S> {
             Ok(Sent::All) => {}
             Ok(Sent::Heard(refusal)) => {
                 // It is as true over a connection that broke meanwhile.
-                self.good = self.end_bytes().is_ok();
+                self.good = self.give_up().is_ok();
                 return Err(RemoteError::Refused { refusal });
             }
             Ok(Sent::NotRead(source)) => {
                 // It refuses what it has not got whole; then all is said.
-                let refused = self.end_bytes().map(|()| self.answer::<serde::de::IgnoredAny>());
+                let refused = self.give_up().map(|()| self.answer::<serde::de::IgnoredAny>());
                 self.good = matches!(refused, Ok(Err(RemoteError::Refused { .. })));
                 return Err(RemoteError::Local { source });
             }
@@ -224,7 +221,7 @@ impl<S: Stream> RemoteClient<S> {
                 }
                 // It ended, but not as it should.
                 Rest::Ended => decoded.map_err(|error| RemoteError::Protocol {
-                    said: format!("bytes that are no zstd stream: {error}"),
+                    said: format!("bytes that cannot be read: {error}"),
                 })?,
             },
         }
@@ -269,9 +266,9 @@ impl<S: Stream> RemoteClient<S> {
         })
     }
 
-    fn end_bytes(&mut self) -> io::Result<()> {
+    fn give_up(&mut self) -> io::Result<()> {
         let stream = self.stream.get_mut();
-        frame::write(stream, Kind::End, &[])?;
+        frame::write(stream, Kind::Cut, &[])?;
         stream.flush()
     }
 
@@ -319,14 +316,13 @@ fn compress(bytes: &mut dyn Read, frames: SyncSender<(Kind, Vec<u8>)>) -> io::Re
         frames.send((kind, payload)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     };
     let mut writer = BytesWriter::new(&mut sink)?;
-    let mut buffer = vec![0; PIECE];
     loop {
-        match bytes.read(&mut buffer) {
-            Ok(0) => return writer.finish(),
-            Ok(length) => writer.write(&buffer[..length])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        let mut piece = Vec::with_capacity(PIECE);
+        bytes.take(PIECE as u64).read_to_end(&mut piece)?;
+        if piece.is_empty() {
+            return writer.finish();
         }
+        writer.send(piece)?;
     }
 }
 

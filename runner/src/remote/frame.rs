@@ -3,7 +3,7 @@
 //! ```text
 //! frame   = length of the payload, 4 bytes, big-endian | kind, 1 byte | payload, at most 1 MiB
 //! message = any number of `Part`, then `Message` or `Refusal`: one JSON document in pieces
-//! bytes   = any number of `Bytes`, then `End`: one zstd stream in pieces
+//! bytes   = any number of `Bytes` and `Packed`, then `End`, or `Cut` where the sender gives up
 //! ```
 //!
 //! A server begins with [`GREETING`], so that what a login shell prints before it can be passed
@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 /// The version of everything that is said here. Both sides are the same program as a rule.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What a server says first.
 pub const GREETING: &[u8] = b"\0trainyard-remote 1\n";
@@ -43,8 +43,12 @@ pub enum Kind {
     Part,
     /// Bytes that belong to the message before.
     Bytes,
+    /// The same as one zstd frame.
+    Packed,
     /// The end of such bytes. Empty.
     End,
+    /// No more of them come, and they are not whole. Empty.
+    Cut,
     /// A refusal: [`super::message::Refusal`] as JSON. It takes the place of an answer, or of the
     /// rest of one.
     Refusal,
@@ -53,20 +57,32 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Message,
+        Self::Part,
+        Self::Bytes,
+        Self::Packed,
+        Self::End,
+        Self::Cut,
+        Self::Refusal,
+        Self::Alive,
+    ];
+
     fn byte(self) -> u8 {
         match self {
             Self::Message => b'M',
             Self::Part => b'P',
             Self::Bytes => b'B',
+            Self::Packed => b'Z',
             Self::End => b'E',
+            Self::Cut => b'C',
             Self::Refusal => b'R',
             Self::Alive => b'A',
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        let all = [Self::Message, Self::Part, Self::Bytes, Self::End, Self::Refusal, Self::Alive];
-        all.into_iter().find(|kind| kind.byte() == byte)
+        Self::ALL.into_iter().find(|kind| kind.byte() == byte)
     }
 }
 
@@ -131,7 +147,7 @@ pub fn read(from: &mut dyn Read) -> io::Result<Option<(Kind, Vec<u8>)>> {
     let Some(kind) = Kind::of(kind) else {
         return Err(garbage(format!("there is no kind of frame {kind:#04x}")));
     };
-    let most = if matches!(kind, Kind::End | Kind::Alive) { 0 } else { MOST };
+    let most = if matches!(kind, Kind::End | Kind::Cut | Kind::Alive) { 0 } else { MOST };
     // Before anything is made ready for it: nobody has to be believed so much memory.
     if length > most {
         return Err(garbage(format!("a frame of {length} bytes; {kind:?} has {most} at most")));
@@ -185,14 +201,11 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [Kind; 6] =
-        [Kind::Message, Kind::Part, Kind::Bytes, Kind::End, Kind::Refusal, Kind::Alive];
-
     fn frames() -> impl Strategy<Value = Vec<(Kind, Vec<u8>)>> {
-        let kind = prop::sample::select(KINDS.to_vec());
+        let kind = prop::sample::select(Kind::ALL.to_vec());
         let payload = prop::collection::vec(any::<u8>(), 0..200);
         let frame = (kind, payload).prop_map(|(kind, payload)| match kind {
-            Kind::End | Kind::Alive => (kind, Vec::new()),
+            Kind::End | Kind::Cut | Kind::Alive => (kind, Vec::new()),
             _ => (kind, payload),
         });
         prop::collection::vec(frame, 0..8)

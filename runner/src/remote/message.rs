@@ -1,7 +1,7 @@
 //! Requests and answers.
 //!
-//! Where bytes go with a message, they are one zstd stream in frames: [`super::client`] and the
-//! server compress and decompress, nobody else needs to.
+//! Where bytes go with a message, they are in frames: [`super::client`] and the server compress and
+//! decompress, nobody else needs to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

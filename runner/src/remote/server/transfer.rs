@@ -32,7 +32,7 @@ impl Server<'_> {
     /// Stores a pack. What came whole of one that breaks off is kept.
     pub(super) fn receive(&self, bytes: &mut FramedBytes<'_>) -> Result<Vec<u8>, Refusal> {
         let mut receiver = self.receiver()?;
-        receiver.put_pack(&mut bytes.decoder()?)?;
+        receiver.put_pack(bytes)?;
         json(&Done {})
     }
 
