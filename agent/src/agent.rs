@@ -17,6 +17,8 @@ use tracing::{error, info};
 
 pub(crate) use start::run;
 
+use crate::disk::governor::Governor;
+use crate::disk::shortage::DiskPolicy;
 use crate::drain::Drain;
 use crate::gpus::GpuBook;
 use crate::objects::Objects;
@@ -57,6 +59,8 @@ pub(crate) struct Policies {
     pub(crate) container: ContainerPolicy,
     /// What stays on attached machines.
     pub(crate) upkeep: UpkeepPolicy,
+    /// What the agent may take of the disk.
+    pub(crate) disk: DiskPolicy,
     /// Who rules, and what users may have.
     pub(crate) users: UserPolicy,
 }
@@ -111,6 +115,8 @@ pub(crate) struct Agent {
     pub(crate) scheduler: Scheduler,
     /// Whether runs that wait are started.
     pub(crate) drain: Drain,
+    /// Whether there is room for runs.
+    pub(crate) disk: Governor,
     /// What has happened since it started.
     pub(crate) statistics: Statistics,
     /// Held shared while a run is accepted and alone while objects are freed or a target goes, so

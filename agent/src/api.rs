@@ -10,3 +10,5 @@ mod openapi;
 mod routes;
 pub(crate) mod server;
 pub(crate) mod wire;
+
+pub(crate) use routes::gc::collect_garbage;

@@ -16,8 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use work::work;
 
+use crate::agent::Agent;
 use crate::api::wire::agent::RunCounts;
 use crate::api::wire::waiting::{ChangeWaiting, WaitsFor};
+use crate::disk::shortage::Shortage;
 use crate::queue::{Capacity, On, Queue};
 use crate::run::driver::Begin;
 use crate::run::status::RunStatus;
@@ -120,8 +122,13 @@ impl Scheduler {
         looked.await.is_ok()
     }
 
-    /// Says of all runs in the queue how they wait, where `capacity` is what targets have.
-    pub(crate) fn waits(&self, capacity: impl Fn(&str) -> Capacity) -> HashMap<String, Waits> {
+    /// Says of all runs in the queue how they wait, where `capacity` is what targets have and
+    /// `shortage` why none starts at all.
+    fn waits(
+        &self,
+        capacity: impl Fn(&str) -> Capacity,
+        shortage: Option<Shortage>,
+    ) -> HashMap<String, Waits> {
         let seen = self.seen();
         let mut places: HashMap<&str, usize> = HashMap::new();
         let owner = |run: &str| {
@@ -135,7 +142,8 @@ impl Scheduler {
                 *place += 1;
                 *place
             });
-            let mut waits_for = obstacle.map(WaitsFor::from);
+            let short = shortage.filter(|_| can_start).map(|shortage| WaitsFor::Disk { shortage });
+            let mut waits_for = short.or_else(|| obstacle.map(WaitsFor::from));
             if let Some(WaitsFor::Turn { run_id }) = &mut waits_for {
                 // Nobody learns of others' runs more than that there are some.
                 run_id.take_if(|kept_for| owner(kept_for) != Some(waiting.uid));
@@ -165,6 +173,13 @@ impl Scheduler {
     fn send(&self, command: Command) {
         // The scheduler goes only when the agent does; then nobody waits for what it would do.
         self.commands.send(command).ok();
+    }
+}
+
+impl Agent {
+    /// Says of all runs in the queue how they wait.
+    pub(crate) fn waits(&self) -> HashMap<String, Waits> {
+        self.scheduler.waits(|target| self.capacity(target), self.disk.shortage())
     }
 }
 

@@ -19,6 +19,7 @@ use usage::Usage;
 pub(crate) use usage::bytes_under;
 
 use crate::agent::Agent;
+use crate::disk::governor::DiskReport;
 use crate::run::status::RunStatus;
 use crate::store::StoreError;
 use crate::task;
@@ -70,6 +71,8 @@ pub(crate) struct StatisticsReport {
     pub(crate) store_bytes: u64,
     /// What the environments take on the disk.
     pub(crate) environment_bytes: u64,
+    /// What there is on the disk, and what may be taken of it.
+    pub(crate) disk: DiskReport,
 }
 
 impl Statistics {
@@ -137,6 +140,14 @@ impl Agent {
             (self.objects.directories().map(Path::to_owned), self.workspace.environments());
         let (store_bytes, environment_bytes) =
             task::blocking(move || usage.of(&objects, &environments)).await;
-        Ok(StatisticsReport { schema_version: 1, runs, counts, store_bytes, environment_bytes })
+        let disk = self.disk.report();
+        Ok(StatisticsReport {
+            schema_version: 1,
+            runs,
+            counts,
+            store_bytes,
+            environment_bytes,
+            disk,
+        })
     }
 }

@@ -18,6 +18,7 @@ use tracing::{error, info, info_span, warn};
 use super::{Agent, Options, Parts};
 use crate::api::server;
 use crate::containers;
+use crate::disk::governor::{self, Governor};
 use crate::drain::Drain;
 use crate::objects::Objects;
 use crate::queue;
@@ -117,6 +118,7 @@ impl Agent {
             gpus: Default::default(),
             scheduler,
             drain: Drain::load(workspace.draining())?,
+            disk: Governor::new(workspace.home().to_owned(), policies.disk),
             statistics: Default::default(),
             collecting: Default::default(),
             stop: Default::default(),
@@ -141,6 +143,7 @@ impl Agent {
         let sweeping = task::spawn(info_span!("sweep"), sweep(Arc::clone(self)));
         let cleaning =
             task::spawn(info_span!("upkeep"), upkeep::clean_those_in_use(Arc::clone(self)));
+        let governing = task::spawn(info_span!("disk"), governor::govern(Arc::clone(self)));
         if announce && let Err(error) = service::announce_ready() {
             // Whoever started us has gone; that is no reason not to work.
             warn!(%error, "Could not say that the agent is ready.");
@@ -151,7 +154,7 @@ impl Agent {
             never = service::keep_told(self, &notifier) => match never {},
         }
         notifier.tell("STOPPING=1");
-        drop((signals, scheduling, sweeping, cleaning));
+        drop((signals, scheduling, sweeping, cleaning, governing));
         Ok(())
     }
 }

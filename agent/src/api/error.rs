@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::wire::problem::{Problem, ProblemDetail};
 use crate::disk::is_full as is_disk_full;
+use crate::disk::shortage::Shortage;
 use crate::quota::{Bytes, NoRoom};
 use crate::run::removal::RemovalError;
 use crate::run::status::TransitionDenied;
@@ -114,6 +115,9 @@ pub(crate) enum ApiError {
     /// The user may have no more on the disk.
     #[error(transparent)]
     OverQuota(#[from] Bytes),
+    /// Room is kept on the disk for the runs that are on.
+    #[error("the agent takes nothing more for want of disk space: {_0}")]
+    Short(Shortage),
     /// The environments said no.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -206,7 +210,7 @@ impl ApiError {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
             },
-            Self::OverQuota(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Short(_) | Self::OverQuota(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Environment(error) => environment_status(error),
             Self::Target(error) => target_status(error),
             Self::Internal { source, .. } if is_disk_full(source.as_ref()) => {
@@ -249,6 +253,7 @@ impl ApiError {
                 TransferError::Store(error) if is_disk_full(error) => "disk_full",
                 TransferError::Store(_) | TransferError::Remote { .. } => "transfer_failed",
             },
+            Self::Short(_) => "disk_full",
             Self::OverQuota(_) => "over_quota",
             Self::Environment(EnvironmentError::NotFound { .. }) => "environment_not_found",
             Self::Environment(EnvironmentError::Ambiguous { .. }) => "ambiguous_environment",

@@ -200,7 +200,7 @@ impl Follower {
     }
 
     fn position(&self) -> Option<usize> {
-        let mut waits = self.agent.scheduler.waits(|target| self.agent.capacity(target));
+        let mut waits = self.agent.waits();
         waits.remove(self.run.as_str())?.position
     }
 

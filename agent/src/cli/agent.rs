@@ -91,6 +91,7 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
         build: context.settings.build_settings(),
         container: context.settings.container_policy(),
         upkeep: context.settings.upkeep_policy(),
+        disk: context.settings.disk_policy(),
         users: context.settings.user_policy(),
     };
     let options = Options { max_runs, announce: detached, verbose: !detached, policies };

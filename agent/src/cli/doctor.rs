@@ -24,7 +24,8 @@ pub(super) struct Args {
 /// Checks the machine.
 pub(super) fn doctor(args: &Args, context: &Context) -> Outcome {
     let workspace = context.workspace()?;
-    let mut findings = checks::machine(&workspace);
+    let min_free = context.settings.disk_policy().min_free;
+    let mut findings = checks::machine(&workspace, min_free);
     findings.push(limits::look(context));
     findings.extend(engine::look());
     findings.push(agent(context));
@@ -174,7 +175,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let workspace = crate::workspace::Workspace::at(dir.path().join("state"));
 
-        let findings = checks::machine(&workspace);
+        let findings = checks::machine(&workspace, 0);
 
         assert!(findings.len() >= 7, "{findings:?}");
         for finding in &findings {

@@ -34,6 +34,9 @@ pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary, now: Timestamp) -
         WaitsFor::Gpus { wanted, free } => {
             format!("for GPUs{there}: it takes {wanted}, and {free} are free")
         }
+        WaitsFor::Disk { shortage } => {
+            format!("for disk space: {shortage}; `trainyard gc --dry-run` shows what can be freed")
+        }
         WaitsFor::Turn { run_id } => {
             let run = run_id.as_deref().unwrap_or("a run of another user");
             format!("for its turn{there}: what is free is kept for {run}, which has waited long")
@@ -72,6 +75,7 @@ pub(super) fn word(waits_for: &WaitsFor, run: &RunSummary, now: Timestamp) -> St
         WaitsFor::Cpus { .. } => "processors",
         WaitsFor::Memory { .. } => "memory",
         WaitsFor::Gpus { .. } => "GPUs",
+        WaitsFor::Disk { .. } => "disk space",
         WaitsFor::Turn { .. } => "its turn",
     };
     word.to_owned()
@@ -82,6 +86,7 @@ mod tests {
     use super::*;
     use crate::api::wire::run::RunAttempt;
     use crate::cli::tests::run_document;
+    use crate::disk::shortage::Shortage;
 
     #[test]
     fn everything_a_run_can_wait_for_has_a_sentence() {
@@ -95,6 +100,9 @@ mod tests {
             WaitsFor::Cpus { wanted: 1.5, free: 0.25 },
             WaitsFor::Memory { wanted_bytes: 4 << 30, free_bytes: 1 << 30 },
             WaitsFor::Gpus { wanted: 2, free: 1 },
+            WaitsFor::Disk {
+                shortage: Shortage::Free { free_bytes: 1 << 30, kept_bytes: 2 << 30 },
+            },
             WaitsFor::Turn { run_id: Some("a_1_00000001".to_owned()) },
             WaitsFor::Turn { run_id: None },
         ];
@@ -109,6 +117,7 @@ mod tests {
         processors: it waits for processors: it takes 1.5, and 0.25 are free
         memory: it waits for memory: it takes 4.3 GB, and 1.1 GB are free
         GPUs: it waits for GPUs: it takes 2, and 1 are free
+        disk space: it waits for disk space: 1.1 GB free where 2.1 GB are kept free; `trainyard gc --dry-run` shows what can be freed
         its turn: it waits for its turn: what is free is kept for a_1_00000001, which has waited long
         its turn: it waits for its turn: what is free is kept for a run of another user, which has waited long
         ");

@@ -46,6 +46,10 @@ pub(crate) enum Key {
     TargetsKeepRuns,
     /// How much attached machines keep.
     TargetsMaxBytes,
+    /// How much of the disk stays free.
+    DiskMinFree,
+    /// How much object stores may take.
+    DiskMaxObjects,
     /// Whose members rule the agent.
     UsersAdminGroup,
     /// How many runs of a user may be not over.

@@ -8,6 +8,7 @@ use runner::run_configuration::duration::parse_seconds;
 
 use super::{Key, Settings};
 use crate::agent::UserPolicy;
+use crate::disk::shortage::DiskPolicy;
 use crate::quota::QuotaPolicy;
 use crate::upkeep::UpkeepPolicy;
 
@@ -37,6 +38,16 @@ impl Settings {
         }
     }
 
+    /// Returns what the agent may take of the disk.
+    pub(crate) fn disk_policy(&self) -> DiskPolicy {
+        let default = DiskPolicy::default();
+        DiskPolicy {
+            min_free: self.number(Key::DiskMinFree).unwrap_or(default.min_free),
+            max_objects: self.number(Key::DiskMaxObjects),
+            max_environments: self.number(Key::EnvironmentsMaxBytes),
+        }
+    }
+
     /// Returns who rules the agent, and what its users may have.
     pub(crate) fn user_policy(&self) -> UserPolicy {
         let quota = QuotaPolicy {
@@ -61,6 +72,7 @@ mod tests {
             "[build]\nca-bundle = 'ca.pem'\nindex-settings = false\nnetwork = 'none'\n\
              [environments]\nmax-bytes = '5 GiB'\n[docker]\nallow = ['--privileged', '--volume=/data']\n\
              [targets]\nkeep-runs = '2d'\nmax-bytes = '1 GiB'\n\
+             [disk]\nmin-free = '3 GiB'\nmax-objects = '4 GiB'\n\
              [users]\nadmin-group = 'ops'\nmax-runs = 20\nmax-bytes = '5 GiB'\n",
         )
         .unwrap();
@@ -80,10 +92,17 @@ mod tests {
         let upkeep = UpkeepPolicy { keep_runs: two_days, max_bytes: 1 << 30 };
         assert_eq!(settings.upkeep_policy(), upkeep);
 
+        let disk = DiskPolicy {
+            min_free: 3 << 30,
+            max_objects: Some(4 << 30),
+            max_environments: Some(5 << 30),
+        };
+        assert_eq!(settings.disk_policy(), disk);
         let quota = QuotaPolicy { max_runs: Some(20), max_bytes: Some(5 << 30) };
         assert_eq!(settings.user_policy(), UserPolicy { admin_group: "ops".to_owned(), quota });
 
         let nothing = Settings::default();
+        assert_eq!(nothing.disk_policy(), DiskPolicy::default(), "as the table says");
         assert_eq!(nothing.user_policy(), UserPolicy::default());
         assert_eq!(nothing.build_settings(), BuildSettings::default());
         assert_eq!(nothing.container_policy(), ContainerPolicy::default());

@@ -138,7 +138,7 @@ pub(crate) const KEYS: &[Definition] = &[
         kind: Kind::Number,
         default: None,
         in_project: false,
-        about: "what built environments may take before gc removes those unused longest",
+        about: "what built environments may take before those unused longest go and no run starts",
     },
     Definition {
         key: Key::DockerAllow,
@@ -166,6 +166,24 @@ pub(crate) const KEYS: &[Definition] = &[
         default: Some("50 GiB"),
         in_project: false,
         about: "what snapshots and environments may take on an attached machine before unused ones go",
+    },
+    Definition {
+        key: Key::DiskMinFree,
+        name: "disk.min-free",
+        variable: Some("TRAINYARD_DISK_MIN_FREE"),
+        kind: Kind::Number,
+        default: Some("2 GiB"),
+        in_project: false,
+        about: "while less is free where the agent keeps its state, no run starts; 0 for never",
+    },
+    Definition {
+        key: Key::DiskMaxObjects,
+        name: "disk.max-objects",
+        variable: Some("TRAINYARD_DISK_MAX_OBJECTS"),
+        kind: Kind::Number,
+        default: None,
+        in_project: false,
+        about: "what snapshots may take before those unused go and no run starts; default no limit",
     },
     Definition {
         key: Key::UsersAdminGroup,

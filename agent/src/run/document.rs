@@ -26,7 +26,7 @@ impl Agent {
         let mut document = self.store.document(run).await?;
         let directory = self.workspace.run_directory(run);
         if document.summary.status == RunStatus::Queued {
-            let waits = self.scheduler.waits(|target| self.capacity(target)).remove(run.as_str());
+            let waits = self.waits().remove(run.as_str());
             document.summary.position = waits.as_ref().and_then(|waits| waits.position);
             document.summary.waits_for = waits.and_then(|waits| waits.waits_for);
         }

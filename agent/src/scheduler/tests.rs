@@ -84,7 +84,7 @@ async fn ended(agent: &Agent, run: &RunId) -> (RunStatus, Option<ExitReason>) {
 async fn waits_for(agent: &Agent, run: &RunId) -> Option<WaitsFor> {
     // Nothing changes, and the answer comes when it is this command's turn.
     agent.scheduler.change(run.clone(), ChangeWaiting::default()).await.unwrap();
-    let mut waits = agent.scheduler.waits(|target| agent.capacity(target));
+    let mut waits = agent.waits();
     waits.remove(run.as_str()).unwrap().waits_for
 }
 

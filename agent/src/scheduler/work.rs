@@ -190,7 +190,7 @@ impl Work {
 
     /// Starts what may start.
     fn admit(&mut self) {
-        if self.agent.drain.now().is_some() {
+        if self.agent.drain.now().is_some() || self.agent.disk.holds_runs() {
             return;
         }
         let starting: Vec<Waiting<RunId>> = {

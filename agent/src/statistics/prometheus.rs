@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Histogram, StatisticsReport};
+use crate::disk::governor::DiskReport;
 
 /// What the text is said to be.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -63,6 +64,7 @@ pub(crate) fn text(facts: &Facts, report: &StatisticsReport) -> String {
     page.one("trainyard_store_bytes", "gauge", help, report.store_bytes);
     let help = "What the environments take on the disk.";
     page.one("trainyard_environment_bytes", "gauge", help, report.environment_bytes);
+    page.disk(&report.disk);
     page.0
 }
 
@@ -99,6 +101,26 @@ impl Page {
         self.line(&format!("{name}_count"), &[], histogram.count);
     }
 
+    fn disk(&mut self, disk: &DiskReport) {
+        let help = "Bytes of the file system of the state directory.";
+        self.one("trainyard_disk_bytes", "gauge", help, disk.total_bytes);
+        let help = "Bytes of it that are free.";
+        self.one("trainyard_disk_free_bytes", "gauge", help, disk.free_bytes);
+        let help = "Bytes of it that are to stay free.";
+        self.one("trainyard_disk_min_free_bytes", "gauge", help, disk.min_free_bytes);
+        let help = "What may be taken on the disk, where there is a limit.";
+        self.family("trainyard_disk_limit_bytes", "gauge", help);
+        for (kind, most) in
+            [("objects", disk.max_object_bytes), ("environments", disk.max_environment_bytes)]
+        {
+            most.iter().for_each(|most| {
+                self.line("trainyard_disk_limit_bytes", &[("kind", kind)], most);
+            });
+        }
+        let help = "Whether no run starts for want of disk space.";
+        self.one("trainyard_disk_short", "gauge", help, u8::from(disk.shortage.is_some()));
+    }
+
     fn push(&mut self, text: std::fmt::Arguments<'_>) {
         self.0.write_fmt(text).expect("a string takes every text");
     }
@@ -113,6 +135,7 @@ mod tests {
 
     use super::super::{Counts, Statistics};
     use super::*;
+    use crate::disk::shortage::Shortage;
 
     #[test]
     fn the_page_is_as_prometheus_reads_it() {
@@ -140,6 +163,14 @@ mod tests {
             counts,
             store_bytes: 4096,
             environment_bytes: 8192,
+            disk: DiskReport {
+                total_bytes: 1 << 30,
+                free_bytes: 1 << 20,
+                min_free_bytes: 2 << 20,
+                max_object_bytes: Some(5000),
+                max_environment_bytes: None,
+                shortage: Some(Shortage::Free { free_bytes: 1 << 20, kept_bytes: 2 << 20 }),
+            },
         };
         let version = "0.1.0".to_owned();
         let facts = Facts { version, started: 1_795_000_000, draining: true, places: 4 };

@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Workspace, python};
+use crate::support::{Workspace, call, python};
+
+/// The disk is to be full before the agent minds.
+const NOTHING_KEPT: (&str, &str) = ("TRAINYARD_DISK_MIN_FREE", "0");
 
 /// A small file system of its own, which goes with this.
 struct SmallDisk(PathBuf);
@@ -15,7 +18,7 @@ impl SmallDisk {
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs"]).arg(at);
+        mount.args(["-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs"]).arg(at);
         let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
         mounted.then(|| Self(at.to_owned()))
     }
@@ -48,7 +51,7 @@ fn a_full_disk_is_said_and_ends_nothing() {
         // Only root can mount.
         None => return,
     }
-    workspace.start();
+    workspace.start_with(&[NOTHING_KEPT]);
     let gate = workspace.source().join("gate");
     let on = workspace.submit(
         &workspace.submission(&format!("while [ ! -e {gate:?} ]; do sleep 0.01; done; echo over")),
@@ -75,7 +78,7 @@ fn a_full_disk_is_said_and_ends_nothing() {
     let ended = workspace.wait(&on, |run| run["exit"] != Value::Null);
     assert_eq!(ended["status"], "Completed", "{ended}");
     workspace.kill();
-    workspace.start();
+    workspace.start_with(&[NOTHING_KEPT]);
     assert_eq!(workspace.get("/v1/runs").json().as_array().unwrap().len(), 2);
 }
 
@@ -88,7 +91,7 @@ fn a_run_that_finds_the_disk_full_says_so() {
         Some(mounted) => disk = mounted,
         None => return,
     }
-    workspace.start();
+    workspace.start_with(&[NOTHING_KEPT]);
     let submission = workspace.submission("true");
 
     let filler = disk.fill();
@@ -101,6 +104,50 @@ fn a_run_that_finds_the_disk_full_says_so() {
 
     assert_eq!(ended["exit"]["reason"], "disk_full", "{}", ended["exit"]);
     assert_eq!(ended["exit"]["processExitCode"], 125);
+}
+
+#[test]
+fn runs_wait_while_less_is_free_than_is_kept_free() {
+    let disk;
+    let mut workspace = Workspace::new(&[("a.txt", "a")]);
+    match SmallDisk::mount(&workspace.home()) {
+        Some(mounted) => disk = mounted,
+        None => return,
+    }
+    workspace.start_with(&[("TRAINYARD_DISK_MIN_FREE", "4 MiB"), ("TRAINYARD_MAX_RUNS", "1")]);
+    let gate = workspace.source().join("gate");
+    let on = workspace.submit(
+        &workspace.submission(&format!("while [ ! -e {gate:?} ]; do sleep 0.01; done; echo over")),
+    );
+    workspace.wait(&on, |run| run["status"] == "Running");
+    let waits = workspace.submit(&workspace.submission("echo later"));
+    let refused_one = workspace.submission("true");
+
+    let filler = disk.fill();
+    let refused = workspace.post("/v1/runs", &refused_one);
+    // What there is room for in the records; less than is kept free.
+    let room = std::fs::OpenOptions::new().write(true).open(&filler).unwrap();
+    room.set_len(room.metadata().unwrap().len() - (768 << 10)).unwrap();
+    drop(room);
+    std::fs::write(gate, "").unwrap();
+    let ended = workspace.wait(&on, |run| run["exit"] != Value::Null);
+    let short = workspace.wait(&waits, |run| run["waitsFor"]["for"] == "disk");
+    let octets = ["content-type: application/octet-stream"];
+    let pack = call(&workspace.socket(), "POST", "/v1/transfers/pack", &octets, b"");
+    let statistics = workspace.get("/v1/statistics").json();
+    std::fs::remove_file(filler).unwrap();
+
+    assert_eq!(ended["status"], "Completed", "what is on goes on: {ended}");
+    assert_eq!(refused.status, 507, "{refused:?}");
+    let error = &refused.json()["error"];
+    assert_eq!(error["code"], "disk_full");
+    assert!(error["message"].as_str().unwrap().contains("4.2 MB are kept free"), "{error}");
+    assert_eq!(pack.status, 507);
+    assert_eq!(short["status"], "Queued", "{short}");
+    let shortage = &short["waitsFor"]["shortage"];
+    assert_eq!((&shortage["of"], &shortage["keptBytes"]), (&json!("free"), &json!(4 << 20)));
+    assert_eq!(statistics["disk"]["shortage"]["of"], "free", "{statistics}");
+    workspace.wait(&waits, |run| run["status"] == "Completed");
 }
 
 /// A source distribution whose build says that it is on and does not end.

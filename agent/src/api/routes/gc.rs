@@ -49,6 +49,16 @@ pub(in super::super) async fn gc(
     if request.environment_max_bytes.is_some() {
         peer.must_rule("remove environments of")?;
     }
+    Ok(Json(collect(&agent, peer, &request).await?))
+}
+
+/// Frees what nothing refers to, for the agent itself. No run goes.
+pub(crate) async fn collect_garbage(agent: &Agent) -> Result<GcReport, ApiError> {
+    let own = Peer { uid: rustix::process::geteuid().as_raw(), rules: true };
+    collect(agent, own, &GcRequest::default()).await
+}
+
+async fn collect(agent: &Agent, peer: Peer, request: &GcRequest) -> Result<GcReport, ApiError> {
     let mut report = GcReport::default();
     let old = match request.older_than_seconds {
         Some(seconds) => {
@@ -73,12 +83,12 @@ pub(in super::super) async fn gc(
             let environments = agent.environments.clone();
             report.environment_leftovers = task::blocking(move || environments.sweep()).await?;
         }
-        report.containers_removed = containers::sweep(&agent, request.dry_run).await?;
-        environments(&agent, &request, &mut report).await?;
-        tools(&agent, &request, &mut report).await?;
+        report.containers_removed = containers::sweep(agent, request.dry_run).await?;
+        environments(agent, request, &mut report).await?;
+        tools(agent, request, &mut report).await?;
     }
-    for store in stores(&agent, peer).await? {
-        let collected = objects(&agent, &request, store, old.clone()).await?;
+    for store in stores(agent, peer).await? {
+        let collected = objects(agent, request, store, old.clone()).await?;
         report.objects_removed += collected.objects;
         report.bytes_freed += collected.bytes;
         report.packs_removed += collected.packs_removed;
@@ -89,7 +99,7 @@ pub(in super::super) async fn gc(
         }
     }
     info!(uid = peer.uid, ?report, dry_run = request.dry_run, "Freed what nothing refers to.");
-    Ok(Json(report))
+    Ok(report)
 }
 
 /// Removes the environments that were not used for longest, where there is a limit.

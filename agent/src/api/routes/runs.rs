@@ -79,7 +79,7 @@ pub(in super::super) async fn list(
     let ListQuery { limit, experiment, .. } = query;
     let mut runs = agent.store.list(ListFilter { scope, limit, experiment, status, tag }).await?;
     if runs.iter().any(|run| run.status == RunStatus::Queued) {
-        let mut waits = agent.scheduler.waits(|target| agent.capacity(target));
+        let mut waits = agent.waits();
         for run in &mut runs {
             if let Some(waits) = waits.remove(run.run_id.as_str()) {
                 run.position = waits.position;
@@ -124,6 +124,7 @@ pub(in super::super) async fn submit(
     headers: HeaderMap,
     Document(request): Document<SubmitRequest>,
 ) -> Result<(StatusCode, Json<Submitted>), ApiError> {
+    agent.disk.has_room().map_err(ApiError::Short)?;
     let key = match headers.get("idempotency-key").map(|key| key.to_str()) {
         None => None,
         Some(Ok(key)) if (1..=LONGEST_KEY).contains(&key.len()) => Some(key.to_owned()),

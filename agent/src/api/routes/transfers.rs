@@ -45,13 +45,14 @@ pub(in super::super) async fn missing(
         (status = 200, description = "The objects are on the disk.", body = PackReceived),
         (status = 400, description = "The pack is broken.", body = Problem),
         (status = 415, description = "The body is not said to be octets.", body = Problem),
-        (status = 507, description = "The disk is full, or the user has as much on it as they may.", body = Problem),
+        (status = 507, description = "The disk is full, or nearly so, or the user has as much on it as they may.", body = Problem),
     ))]
 pub(in super::super) async fn pack(
     State(agent): State<Arc<Agent>>,
     peer: Peer,
     Octets(body): Octets,
 ) -> Result<Json<PackReceived>, ApiError> {
+    agent.disk.has_room().map_err(ApiError::Short)?;
     let allowance = agent.allowance(peer).await?;
     let objects = store_of(&agent, peer).await?;
     let bytes = body.into_data_stream().map_err(std::io::Error::other);

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::disk::shortage::Shortage;
+
 /// What a run in the queue waits for. Absent where it is about to start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "for", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -47,6 +49,11 @@ pub(crate) enum WaitsFor {
         wanted: u32,
         /// What is free.
         free: u32,
+    },
+    /// Room on the disk of the agent.
+    Disk {
+        /// What there is too little room for.
+        shortage: Shortage,
     },
     /// A run that has waited long and for which what is free is kept.
     Turn {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::api::wire::agent::{AgentStatus, UserUsage};
 use crate::cli::{Context, Exit, Failure, Outcome};
 use crate::client::Start;
+use crate::disk::governor::DiskReport;
 use crate::statistics::{Histogram, StatisticsReport};
 use crate::terminal::{Plain, measure};
 
@@ -51,8 +52,10 @@ fn text(
         let since = moment(draining.since_time_utc);
         lines.push(("Draining", format!("since {since}, asked by uid {}", draining.asked_by_uid)));
     }
-    lines.push(("Store", measure::size(statistics.store_bytes)));
-    let environments = measure::size(statistics.environment_bytes);
+    let disk = &statistics.disk;
+    lines.push(("Disk", disk_line(disk)));
+    lines.push(("Store", within(statistics.store_bytes, disk.max_object_bytes)));
+    let environments = within(statistics.environment_bytes, disk.max_environment_bytes);
     let asked = counts.environments_reused + counts.environments_built;
     lines.push((
         "Environments",
@@ -91,6 +94,26 @@ fn yours(usage: &UserUsage) -> String {
     )
 }
 
+/// Returns what is free, and that no run starts where that is so.
+fn disk_line(disk: &DiskReport) -> String {
+    let DiskReport { total_bytes, free_bytes, min_free_bytes, shortage, .. } = disk;
+    let [total, free, kept] =
+        [total_bytes, free_bytes, min_free_bytes].map(|it| measure::size(*it));
+    match shortage {
+        Some(shortage) => format!("{free} of {total} free; NO RUN STARTS: {shortage}"),
+        None => format!("{free} of {total} free, {kept} are kept free"),
+    }
+}
+
+/// Returns what is taken, and its limit.
+fn within(used: u64, most: Option<u64>) -> String {
+    let used = measure::size(used);
+    match most {
+        Some(most) => format!("{used}, limit {}", measure::size(most)),
+        None => used,
+    }
+}
+
 fn on_average(name: &'static str, times: &Histogram) -> Option<(&'static str, String)> {
     let mean = measure::duration(times.mean()?);
     Some((name, format!("{mean} on average, {}", measure::count(times.count, "run"))))
@@ -111,6 +134,8 @@ mod tests {
         let times = |count: u64, seconds: f64| serde_json::json!({"count": count, "seconds": seconds, "buckets": []});
         let mut statistics = serde_json::json!({
             "schemaVersion": 1, "runs": {}, "storeBytes": 5_000_000, "environmentBytes": 0,
+            "disk": {"totalBytes": 100_000_000_000_u64, "freeBytes": 20_000_000_000_u64,
+                "minFreeBytes": 2_000_000_000, "maxObjectBytes": 9_000_000},
             "ended": {"completed": 10, "script_failed": 2}, "recovered": 2,
             "queueWait": times(12, 60.0), "preparation": times(12, 3.0),
             "environmentsReused": 11, "environmentsBuilt": 1, "environmentsFailed": 0,
@@ -139,7 +164,8 @@ mod tests {
         Running      1 of 4
         Queued       3
         Draining     since 2026-11-21T13:00:00Z, asked by uid 1000
-        Store        5.0 MB
+        Disk         20.0 GB of 100.0 GB free, 2.0 GB are kept free
+        Store        5.0 MB, limit 9.0 MB
         Environments 0 B; 11 of 12 reused
         Ended        10 completed, 2 script_failed
         Waited       5.0s on average, 12 runs

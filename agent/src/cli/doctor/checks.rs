@@ -11,9 +11,9 @@ use crate::workspace::Workspace;
 /// Less free space than this is worth a word: an environment with a large framework needs it.
 const LOW_SPACE: u64 = 5 << 30;
 
-/// Looks at the machine.
-pub(super) fn machine(workspace: &Workspace) -> Vec<Finding> {
-    let mut findings = vec![state(workspace.home()), space(workspace.home())];
+/// Looks at the machine, where `min_free` bytes are to stay free.
+pub(super) fn machine(workspace: &Workspace, min_free: u64) -> Vec<Finding> {
+    let mut findings = vec![state(workspace.home()), space(workspace.home(), min_free)];
     findings.extend(python());
     findings.push(program(
         "uv",
@@ -53,14 +53,19 @@ fn state(home: &Path) -> Finding {
     Finding::good(NAME, home.display().to_string())
 }
 
-fn space(home: &Path) -> Finding {
+fn space(home: &Path, min_free: u64) -> Finding {
     const NAME: &str = "disk space";
     let existing = home.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
     match rustix::fs::statvfs(existing) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let text = format!("{} free", measure::size(free));
-            if free < LOW_SPACE {
+            if free < min_free {
+                let kept = measure::size(min_free);
+                let text =
+                    format!("{text} where {kept} are kept free (disk.min-free): no run starts");
+                Finding::bad(NAME, text, "`trainyard gc --dry-run` shows what can be freed")
+            } else if free < LOW_SPACE {
                 Finding::missing(NAME, text, "`trainyard gc` frees what nothing needs")
             } else {
                 Finding::good(NAME, text)
