@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tests::wheel::{wheel, with_wheels};
-use tests::{Yard, text};
+use tests::{Yard, text, wait_until};
 
 const SCRIPT: &str = "import yardtest; print(yardtest.VERSION)";
 
@@ -122,19 +122,24 @@ fn gc_removes_the_least_recently_used_beyond_the_limit_and_shows_it_first() {
     let built = environments(&yard);
     assert_eq!(built.len(), 2);
     let newest = built[0].clone();
-    let limit = newest["bytes"].as_u64().unwrap() + 1000;
-    yard.ok(["agent", "stop"]);
-    yard.configure(&format!("[environments]\nmax-bytes = {limit}\n"));
+    let limit = (newest["bytes"].as_u64().unwrap() + 1000).to_string();
 
-    // The agent that this starts is the one that builds: it must know of the wheels.
-    let planned = ok(&yard, &older, &["gc", "--dry-run", "--json"]);
+    let gc = ["gc", "--environments", &limit];
+    let planned = yard.ok([&gc[..], &["--dry-run", "--json"]].concat());
     assert_eq!(environments(&yard).len(), 2, "a dry run removes nothing");
     let oldest = built[1]["key"].as_str().unwrap();
     assert!(planned.contains(oldest), "{planned}");
-    yard.ok(["gc"]);
+    yard.ok(gc);
 
     let left = environments(&yard);
     assert_eq!(left.len(), 1, "{left:#?}");
     assert_eq!(left[0]["key"], newest["key"]);
     assert_eq!(ok(&yard, &older, &run), "1.0\n", "it is built again when it is needed");
+
+    // The one before last goes by itself where the limit is a setting.
+    yard.ok(["agent", "stop"]);
+    yard.configure(&format!("[environments]\nmax-bytes = {limit}\n"));
+    yard.ok(["list"]);
+    wait_until("an environment is removed", || environments(&yard).len() == 1);
+    assert_eq!(environments(&yard)[0]["key"].as_str(), Some(oldest));
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::{StoreError, migrations};
 
@@ -19,7 +19,13 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
     let failed = |source| unusable(path, source);
     // SQLite creates its files with the mode of the database file.
     drop(OpenOptions::new().append(true).create(true).mode(0o600).open(path));
-    let found = examine(path)?;
+    let found = match examine(path) {
+        Err(error) if needs_rollback(&error) => {
+            roll_back(path).map_err(failed)?;
+            examine(path)?
+        }
+        found => found?,
+    };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     set_up(&connection).map_err(failed)?;
@@ -66,6 +72,21 @@ fn examine(path: &Path) -> Result<i64, StoreError> {
     Ok(found)
 }
 
+/// Says whether a writer was killed before the database had its write-ahead log, and left a journal
+/// that whoever only reads cannot roll back.
+fn needs_rollback(error: &StoreError) -> bool {
+    let StoreError::Open { source, .. } = error else { return false };
+    source.sqlite_error().is_some_and(|it| it.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
+}
+
+/// Has the database be what it was before that writer.
+fn roll_back(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
+}
+
 /// Says why the database at `path` cannot be used.
 fn unusable(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
@@ -94,4 +115,34 @@ fn check_structure(connection: &Connection, path: &Path) -> Result<(), StoreErro
         .query_row("pragma quick_check(1)", [], |row| row.get(0))
         .map_err(|error| damaged(error.to_string()))?;
     if finding == "ok" { Ok(()) } else { Err(damaged(finding)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_whose_first_write_was_broken_off_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writing, left) =
+            (directory.path().join("writing.db"), directory.path().join("left.db"));
+        let connection = Connection::open(&writing).unwrap();
+        // What does not fit in here goes to the file before the transaction is over.
+        connection.pragma_update(None, "cache_size", 1).unwrap();
+        connection
+            .execute_batch(
+                "begin; create table half (x blob); insert into half values (zeroblob(100000));",
+            )
+            .unwrap();
+        for suffix in ["", "-journal"] {
+            let of = |path: &Path| format!("{}{suffix}", path.display());
+            std::fs::copy(of(&writing), of(&left)).unwrap();
+        }
+
+        let connection = open_for_writing(&left).unwrap();
+
+        let halves = "select count(*) from sqlite_schema where name = 'half'";
+        assert_eq!(connection.query_row(halves, [], |row| row.get::<_, i64>(0)), Ok(0));
+        assert_eq!(examine(&left).unwrap(), migrations::newest());
+    }
 }

@@ -97,7 +97,7 @@ fn the_sample_is_read_and_refused_nothing() {
       "distribution": null,
       "remoteData": [],
       "services": [],
-      "retries": 0,
+      "retry": null,
       "priority": 0,
       "after": [],
       "afterAny": [],

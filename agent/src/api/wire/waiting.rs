@@ -9,16 +9,18 @@ use crate::disk::shortage::Shortage;
 
 /// What a run in the queue waits for. Absent where it is about to start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "for", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(tag = "for", rename_all = "camelCase")]
 pub(crate) enum WaitsFor {
     /// Somebody to release it.
     Release,
     /// The ends of other runs.
+    #[serde(rename_all = "camelCase")]
     Runs {
         /// Their ids.
         run_ids: Vec<String>,
     },
     /// A time: that of its next attempt.
+    #[serde(rename_all = "camelCase")]
     Time {
         /// When.
         #[schema(value_type = String, format = DateTime)]
@@ -37,6 +39,7 @@ pub(crate) enum WaitsFor {
         free: f64,
     },
     /// Memory.
+    #[serde(rename_all = "camelCase")]
     Memory {
         /// What it takes.
         wanted_bytes: u64,
@@ -56,6 +59,7 @@ pub(crate) enum WaitsFor {
         shortage: Shortage,
     },
     /// A run that has waited long and for which what is free is kept.
+    #[serde(rename_all = "camelCase")]
     Turn {
         /// Its id, where it is a run of the same user.
         #[serde(default, skip_serializing_if = "Option::is_none")]
