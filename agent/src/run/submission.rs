@@ -72,7 +72,8 @@ pub(crate) enum Refused {
     NoRoom(#[from] NoRoom),
 }
 
-/// Accepts a run handed in by `peer`. It is on the disk when this returns, and will be run.
+/// Accepts a run handed in by `peer`. It is on the disk and in the queue when this returns, and will
+/// be run.
 ///
 /// # Errors
 ///
@@ -113,6 +114,8 @@ pub(crate) async fn submit(
             info!(run = %id, uid = peer.uid, %experiment, "Accepted a run.");
             agent.live.publish(&id, super::status::RunStatus::Queued);
             agent.scheduler.enqueue(&row);
+            // Whoever asks next hears where it stands in the queue, or that it is on.
+            agent.scheduler.look().await;
             Ok(submitted)
         }
         Ok(Accepted::Before { id, display_name }) => {

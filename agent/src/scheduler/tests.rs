@@ -5,15 +5,19 @@ use images::environment::Environment;
 use jiff::Timestamp;
 use runner::cancel_request::CancelledBy;
 use runner::exit_record::ExitReason;
+use snapshots::digest::Digest;
 use tracing::info_span;
 
 use super::*;
 use crate::agent::{Agent, Parts};
 use crate::api::wire::submission::SubmitRequest;
 use crate::api::wire::waiting::After;
+use crate::objects::StoreOf;
+use crate::peer::Peer;
 use crate::queue::of_this_machine;
+use crate::run::submission;
 use crate::store::Accepted;
-use crate::store::tests::new_run;
+use crate::store::tests::{new_run, request};
 use crate::task::{self, Task};
 use crate::workspace::Workspace;
 
@@ -40,6 +44,22 @@ async fn who_watches_a_run_cancelled_before_it_was_in_the_queue_hears_of_its_end
     tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap().unwrap();
     assert!(agent.live.watch(&id).is_none());
     assert_eq!(agent.scheduler.counts().queued, 0);
+}
+
+#[tokio::test]
+async fn who_handed_a_run_in_finds_it_in_the_queue() {
+    let (_directory, agent, _scheduling) = working(1).await;
+    let mut writer = agent.objects.get_now(StoreOf::Agent).unwrap().writer().unwrap();
+    let source = Digest::of(b"anything");
+    writer.put(source, b"anything").unwrap();
+    writer.commit().unwrap();
+    let peer = Peer { uid: rustix::process::geteuid().as_raw(), rules: true };
+    let asked = SubmitRequest { held: true, ..request(source) };
+
+    let submitted = submission::submit(&agent, peer, None, asked).await.unwrap();
+
+    let waits = agent.waits().remove(&submitted.run_id).unwrap();
+    assert_eq!(waits.waits_for, Some(WaitsFor::Release));
 }
 
 /// An agent with `places` whose runs end at once, as their supervisor cannot be started.
