@@ -19,6 +19,7 @@ pub mod message;
 pub mod report;
 pub mod server;
 
+mod ahead;
 mod bytes;
 mod cleaning;
 mod lock;
@@ -73,12 +74,12 @@ fn program() -> Result<PathBuf, Box<dyn Error>> {
 
 /// Serves on stdin and stdout, which nothing else reads or writes from then on.
 fn serve_standard_streams(home: &RemoteHome, program: PathBuf) -> io::Result<()> {
-    let mut from = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let from = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut to = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
-    match server::serve(home, program, &mut from, &mut to) {
+    match server::serve(home, program, from, &mut to) {
         // Whoever asked has gone: there is nobody to tell.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         served => served,

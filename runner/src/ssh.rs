@@ -3,6 +3,7 @@
 //! The only home of the crate `ssh2`. A connection belongs to one thread at a time. It never waits
 //! without a deadline of its own: libssh2's time limits and keepalive are not trusted.
 
+mod ciphers;
 mod command;
 pub mod config;
 mod connection;

@@ -1,12 +1,16 @@
 //! Bytes that go with a message: pieces in frames, each compressed by itself where that pays.
+//!
+//! A piece in a `Bytes` frame may be as large as any payload; in a `Packed` one it has [`PIECE`]
+//! bytes at most.
 
 use std::io::{self, BufRead, Read};
 
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::frame::{self, Kind};
+use super::frame::{FrameSource, Kind};
 
-/// How much is put into one frame, before it is compressed. A reader takes no more of one either.
+/// How much is put into one frame, before it is compressed. A reader takes no more of a
+/// compressed one either.
 pub(super) const PIECE: usize = 256 << 10;
 
 /// Fast enough that a gigabit link waits for nothing; text still becomes a fraction of itself.
@@ -20,11 +24,43 @@ pub(super) struct BytesWriter<'a> {
     to: &'a mut FrameSink<'a>,
     compressor: Compressor<'static>,
     piece: Vec<u8>,
+    hope: Hope,
+}
+
+/// Whether it is worth trying to compress the next piece.
+///
+/// A file that does not compress is tried again ever more seldom: what is in vain costs as much
+/// time as what is not.
+#[derive(Debug, Default)]
+struct Hope {
+    /// How many pieces are passed over before the next is tried.
+    left: u32,
+    /// How many were passed over the last time.
+    gap: u32,
+}
+
+impl Hope {
+    /// At most 4 MB of something that would have compressed are sent as they are.
+    const MOST: u32 = 15;
+
+    /// Says whether the next piece is to be tried.
+    fn tries(&mut self) -> bool {
+        let tries = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        tries
+    }
+
+    /// Hears what came of it.
+    fn hears(&mut self, gained: bool) {
+        self.gap = if gained { 0 } else { (2 * self.gap + 1).min(Self::MOST) };
+        self.left = self.gap;
+    }
 }
 
 impl<'a> BytesWriter<'a> {
     pub(super) fn new(to: &'a mut FrameSink<'a>) -> io::Result<Self> {
-        Ok(Self { to, compressor: Compressor::new(LEVEL)?, piece: Vec::new() })
+        let compressor = Compressor::new(LEVEL)?;
+        Ok(Self { to, compressor, piece: Vec::new(), hope: Hope::default() })
     }
 
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -43,12 +79,13 @@ impl<'a> BytesWriter<'a> {
 
     /// Sends a piece of at most [`PIECE`] bytes.
     pub(super) fn send(&mut self, piece: Vec<u8>) -> io::Result<()> {
-        let packed = self.compressor.compress(&piece)?;
-        if packed.len() < piece.len() {
-            (self.to)(Kind::Packed, packed)
-        } else {
-            (self.to)(Kind::Bytes, piece)
+        if !self.hope.tries() {
+            return (self.to)(Kind::Bytes, piece);
         }
+        let packed = self.compressor.compress(&piece)?;
+        let gained = packed.len() < piece.len();
+        self.hope.hears(gained);
+        if gained { (self.to)(Kind::Packed, packed) } else { (self.to)(Kind::Bytes, piece) }
     }
 
     /// Sends what is left, and the end.
@@ -63,7 +100,7 @@ impl<'a> BytesWriter<'a> {
 
 /// Reads bytes that come as frames, to their end. Alive frames are passed over.
 pub(super) struct FramedBytes<'a> {
-    from: &'a mut dyn Read,
+    from: &'a mut dyn FrameSource,
     piece: Vec<u8>,
     /// How much of the piece was read.
     at: usize,
@@ -102,7 +139,7 @@ pub(super) enum Rest {
 }
 
 impl<'a> FramedBytes<'a> {
-    pub(super) fn new(from: &'a mut dyn Read) -> Self {
+    pub(super) fn new(from: &'a mut dyn FrameSource) -> Self {
         Self { from, piece: Vec::new(), at: 0, state: State::Going }
     }
 
@@ -141,7 +178,9 @@ impl<'a> FramedBytes<'a> {
 
     /// Takes the next frame, and returns the piece that it holds.
     fn next_frame(&mut self) -> io::Result<Option<(Kind, Vec<u8>)>> {
-        let read = frame::read(self.from)
+        let read = self
+            .from
+            .next_frame()
             .and_then(|frame| frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof)));
         let (kind, payload) = read.inspect_err(|_| self.state = State::Broken)?;
         match kind {
@@ -202,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::remote::frame;
 
     fn framed(bytes: &[u8]) -> Vec<u8> {
         let mut sent = Vec::new();
@@ -264,6 +304,26 @@ mod tests {
         assert_eq!(sizes(&noise), [(Kind::Bytes, PIECE), (Kind::Bytes, 8), (Kind::End, 0)]);
         let [(Kind::Packed, length), (Kind::End, 0)] = sizes(&[7; PIECE])[..] else { panic!() };
         assert!(length < 100, "{length}");
+    }
+
+    #[test]
+    fn what_does_not_compress_is_tried_ever_more_seldom_and_what_does_at_once() {
+        let mut hope = Hope::default();
+        let mut tried = |pieces: u32, compresses: bool| -> Vec<u32> {
+            let tries = |_: &u32| {
+                let tries = hope.tries();
+                if tries {
+                    hope.hears(compresses);
+                }
+                tries
+            };
+            (0..pieces).filter(tries).collect()
+        };
+
+        assert_eq!(tried(60, false), [0, 2, 6, 14, 30, 46]);
+        let again = tried(20, true);
+        assert!(again[0] <= Hope::MOST && again.len() == 20 - again[0] as usize, "{again:?}");
+        assert_eq!(tried(3, false), [0, 2]);
     }
 
     #[test]

@@ -157,6 +157,18 @@ pub fn read(from: &mut dyn Read) -> io::Result<Option<(Kind, Vec<u8>)>> {
     Ok(Some((kind, payload)))
 }
 
+/// Where frames come from.
+pub(super) trait FrameSource {
+    /// Takes the next frame, as [`read`] does.
+    fn next_frame(&mut self) -> io::Result<Option<(Kind, Vec<u8>)>>;
+}
+
+impl<R: Read> FrameSource for R {
+    fn next_frame(&mut self) -> io::Result<Option<(Kind, Vec<u8>)>> {
+        read(self)
+    }
+}
+
 fn first_byte(from: &mut dyn Read, header: &mut [u8; HEADER]) -> io::Result<usize> {
     loop {
         match from.read(&mut header[..1]) {

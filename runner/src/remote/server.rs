@@ -14,9 +14,10 @@ use std::thread;
 use serde::Serialize;
 
 use self::outgoing::Outgoing;
+use super::ahead::FramesAhead;
 use super::bytes::FramedBytes;
 use super::files::RemoteHome;
-use super::frame::{self, GREETING, Kind, Message, PROTOCOL};
+use super::frame::{self, FrameSource, GREETING, Kind, Message, PROTOCOL};
 use super::message::{Hello, Refusal, RefusalKind, Request};
 use super::workshop::Workshop;
 use super::{cleaning, report};
@@ -31,15 +32,17 @@ use crate::compute_target::ComputeTarget as _;
 pub fn serve(
     home: &RemoteHome,
     program: PathBuf,
-    from: &mut (dyn Read + Send),
+    from: impl Read + Send + 'static,
     to: &mut (dyn Write + Send),
 ) -> io::Result<()> {
+    // A frame's payload is read into place; only its header is small.
+    let mut from = FramesAhead::new(BufReader::with_capacity(8 << 10, from))?;
     let out = Outgoing::new(to);
     out.plain(GREETING)?;
     let server = Server { home: home.clone(), program, workshop: OnceCell::new(), out: &out };
     thread::scope(|scope| {
         scope.spawn(|| out.say_alive());
-        let served = server.answer_all(&mut BufReader::with_capacity(64 << 10, from));
+        let served = server.answer_all(&mut from);
         out.close();
         served
     })
@@ -81,7 +84,7 @@ fn json(message: &impl Serialize) -> Result<Vec<u8>, Refusal> {
 }
 
 impl Server<'_> {
-    fn answer_all(&self, from: &mut dyn Read) -> io::Result<()> {
+    fn answer_all(&self, from: &mut dyn FrameSource) -> io::Result<()> {
         while let Some(json) = next_request(from)? {
             let request: Request = match serde_json::from_slice(&json) {
                 Ok(request) => request,
@@ -106,7 +109,7 @@ impl Server<'_> {
         Ok(())
     }
 
-    fn take_pack(&self, from: &mut dyn Read) -> io::Result<()> {
+    fn take_pack(&self, from: &mut dyn FrameSource) -> io::Result<()> {
         let mut bytes = FramedBytes::new(from);
         let taken = caught(|| self.receive(&mut bytes));
         if bytes.is_broken() {
@@ -205,10 +208,10 @@ impl Server<'_> {
 }
 
 /// Reads the next request; `None` at the end of the stream.
-fn next_request(from: &mut dyn Read) -> io::Result<Option<Vec<u8>>> {
+fn next_request(from: &mut dyn FrameSource) -> io::Result<Option<Vec<u8>>> {
     let mut message = Message::default();
     let mut begun = false;
-    while let Some((kind, payload)) = frame::read(from)? {
+    while let Some((kind, payload)) = from.next_frame()? {
         if kind == Kind::Refusal {
             let what = "a refusal where a request was to come";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));

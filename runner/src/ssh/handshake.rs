@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use ssh2::{ErrorCode, MethodType, Session};
 
+use super::ciphers;
 use super::host_key::{HostKey, HostKeyPolicy};
 use super::known_hosts::KnownKeys;
 use super::link::Link;
@@ -27,8 +28,8 @@ pub(super) fn shake(
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     let misunderstood = |said: String| SshError::Handshake { host: host.clone(), port, said };
     let algorithms = preferred(link.session(), &wanted(link.session(), endpoint)?);
-    link.session()
-        .method_pref(MethodType::HostKey, &algorithms)
+    ciphers::propose(link.session())
+        .and_then(|()| link.session().method_pref(MethodType::HostKey, &algorithms))
         .map_err(|error| misunderstood(error.message().to_owned()))?;
     match link.try_until(deadline, |session| session.clone().handshake()) {
         Ok(Some(())) => {}

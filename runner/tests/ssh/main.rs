@@ -4,6 +4,7 @@
 
 mod agent;
 mod aliases;
+mod ciphers;
 mod cuts;
 mod host_keys;
 mod jumps;

@@ -101,9 +101,9 @@ impl Connector for Machine {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let home = self.home.clone();
         thread::spawn(move || {
-            let (mut from, mut to) = (theirs.try_clone().unwrap(), theirs);
+            let (from, mut to) = (theirs.try_clone().unwrap(), theirs);
             // It ends with the connection, however that ends.
-            let _ended = server::serve(&home, "/bin/false".into(), &mut from, &mut to);
+            let _ended = server::serve(&home, "/bin/false".into(), from, &mut to);
             let _closed = to.shutdown(std::net::Shutdown::Both);
         });
         self.traffic.connections.fetch_add(1, Ordering::Relaxed);
