@@ -7,9 +7,11 @@ use crate::vm::{PASSWORD, Vm};
 
 /// Starts another server in `vm` that has these settings only, and says where it is.
 fn server(vm: &Vm, port: u16, ciphers: &str, codes: &str) -> Endpoint {
+    // It goes to the background first, listens, and then says who it is.
     vm.exec(&format!(
-        "/usr/sbin/sshd -p {port} -o PidFile=none -o PasswordAuthentication=yes \
-         -o Ciphers={ciphers} -o MACs={codes}"
+        "/usr/sbin/sshd -p {port} -o PidFile=/run/sshd-{port}.pid -o PasswordAuthentication=yes \
+         -o Ciphers={ciphers} -o MACs={codes}; \
+         until [ -e /run/sshd-{port}.pid ]; do sleep 0.02; done"
     ));
     Endpoint { port, ..endpoint(vm, password(PASSWORD)) }
 }
