@@ -3,62 +3,72 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 
-use nix::unistd::{ForkResult, fork, setsid};
+use nix::unistd::setsid;
 
-/// Starts `command` as nobody's child here, in a session of its own: it never waits to be reaped by
-/// whoever started it, nor dies with it. What it has to say is appended to `log`, which only its
-/// owner can read. Waits until it closes its stdout, and returns what it said there.
+/// What a thread needs that only waits.
+const STACK_BYTES: usize = 64 << 10;
+
+/// Starts `command`, which is to call [`leave`] as the first thing it does: from then on nothing that
+/// happens to whoever started it happens to it. What it has to say is appended to `log`, which only
+/// its owner can read. Waits until it closes its stdout, and returns what it said there.
+///
+/// It is not forked twice to be nobody's child: a process with as many threads and as much memory as
+/// an agent's takes milliseconds to be copied, and more when each page is written to again. Without
+/// anything to be done between fork and exec, nothing is copied.
 pub(crate) fn start(command: &mut Command, log: &Path) -> io::Result<String> {
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(log)?;
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    // SAFETY: `leave` makes system calls only; it neither allocates nor takes a lock.
-    unsafe { command.pre_exec(leave) };
     let mut child = command.spawn()?;
     let mut first_word = String::new();
     let read = child.stdout.take().map(|mut out| out.read_to_string(&mut first_word));
-    // The process that was forked here has ended: the one that was meant is its child, not ours.
-    child.wait()?;
+    bury(child)?;
     read.transpose()?;
     Ok(first_word)
 }
 
-/// Forks once more and lets the first process end.
-fn leave() -> io::Result<()> {
-    setsid()?;
-    // SAFETY: called between fork and exec, where this process has one thread.
-    match unsafe { fork() }? {
-        ForkResult::Child => Ok(()),
-        // SAFETY: ends the process at once, without running what belongs to the program that
-        // was forked: that is the point.
-        ForkResult::Parent { .. } => unsafe { nix::libc::_exit(0) },
-    }
+/// Waits for the end of `child` on a thread of its own, so that it leaves no zombie. If this process
+/// ends before, the system does so.
+fn bury(mut child: Child) -> io::Result<()> {
+    let wait = move || drop(child.wait());
+    thread::Builder::new().name("waits".to_owned()).stack_size(STACK_BYTES).spawn(wait)?;
+    Ok(())
+}
+
+/// Leaves the session of whoever started this process, and with it the signals that go to all of it.
+pub(crate) fn leave() {
+    // Fails when we lead a session already, which is as good.
+    let _is_leader = setsid();
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::process_identity::ProcessStat;
 
     #[test]
-    fn a_detached_process_leads_no_child_of_ours_and_its_first_word_is_heard() {
+    fn the_first_word_is_heard_the_rest_goes_to_the_log_and_nothing_is_left_in_the_end() {
         let directory = tempfile::tempdir().unwrap();
-        let log = directory.path().join("log");
-        let script = "echo $$; echo complaint >&2; exec >&-; sleep 1000";
+        let (log, go) = (directory.path().join("log"), directory.path().join("go"));
+        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let script = "echo $$; echo complaint >&2; exec >&-; read line <\"$0\"";
 
-        let said = start(Command::new("sh").args(["-c", script]), &log).unwrap();
+        let said = start(Command::new("sh").args(["-c", script]).arg(&go), &log).unwrap();
 
         let pid: i32 = said.trim().parse().unwrap();
-        let process = ProcessStat::read(pid).unwrap().unwrap();
-        let me = std::process::id().cast_signed();
-        assert_ne!(process.parent, me);
-        assert_ne!(process.session, ProcessStat::read(me).unwrap().unwrap().session);
+        assert!(!ProcessStat::read(pid).unwrap().unwrap().has_ended());
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "complaint\n");
-        let group = nix::unistd::Pid::from_raw(process.group);
-        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+        std::fs::write(&go, "go\n").unwrap();
+        let begun = Instant::now();
+        while ProcessStat::read(pid).unwrap().is_some() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "a zombie is left");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

@@ -24,12 +24,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::signal::{SigHandler, SigmaskHow, Signal, signal, sigprocmask};
-use nix::unistd::{ForkResult, fork, setsid};
+use nix::unistd::{ForkResult, fork};
 use rustix::io::{FdFlags, fcntl_setfd};
 use snapshots::path_error::{IoContext as _, PathError};
 
 pub(crate) use self::container::{LostError, end_container};
 pub(crate) use self::guard::close_lost_run;
+use crate::detached;
 use crate::process_identity::ProcessIdentity;
 use crate::run_directory::RunDirectory;
 
@@ -112,8 +113,7 @@ fn fork_guard(run_directory: &Path) -> Result<ExitCode, PathError> {
     let threads = fs::read_dir("/proc/self/task").context("list", "/proc/self/task")?.count();
     assert_eq!(threads, 1, "a supervisor forks: it must be started before any thread");
     close_inherited_files()?;
-    // Fails when we lead a session already, which is as good.
-    let _is_leader = setsid();
+    detached::leave();
     reset_signals().context("set the signals of", "/proc/self")?;
     nix::sys::prctl::set_child_subreaper(true).context("adopt orphans in", "/proc/self")?;
     let guard = ProcessIdentity::of_this_process()?;

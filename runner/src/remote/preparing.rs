@@ -18,6 +18,7 @@ use super::message::Refusal;
 use super::run::{Outcome, PreparedRecord, RemoteRun, TAKEN};
 use super::workshop::Workshop;
 use crate::compute_target::{ComputeTarget as _, Needs, NotPrepared, Ready, SupervisorState, Told};
+use crate::detached;
 use crate::durable_file;
 use crate::exit_record::ExitReason;
 use crate::run_directory::RunDirectory;
@@ -39,6 +40,7 @@ const TRIES: usize = 3;
 ///
 /// What came of it cannot be written.
 pub fn prepare(home: &RemoteHome, program: PathBuf, run: &RunDirectory) -> Result<(), PathError> {
+    detached::leave();
     let run = RemoteRun::new(run.clone());
     let Some(lock) = FileLock::try_take(&run.prepare_lock())? else { return Ok(()) };
     say_taken();

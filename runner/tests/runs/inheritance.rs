@@ -45,6 +45,23 @@ print(os.getsid(0) == os.getpid() == os.getpgrp())
 }
 
 #[test]
+fn what_happens_to_whoever_started_a_supervisor_does_not_happen_to_it() {
+    let run = TestRun::of("import time; print('up', flush=True); time.sleep(1000)");
+
+    run.start();
+    run.wait_for_output("up\n");
+
+    let supervisor = run.supervisor();
+    for process in [supervisor.guard, supervisor.supervisor] {
+        let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(process.pid))).unwrap();
+        assert_ne!(session, nix::unistd::getsid(None).unwrap());
+        assert_ne!(session.as_raw(), 0);
+    }
+    run.cancel(true);
+    run.end();
+}
+
+#[test]
 fn a_script_finds_its_directories() {
     let (run, record) = TestRun::of(
         "
