@@ -4,7 +4,7 @@ mod start;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use images::builder::BuildSettings;
@@ -21,6 +21,7 @@ use crate::disk::governor::Governor;
 use crate::disk::shortage::DiskPolicy;
 use crate::drain::Drain;
 use crate::gpus::GpuBook;
+use crate::listen::{ListenPolicy, Listening};
 use crate::objects::Objects;
 use crate::peer::ADMINISTRATORS;
 use crate::queue::Capacity;
@@ -48,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
     /// What the configuration says of builds and containers.
     pub(crate) policies: Policies,
+    /// Where to answer over TCP.
+    pub(crate) listen: Option<ListenPolicy>,
 }
 
 /// What the administrator lets builds, containers and attached machines have.
@@ -130,6 +133,8 @@ pub(crate) struct Agent {
     pub(crate) started: Timestamp,
     /// This boot of the machine.
     pub(crate) boot_id: String,
+    /// How it is reached over TCP, once that is so.
+    pub(crate) listening: OnceLock<Listening>,
 }
 
 /// What an agent is made of, less what it makes itself.

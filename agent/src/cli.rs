@@ -31,6 +31,7 @@ mod snapshot;
 mod snapshotting;
 mod submit;
 mod target;
+mod token;
 mod variables;
 mod wait;
 mod waiting;
@@ -99,6 +100,8 @@ enum Command {
     Target(target::Command),
     #[command(subcommand)]
     Agent(agent::Command),
+    #[command(subcommand)]
+    Token(token::Command),
     Gc(gc::Args),
     Doctor(doctor::Args),
     #[command(subcommand)]
@@ -167,6 +170,7 @@ fn carry_out(command: Command, context: &Context) -> Outcome {
         Command::Env(command) => env::env(command, context),
         Command::Target(command) => target::target(&command, context),
         Command::Agent(command) => agent::agent(&command, context),
+        Command::Token(command) => token::token(&command, context),
         Command::Gc(args) => gc::gc(&args, context),
         Command::Doctor(args) => doctor::doctor(&args, context),
         Command::Config(command) => config::config(&command, context),

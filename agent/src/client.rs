@@ -4,19 +4,21 @@ mod access;
 mod error;
 mod events;
 mod follow;
+mod line;
 mod start;
 mod upload;
 
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use error::ClientError;
 pub(crate) use follow::{Event, Follow, From};
 pub(crate) use start::StartError;
+
+use line::Line;
 
 use crate::api::wire::agent::{AgentStatus, GcReport, GcRequest};
 use crate::api::wire::problem::Problem;
@@ -25,7 +27,6 @@ use crate::api::wire::submission::{SubmitRequest, Submitted};
 use crate::api::wire::target::{Detached, Target};
 use crate::api::wire::waiting::ChangeWaiting;
 use crate::workspace::Workspace;
-use crate::workspace::socket_address::SocketAddress;
 
 /// Whether an agent is started where none answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +50,9 @@ const LOG_PART_BYTES: u64 = 1 << 20;
 
 /// A connection to the agent of a workspace.
 pub(crate) struct Client {
-    http: reqwest::Client,
+    line: Line,
     workspace: Workspace,
     start: Start,
-    /// Keeps the socket's directory open where its path is too long for the system.
-    _address: SocketAddress,
 }
 
 /// Which runs a list shows.
@@ -98,7 +97,12 @@ impl Client {
         start: Start,
         announce: impl Fn(),
     ) -> Result<(Self, AgentStatus), ClientError> {
-        access::check(workspace.socket())?;
+        let is_here = workspace.server().is_none();
+        if is_here {
+            access::check(workspace.socket())?;
+        }
+        // Nobody starts an agent on another machine.
+        let start = if is_here { start } else { Start::Never };
         if start == Start::IfNone && !workspace.socket().exists() {
             announce();
             start::start(workspace)?;
@@ -109,23 +113,7 @@ impl Client {
     }
 
     fn new(workspace: &Workspace, start: Start) -> Result<Self, ClientError> {
-        let none = |source| ClientError::NoAgent {
-            socket: workspace.socket().to_owned(),
-            source: Box::new(source),
-        };
-        let address = SocketAddress::of(workspace.socket()).map_err(none)?;
-        images::tls::install_provider();
-        let builder = reqwest::Client::builder().unix_socket(address.path()).no_proxy();
-        // A connection that was idle while a large source was read may have been closed by then,
-        // and nobody looked: each question has its own.
-        let builder = builder.pool_max_idle_per_host(0);
-        // No certificate is ever looked at, and reading those of the host would take a while.
-        #[cfg(feature = "conda")]
-        let builder = builder.tls_certs_only([]);
-        let http = builder
-            .build()
-            .map_err(|source| ClientError::Broken { asked: "connect".to_owned(), source })?;
-        Ok(Self { http, workspace: workspace.clone(), start, _address: address })
+        Ok(Self { line: Line::to(workspace)?, workspace: workspace.clone(), start })
     }
 
     /// Asks the agent how it is.
@@ -238,7 +226,7 @@ impl Client {
         path: &[u8],
     ) -> Result<Response, ClientError> {
         let query = attempt.map(|number| [("attempt", number)]);
-        let asked = self.http.request(Method::GET, file_url(reference, path)).query(&query);
+        let asked = self.line.file(reference, path).query(&query);
         self.send(asked, "read the file").await
     }
 
@@ -340,7 +328,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
-        self.http.request(method, url(segments))
+        self.line.request(method, segments)
     }
 
     async fn json<T: DeserializeOwned>(
@@ -356,14 +344,7 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder, asked: &str) -> Result<Response, ClientError> {
-        let answer = request.send().await.map_err(|source| {
-            if source.is_connect() {
-                let socket = self.workspace.socket().to_owned();
-                ClientError::NoAgent { socket, source: innermost(&source).into() }
-            } else {
-                ClientError::Broken { asked: asked.to_owned(), source }
-            }
-        })?;
+        let answer = request.send().await.map_err(|error| self.line.failure(asked, error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -378,49 +359,12 @@ impl Client {
     }
 }
 
-/// Returns the URL of a route; each segment is escaped, whatever a name may hold.
-fn url(segments: &[&str]) -> Url {
-    let mut url = Url::parse("http://agent/v1").expect("the text is a URL");
-    url.path_segments_mut().expect("the URL has a path").extend(segments);
-    url
-}
-
-/// What is as it is in the path of a file's URL.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
-
-/// The URL of a file, whose path need not be UTF-8.
-fn file_url(reference: &str, path: &[u8]) -> Url {
-    let mut url = url(&["runs", reference, "files"]);
-    let whole = format!("{}/{}", url.path(), percent_encode(path, PLAIN));
-    url.set_path(&whole);
-    url
-}
-
-/// Returns what the system said: the request's address and the layers between tell nobody anything.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
 
     use super::*;
-
-    #[test]
-    fn a_files_name_goes_into_its_url_byte_for_byte() {
-        let url = file_url("a b", b"outputs/\xff %2f?#\n/model.pkl");
-
-        assert_eq!(
-            url.as_str(),
-            "http://agent/v1/runs/a%20b/files/outputs/%FF%20%252f%3F%23%0A/model.pkl"
-        );
-    }
 
     #[test]
     fn a_connection_that_was_closed_while_nobody_asked_is_not_used_again() {
@@ -448,25 +392,5 @@ mod tests {
         runtime.block_on(client.remove("b")).unwrap();
 
         server.join().unwrap();
-    }
-
-    #[test]
-    fn a_name_cannot_change_the_route() {
-        let shown: Vec<_> = [
-            &["runs", "@"][..],
-            &["runs", "../agent/stop", "logs"],
-            &["runs", "a b?c#d%2f"],
-            &["runs", "x", "files", "outputs", "model.pkl"],
-        ]
-        .iter()
-        .map(|segments| url(segments).to_string())
-        .collect();
-
-        insta::assert_snapshot!(shown.join("\n"), @r#"
-        http://agent/v1/runs/@
-        http://agent/v1/runs/..%2Fagent%2Fstop/logs
-        http://agent/v1/runs/a%20b%3Fc%23d%252f
-        http://agent/v1/runs/x/files/outputs/model.pkl
-        "#);
     }
 }

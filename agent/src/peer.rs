@@ -4,6 +4,9 @@
 //! own runs, snapshots and targets. What others have is answered with the words for what does not
 //! exist.
 
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
 use crate::user_database;
 
 /// The group whose members rule the agent, where nothing else is set.
@@ -65,6 +68,16 @@ impl Scope {
     }
 }
 
+/// Says whether the owner, group and mode of the agent's socket let `uid` connect. Who may not gets
+/// no further with a token: whoever leaves the group has left, with all that they made. Blocks.
+pub(crate) fn may_connect(socket: &Metadata, uid: u32) -> bool {
+    let mode = socket.permissions().mode();
+    uid == 0
+        || mode & 0o002 != 0
+        || (mode & 0o200 != 0 && uid == socket.uid())
+        || (mode & 0o020 != 0 && user_database::has_group(uid, socket.gid()))
+}
+
 /// Says whether `uid` is root or `owner`, the agent's own user.
 pub(crate) fn is_owner(uid: u32, owner: u32) -> bool {
     uid == owner || uid == 0
@@ -83,6 +96,27 @@ mod tests {
         // `daemon` is in the group of its name on every Linux system.
         assert!(rules(1, "daemon"));
         assert!(!rules(4_000_000_000, "daemon"));
+    }
+
+    #[test]
+    fn what_the_sockets_mode_says_holds_for_tokens_too() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let socket = tempfile::NamedTempFile::new().unwrap();
+        // `daemon` is in the group of its name on every Linux system, and nobody knows 61001.
+        std::os::unix::fs::chown(socket.path(), Some(61_001), Some(1)).unwrap();
+        let admitted = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(socket.path(), permissions).unwrap();
+            let found = socket.path().metadata().unwrap();
+            [0, 61_001, 1, 61_002].map(|uid| may_connect(&found, uid))
+        };
+
+        assert_eq!(admitted(0o600), [true, true, false, false]);
+        assert_eq!(admitted(0o660), [true, true, true, false]);
+        assert_eq!(admitted(0o666), [true; 4]);
+        assert_eq!(admitted(0o444), [true, false, false, false]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod removal;
 mod row;
 mod statistics;
 mod submission;
+mod tokens;
 mod waiting;
 mod writer;
 
@@ -27,6 +28,7 @@ pub(crate) use documents::ListFilter;
 pub(crate) use metrics::{MOST_PER_RUN as MOST_METRICS, MetricRow};
 pub(crate) use row::RunRow;
 pub(crate) use submission::{Accepted, NewRun};
+pub(crate) use tokens::TokenRow;
 
 use readers::Readers;
 use writer::Writer;
@@ -148,6 +150,32 @@ pub(crate) enum StoreError {
         /// How many they may have.
         limit: u64,
     },
+    /// No token is meant by what was given.
+    #[error("no token is named {reference:?}")]
+    NoSuchToken {
+        /// What was given.
+        reference: String,
+    },
+    /// Several tokens are meant by what was given.
+    #[error("{reference:?} could be any of {} tokens", candidates.len())]
+    AmbiguousToken {
+        /// What was given.
+        reference: String,
+        /// Their ids, the oldest first.
+        candidates: Vec<String>,
+    },
+    /// The user has a token of that name.
+    #[error("you have a token named {name:?}")]
+    TokenExists {
+        /// The name.
+        name: String,
+    },
+    /// The user has as many tokens as they may.
+    #[error("you have {limit} tokens, and no user may have more")]
+    TooManyTokens {
+        /// How many they may have.
+        limit: i64,
+    },
     /// The thread that writes is gone.
     #[error("the records are closed")]
     Closed,
@@ -170,6 +198,11 @@ impl StoreError {
             Self::KeyReused { .. } => Some("use a new key for a new submission"),
             Self::TooMany { .. } => {
                 Some("wait for one with `trainyard wait`, or end one with `trainyard cancel`")
+            }
+            Self::NoSuchToken { .. } => Some("`trainyard token list` shows the tokens"),
+            Self::AmbiguousToken { .. } => Some("give the id"),
+            Self::TokenExists { .. } | Self::TooManyTokens { .. } => {
+                Some("`trainyard token revoke` removes one")
             }
             _ => None,
         }

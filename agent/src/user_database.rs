@@ -12,11 +12,16 @@ pub(crate) fn name_of(uid: u32) -> Option<String> {
 /// Says whether a user is in a group, as of now: what the database says, whatever groups they had
 /// when they logged in. Where it cannot be told, they are not.
 pub(crate) fn is_member(uid: u32, group: &str) -> bool {
+    let group = Group::from_name(group).ok().flatten();
+    group.is_some_and(|group| has_group(uid, group.gid.as_raw()))
+}
+
+/// As [`is_member`], of the group with that number.
+pub(crate) fn has_group(uid: u32, gid: u32) -> bool {
     let known = || {
         let user = User::from_uid(uid.into()).ok()??;
-        let group = Group::from_name(group).ok()??;
         let groups = getgrouplist(&CString::new(user.name).ok()?, user.gid).ok()?;
-        Some(groups.contains(&group.gid))
+        Some(groups.contains(&gid.into()))
     };
     known().unwrap_or(false)
 }

@@ -16,6 +16,7 @@
 //! ```
 
 pub(crate) mod lock;
+pub(crate) mod server;
 pub(crate) mod socket_address;
 
 use std::ffi::OsString;
@@ -29,11 +30,15 @@ use runner::run_directory::RunDirectory;
 use runner::run_id::RunId;
 use snapshots::path_error::{IoContext, PathError};
 
-/// A state directory and the socket that its agent listens on.
+use self::server::Server;
+
+/// A state directory and the socket that its agent listens on; and the agent on another machine
+/// that is asked in its place, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Workspace {
     home: PathBuf,
     socket: PathBuf,
+    server: Option<Server>,
 }
 
 /// Why a state directory cannot be used.
@@ -49,6 +54,12 @@ pub(crate) enum WorkspaceError {
         variable: &'static str,
         /// What it holds.
         path: PathBuf,
+    },
+    /// It is no place of an agent.
+    #[error("TRAINYARD_SOCKET is not the URL of an agent: {why}")]
+    Url {
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// Another agent has the directory.
     #[error("an agent (pid {pid}) already uses the state directory {home:?}")]
@@ -78,6 +89,9 @@ impl WorkspaceError {
             Self::NoHome | Self::Relative { .. } => {
                 Some("set TRAINYARD_HOME to an absolute path of a directory for trainyard's state")
             }
+            Self::Url { .. } => {
+                Some("set it as in https://train.example.com:8443, or to the path of a socket")
+            }
             Self::Locked { .. } => Some("`trainyard agent stop` ends it; its runs go on"),
             Self::Network { .. } => Some(
                 "set TRAINYARD_HOME to a directory on a local disk; the database needs shared memory and locks",
@@ -90,7 +104,8 @@ impl WorkspaceError {
 impl Workspace {
     /// Finds the state directory from the environment: `TRAINYARD_HOME`, else
     /// `$XDG_STATE_HOME/trainyard`, else `~/.local/state/trainyard`. The socket is
-    /// `TRAINYARD_SOCKET`, else `agent.sock` in there. Touches no disk.
+    /// `TRAINYARD_SOCKET`, else `agent.sock` in there; or that is the URL of an agent on another
+    /// machine. Touches no disk.
     ///
     /// # Errors
     ///
@@ -118,7 +133,13 @@ impl Workspace {
         };
         let mut workspace = Self::at(home);
         if let Some(socket) = set("TRAINYARD_SOCKET") {
-            workspace.socket = absolute("TRAINYARD_SOCKET", socket)?;
+            match socket.to_str().filter(|text| server::is_url(text)) {
+                Some(url) => {
+                    let set = |name| set(name).map(PathBuf::into_os_string);
+                    workspace.server = Some(Server::at(url, &set)?);
+                }
+                None => workspace.socket = absolute("TRAINYARD_SOCKET", socket)?,
+            }
         }
         Ok(workspace)
     }
@@ -126,7 +147,7 @@ impl Workspace {
     /// Takes `home` as the state directory, with the socket in it.
     pub(crate) fn at(home: PathBuf) -> Self {
         let socket = home.join("agent.sock");
-        Self { home, socket }
+        Self { home, socket, server: None }
     }
 
     /// Creates the directories that are not there, for their owner only.
@@ -164,6 +185,11 @@ impl Workspace {
     /// The socket that the agent listens on.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// The agent on another machine that is asked, if it is not the one here.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
     /// The agent's records.

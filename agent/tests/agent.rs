@@ -1,6 +1,8 @@
 //! The agent as a process: through its socket, killed and started again.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "agent/listening.rs"]
+mod listening;
 #[path = "agent/objects.rs"]
 mod objects;
 #[path = "agent/service.rs"]

@@ -1,16 +1,53 @@
-//! What this process encrypts with.
+//! What this process encrypts with, and reading the files of certificates.
 
-/// Makes ring what TLS is made with. To be called before an HTTP client is made: where that can do
-/// TLS at all, it panics without a provider, even one that speaks to a socket only.
-#[cfg(feature = "conda")]
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+pub use rustls::pki_types::pem::Error as PemError;
+
+/// Returns what TLS is made with.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Makes it what libraries use. To be called before an HTTP client is made: that panics without,
+/// even one that speaks to a socket only.
 pub fn install_provider() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         // An error says that somebody was faster, which is as good.
-        let _installed = rustls::crypto::ring::default_provider().install_default().is_ok();
+        let _installed = ring::default_provider().install_default().is_ok();
     });
 }
 
-/// There is no TLS in this build.
-#[cfg(not(feature = "conda"))]
-pub fn install_provider() {}
+/// Reads the certificates in a PEM file, of which there is at least one.
+///
+/// # Errors
+///
+/// The file cannot be read, or there is none in it.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let read: Vec<_> = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
+    if read.is_empty() { Err(PemError::NoItemsFound) } else { Ok(read) }
+}
+
+/// Returns what TLS says, where that is among the causes of `error`.
+#[must_use]
+pub fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(said) = error.downcast_ref() {
+            return Some(said);
+        }
+        // What an error of the system's holds is not its cause: the cause of that is.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = held.map(|held| held as _).or_else(|| error.source());
+    }
+    None
+}

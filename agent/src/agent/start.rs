@@ -20,6 +20,7 @@ use crate::api::server;
 use crate::containers;
 use crate::disk::governor::{self, Governor};
 use crate::drain::Drain;
+use crate::listen::Listener;
 use crate::objects::Objects;
 use crate::queue;
 use crate::recovery;
@@ -39,11 +40,13 @@ const THREADS: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 ///
-/// The state directory cannot be used, another agent has it, or the records cannot be read.
+/// The state directory cannot be used, another agent has it, the records cannot be read, or it
+/// cannot listen where it is to.
 pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> {
     workspace.create()?;
     let lock = AgentLock::take(&workspace)?;
     service::log::begin(&workspace.log(), options.verbose)?;
+    let listener = options.listen.as_ref().map(Listener::open).transpose()?;
     let cores = available_parallelism().map_or(1, std::num::NonZero::get);
     let limit = options.max_runs.map(std::num::NonZero::get);
     let parts = Parts {
@@ -56,6 +59,7 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
     let caller = Caller {
         notifier: Notifier::new(variable),
         socket: passed_socket::take(variable).context("cannot use the socket of systemd")?,
+        listener,
         announce: options.announce,
     };
     let (agent, inbox) = Agent::open(parts)?;
@@ -76,6 +80,8 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
 struct Caller {
     notifier: Notifier,
     socket: Option<UnixListener>,
+    /// What listens on TCP.
+    listener: Option<Listener>,
     /// Say `ready` on standard output.
     announce: bool,
 }
@@ -125,6 +131,7 @@ impl Agent {
             capacity_here: capacity,
             started: Timestamp::now(),
             boot_id: process_identity::boot_id()?,
+            listening: Default::default(),
             workspace,
         };
         Ok((Arc::new(agent), inbox))
@@ -132,10 +139,10 @@ impl Agent {
 
     /// Takes up what an earlier agent left, then answers and carries out runs until the stop.
     async fn work(self: &Arc<Self>, inbox: Inbox, caller: Caller) -> anyhow::Result<()> {
-        let Caller { notifier, socket, announce } = caller;
+        let Caller { notifier, socket, listener, announce } = caller;
         info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "Started.");
         recovery::recover(self).await?;
-        let door = server::open(self, socket)?;
+        let doors = server::open(self, socket, listener)?;
         let signals =
             task::spawn(info_span!("signals"), service::stop_on_signals(self.stop.clone()));
         let scheduling =
@@ -150,7 +157,7 @@ impl Agent {
         }
         notifier.tell("READY=1");
         tokio::select! {
-            () = server::serve(Arc::clone(self), door) => {}
+            () = server::serve(Arc::clone(self), doors) => {}
             never = service::keep_told(self, &notifier) => match never {},
         }
         notifier.tell("STOPPING=1");

@@ -8,27 +8,74 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use runner::run_id::RunId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 use crate::agent::Agent;
 use crate::peer::{Peer, is_owner};
 use crate::task;
+use crate::token::TokenScope;
 
-/// The user at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PeerUid(pub(super) u32);
+/// Who asks, by the word of the door that they came in by.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    /// The user at the other end of the socket, or the one whose token was shown.
+    pub(super) uid: u32,
+    /// What the token is good for; none was needed at the socket.
+    pub(super) token: Option<TokenScope>,
+    /// The places for followers at that door.
+    pub(super) followers: Arc<Semaphore>,
+}
+
+impl Asker {
+    fn of(parts: &Parts) -> &Self {
+        parts.extensions.get().expect("every door puts it there")
+    }
+}
 
 impl FromRequestParts<Arc<Agent>> for Peer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, agent: &Arc<Agent>) -> Result<Self, ApiError> {
-        let PeerUid(uid) = *parts.extensions.get().expect("the socket puts it there");
+        let &Asker { uid, token, .. } = Asker::of(parts);
+        if token.is_some_and(|scope| scope != TokenScope::Admin) {
+            return Ok(Self { uid, rules: false });
+        }
         let owner = rustix::process::geteuid().as_raw();
         if is_owner(uid, owner) {
             return Ok(Self { uid, rules: true });
         }
         let group = agent.users.admin_group.clone();
         Ok(task::blocking(move || Self::of(uid, owner, &group)).await)
+    }
+}
+
+/// Who asks for what no token is good for: else whoever got hold of one could make more.
+pub(super) struct AtSocket(pub(super) Peer);
+
+impl FromRequestParts<Arc<Agent>> for AtSocket {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, agent: &Arc<Agent>) -> Result<Self, ApiError> {
+        match Asker::of(parts).token {
+            Some(_) => Err(ApiError::OnlyAtSocket),
+            None => Ok(Self(Peer::from_request_parts(parts, agent).await?)),
+        }
+    }
+}
+
+/// A place for a follower, which is free again when this is dropped.
+pub(super) struct FollowerPlace(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+
+impl<S: Sync> FromRequestParts<S> for FollowerPlace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let places = Arc::clone(&Asker::of(parts).followers);
+        places.try_acquire_owned().map(Self).map_err(|_| ApiError::NotReady {
+            reason: "as many runs are being followed over TCP as may be",
+            hint: "try again when somebody has stopped",
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Everything the agent says no with, and how that looks on the wire.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use images::cache::EnvironmentError;
 use runner::compute_target::TargetError;
@@ -19,6 +20,7 @@ use crate::run::status::TransitionDenied;
 use crate::run::submission::Refused;
 use crate::store::StoreError;
 use crate::targets::RegistryError;
+use crate::token::TokenRefused;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,32 @@ pub(crate) enum ApiError {
         /// Whose agent it is.
         owner: u32,
     },
+    /// The `Host` header names somebody else: whoever asks was led here by a name of theirs.
+    #[error("{host:?} is no name of this agent")]
+    OtherHost {
+        /// What was asked for.
+        host: String,
+    },
+    /// A page of another site asks.
+    #[error("pages of {origin:?} may not ask this agent")]
+    OtherOrigin {
+        /// Whose page it is.
+        origin: String,
+    },
+    /// The token lets nobody in.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
+    /// The token is good for less.
+    #[error("the token {name:?} is for reading: it may not {method}")]
+    ReadOnly {
+        /// What its user called it.
+        name: String,
+        /// What was tried.
+        method: String,
+    },
+    /// No token is good for it.
+    #[error("tokens are made, listed and revoked at the agent's socket only")]
+    OnlyAtSocket,
     /// The agent is there, but not for new work.
     #[error("{reason}")]
     NotReady {
@@ -75,6 +103,9 @@ pub(crate) enum ApiError {
         /// How long it may be.
         limit: usize,
     },
+    /// The body broke off, and its sender said nothing.
+    #[error("the rest of the body did not come")]
+    Stalled,
     /// The request cannot be understood.
     #[error("{message}")]
     Invalid {
@@ -182,19 +213,31 @@ impl ApiError {
         match self {
             Self::NoRoute { .. } | Self::NoFile { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Foreign { .. } | Self::NotAdministrator { .. } => StatusCode::FORBIDDEN,
+            Self::Foreign { .. }
+            | Self::NotAdministrator { .. }
+            | Self::OtherOrigin { .. }
+            | Self::ReadOnly { .. }
+            | Self::OnlyAtSocket => StatusCode::FORBIDDEN,
+            Self::OtherHost { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::Invalid { .. } | Self::NotYet { .. } => StatusCode::BAD_REQUEST,
             Self::Container(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoSnapshot { .. } => StatusCode::CONFLICT,
             Self::Records(error) => match error {
-                StoreError::NoSuchRun { .. } => StatusCode::NOT_FOUND,
+                StoreError::NoSuchRun { .. } | StoreError::NoSuchToken { .. } => {
+                    StatusCode::NOT_FOUND
+                }
                 StoreError::Ambiguous { .. }
                 | StoreError::Denied(_)
                 | StoreError::NotEnded { .. }
                 | StoreError::NotWaiting { .. }
+                | StoreError::AmbiguousToken { .. }
+                | StoreError::TokenExists { .. }
+                | StoreError::TooManyTokens { .. }
                 | StoreError::KeyReused { .. } => StatusCode::CONFLICT,
                 StoreError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
                 error if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
@@ -226,9 +269,20 @@ impl ApiError {
             Self::Method { .. } => "method_not_allowed",
             Self::Foreign { .. } => "foreign_user",
             Self::NotAdministrator { .. } => "not_administrator",
+            Self::OtherHost { .. } => "other_host",
+            Self::OtherOrigin { .. } => "other_origin",
+            Self::Token(refused) => match refused {
+                TokenRefused::Missing => "no_token",
+                TokenRefused::Malformed | TokenRefused::Unknown => "unknown_token",
+                TokenRefused::Expired { .. } => "expired_token",
+                TokenRefused::ShutOut { .. } => "shut_out",
+            },
+            Self::ReadOnly { .. } => "read_only_token",
+            Self::OnlyAtSocket => "only_at_socket",
             Self::NotReady { .. } => "not_ready",
             Self::MediaType { .. } => "unsupported_media_type",
             Self::TooLarge { .. } => "body_too_large",
+            Self::Stalled => "request_timeout",
             Self::Invalid { .. } => "invalid_request",
             Self::NotYet { .. } => "not_yet",
             Self::Container(_) => "container_refused",
@@ -243,6 +297,10 @@ impl ApiError {
                 StoreError::NotWaiting { .. } => "run_not_waiting",
                 StoreError::KeyReused { .. } => "idempotency_key_reused",
                 StoreError::TooMany { .. } => "too_many_runs",
+                StoreError::NoSuchToken { .. } => "token_not_found",
+                StoreError::AmbiguousToken { .. } => "ambiguous_token",
+                StoreError::TokenExists { .. } => "token_exists",
+                StoreError::TooManyTokens { .. } => "too_many_tokens",
                 error if error.is_full() => "disk_full",
                 _ => "records_failed",
             },
@@ -271,7 +329,22 @@ impl ApiError {
                 Some("unset TRAINYARD_SOCKET and TRAINYARD_HOME to use an agent of your own".into())
             }
             Self::NotAdministrator { .. } => {
-                Some("ask whoever looks after this agent: root, its own user and the administrators' group may".into())
+                Some("ask whoever looks after this agent: root, its own user and the administrators' group may, over TCP with a token of scope admin".into())
+            }
+            Self::OtherHost { .. } => {
+                Some("`listen.hosts` in the agent's configuration names what it is called".into())
+            }
+            Self::Token(TokenRefused::ShutOut { .. }) => {
+                Some("ask whoever looks after the agent's machine".into())
+            }
+            Self::Token(_) => Some(
+                "`trainyard token create NAME` on the agent's machine makes one; set TRAINYARD_TOKEN_FILE to a file that holds it".into(),
+            ),
+            Self::ReadOnly { .. } => {
+                Some("`trainyard token create NAME --scope write` makes one that may".into())
+            }
+            Self::OnlyAtSocket => {
+                Some("log in to the agent's machine for that".into())
             }
             Self::OverQuota(_) => Some(
                 "`trainyard remove` removes a run of yours, `trainyard gc --older 7d` old ones and what only they needed".into(),
@@ -364,7 +437,10 @@ impl IntoResponse for ApiError {
             error!(code = self.code(), message = self.message(), "A request failed.");
         }
         let candidates = match &self {
-            Self::Records(StoreError::Ambiguous { candidates, .. }) => candidates.clone(),
+            Self::Records(
+                StoreError::Ambiguous { candidates, .. }
+                | StoreError::AmbiguousToken { candidates, .. },
+            ) => candidates.clone(),
             _ => Vec::new(),
         };
         let error = ProblemDetail {
@@ -373,6 +449,11 @@ impl IntoResponse for ApiError {
             hint: self.hint(),
             candidates,
         };
-        (status, Json(Problem { error })).into_response()
+        let mut response = (status, Json(Problem { error })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+        }
+        response
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info_span, warn};
 use utoipa::IntoParams;
 
-use super::asked::NamedRun;
+use super::asked::{FollowerPlace, NamedRun};
 use super::error::ApiError;
 use super::routes::attempt::Attempt;
 use super::routes::logs;
@@ -76,10 +76,12 @@ pub(super) struct FollowQuery {
         (status = 200, description = "The events.", body = String,
             content_type = "text/event-stream"),
         (status = 404, description = "There is no such run.", body = Problem),
+        (status = 503, description = "As many are followed over TCP as may be.", body = Problem),
     ))]
 pub(super) async fn follow(
     State(agent): State<Arc<Agent>>,
     NamedRun(run): NamedRun,
+    place: FollowerPlace,
     headers: HeaderMap,
     query: Result<Query<FollowQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
@@ -100,12 +102,12 @@ pub(super) async fn follow(
             Err(Gone::Broken(error)) => warn!("Could not go on telling of a run: {error:#}"),
         }
     });
-    // The task ends with the body, so with the connection.
+    // The task ends with the body, so with the connection, and the place is free again.
     let pieces = futures_util::stream::unfold(
-        (receiver, following),
-        |(mut receiver, following)| async move {
+        (receiver, following, place),
+        |(mut receiver, following, place)| async move {
             let piece: Bytes = receiver.recv().await?;
-            Some((Ok::<_, std::convert::Infallible>(piece), (receiver, following)))
+            Some((Ok::<_, std::convert::Infallible>(piece), (receiver, following, place)))
         },
     );
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];

@@ -6,7 +6,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::routes::{agent, environments, files, gc, health, logs, runs, targets, transfers};
+use super::routes::{
+    agent, environments, files, gc, health, logs, runs, targets, tokens, transfers,
+};
 use super::{follow, wire};
 use crate::agent::Agent;
 
@@ -14,7 +16,7 @@ use crate::agent::Agent;
 #[openapi(
     info(
         title = "Trainyard agent",
-        description = "The API of a Trainyard agent, on its unix socket. The agent's own user and root are answered, and on a socket of systemd whoever may connect; each sees their own runs, snapshots and targets, and root, the agent's own user and its administrators see everybody's. A body must say its Content-Type. An answer that is not a success is a `Problem`.",
+        description = "The API of a Trainyard agent, on its unix socket and, where it is told to listen, on TCP. At the socket the agent's own user and root are answered, and on a socket of systemd whoever may connect; over TCP whoever shows a token, as the user who made it (`Authorization: Bearer`). Each sees their own runs, snapshots and targets, and root, the agent's own user and its administrators see everybody's. A body must say its Content-Type. An answer that is not a success is a `Problem`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(
@@ -61,6 +63,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<Agent>> {
         .routes(routes!(targets::clean))
         .routes(routes!(targets::send))
         .routes(routes!(gc::gc))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
 }
 
 /// Returns the document.

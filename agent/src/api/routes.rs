@@ -9,4 +9,5 @@ pub(super) mod health;
 pub(super) mod logs;
 pub(super) mod runs;
 pub(super) mod targets;
+pub(super) mod tokens;
 pub(super) mod transfers;

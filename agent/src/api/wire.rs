@@ -10,5 +10,6 @@ pub(crate) mod problem;
 pub(crate) mod run;
 pub(crate) mod submission;
 pub(crate) mod target;
+pub(crate) mod token;
 pub(crate) mod transfer;
 pub(crate) mod waiting;

@@ -12,6 +12,7 @@ use super::{Context, Exit, Failure, Outcome};
 use crate::agent::{Options, Policies};
 use crate::client::Start;
 use crate::config::Key;
+use crate::listen::ListenError;
 
 /// Starts, asks and stops the agent
 #[derive(Debug, clap::Subcommand)]
@@ -56,7 +57,9 @@ pub(super) fn agent(command: &Command, context: &Context) -> Outcome {
 
 fn stop(context: &Context) -> Outcome {
     let (client, status) = context.agent(Start::Never)?;
-    let process = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
+    // Of another machine's processes nothing is known here.
+    let is_here = context.is_here()?;
+    let process = i32::try_from(status.pid).ok().and_then(Pid::from_raw).filter(|_| is_here);
     let process = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     context.wait_for(async { Ok(client.stop().await?) })?;
     if let Some(process) = process {
@@ -80,6 +83,11 @@ fn stop(context: &Context) -> Outcome {
 
 fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Outcome {
     let workspace = context.workspace()?;
+    if let Some(server) = workspace.server() {
+        let message = format!("an agent answers on a socket, not at {}", server.name());
+        return Err(Failure::usage(message)
+            .hint("unset TRAINYARD_SOCKET; listen.address is where it also answers over TCP"));
+    }
     if detached {
         // Whoever started us must not take us along when its terminal closes. It fails only where
         // we lead a process group, which is as good.
@@ -94,7 +102,11 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
         disk: context.settings.disk_policy(),
         users: context.settings.user_policy(),
     };
-    let options = Options { max_runs, announce: detached, verbose: !detached, policies };
-    crate::agent::run(workspace, options).map_err(Failure::failed)?;
+    let listen = context.settings.listen_policy();
+    let options = Options { max_runs, announce: detached, verbose: !detached, policies, listen };
+    crate::agent::run(workspace, options).map_err(|error| {
+        let hint = error.downcast_ref().map(ListenError::hint);
+        Failure::failed(error).maybe_hint(hint)
+    })?;
     Ok(Exit::OK)
 }

@@ -12,7 +12,7 @@ use crate::api::wire::agent::AgentStatus;
 use crate::client::{Client, Start};
 use crate::config::{Files, Key, Settings};
 use crate::terminal::{ColorWhen, Terminal};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, server};
 
 /// The process a command runs in.
 pub(crate) struct Context {
@@ -58,7 +58,15 @@ impl Context {
         let setting = |name: &str| {
             let key = match name {
                 "TRAINYARD_HOME" => Key::Home,
-                "TRAINYARD_SOCKET" => Key::Socket,
+                "TRAINYARD_SOCKET" => {
+                    let url = self.settings.text(Key::Socket).filter(|text| server::is_url(text));
+                    if let Some(url) = url {
+                        return Some(url.into());
+                    }
+                    Key::Socket
+                }
+                "TRAINYARD_TOKEN_FILE" => Key::TokenFile,
+                "TRAINYARD_CA_FILE" => Key::CaFile,
                 name => return std::env::var_os(name),
             };
             let path = self.settings.path(key)?;
@@ -68,6 +76,15 @@ impl Context {
             let hint = error.hint();
             Failure::usage(error).maybe_hint(hint)
         })
+    }
+
+    /// Says whether the agent that is asked is this machine's, so that it sees what we see.
+    ///
+    /// # Errors
+    ///
+    /// Nothing says where it is.
+    pub(crate) fn is_here(&self) -> Result<bool, Failure> {
+        Ok(self.workspace()?.server().is_none())
     }
 
     /// Connects to the agent, starting one if `start` says so, which is said once.

@@ -3,8 +3,10 @@
 mod checks;
 mod engine;
 mod limits;
+mod listening;
 
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 
 use super::context::SCHEMA_VERSION;
 use super::{Context, Exit, Failure, Outcome};
@@ -28,7 +30,7 @@ pub(super) fn doctor(args: &Args, context: &Context) -> Outcome {
     let mut findings = checks::machine(&workspace, min_free);
     findings.push(limits::look(context));
     findings.extend(engine::look());
-    findings.push(agent(context));
+    findings.extend(agent(context));
     findings.extend(targets(context));
     let is_fit = findings.iter().all(|finding| finding.state != State::Bad);
     if args.json {
@@ -127,19 +129,40 @@ impl Finding {
     }
 }
 
-fn agent(context: &Context) -> Finding {
+/// Says which agent answers, and how it is reached over TCP.
+fn agent(context: &Context) -> Vec<Finding> {
     const NAME: &str = "agent";
-    match context.agent(Start::Never) {
-        Ok((_, status)) if status.version == env!("CARGO_PKG_VERSION") => {
-            Finding::good(NAME, format!("version {} answers (pid {})", status.version, status.pid))
+    let server = context.workspace().ok().and_then(|workspace| workspace.server().cloned());
+    let status = match (context.agent(Start::Never), &server) {
+        (Ok((_, status)), _) => status,
+        (Err(failure), Some(server)) => {
+            let found = failure.message().unwrap_or_else(|| format!("{} is silent", server.name()));
+            let advice = failure.next_step().unwrap_or("see whether that machine is up");
+            return vec![Finding::bad(NAME, found, advice)];
         }
-        Ok((_, status)) => Finding::missing(
+        (Err(_), None) => {
+            let found = "none answers; the next command that needs one starts it";
+            return vec![Finding::good(NAME, found)];
+        }
+    };
+    let version = &status.version;
+    let place = match &server {
+        Some(server) => format!("at {}", server.name()),
+        None => format!("(pid {})", status.pid),
+    };
+    let answers = if version == env!("CARGO_PKG_VERSION") {
+        Finding::good(NAME, format!("version {version} answers {place}"))
+    } else {
+        let found =
+            format!("version {version} answers {place}, this is {}", env!("CARGO_PKG_VERSION"));
+        Finding::missing(
             NAME,
-            format!("version {} answers, this is {}", status.version, env!("CARGO_PKG_VERSION")),
+            found,
             "`trainyard agent stop` ends it; its runs go on, and the next command starts this version",
-        ),
-        Err(_) => Finding::good(NAME, "none answers; the next command that needs one starts it"),
-    }
+        )
+    };
+    let listens = status.listening.as_ref().map(|it| listening::look(it, Timestamp::now()));
+    std::iter::once(answers).chain(listens).collect()
 }
 
 /// Says which machines are attached, and which of them cannot be reached. Connects to none.

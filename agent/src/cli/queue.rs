@@ -115,7 +115,7 @@ fn move_to(reference: &str, to: &str, json: bool, context: &Context) -> Outcome 
     target::check_known(context, &client, to)?;
     let mut request = run.request;
     if request.target != to {
-        let notes = moved(&mut request, to, &context.settings)?;
+        let notes = moved(&mut request, (to, context.is_here()?), &context.settings)?;
         notes.iter().for_each(|note| context.terminal.warning(note));
     }
     let change = ChangeWaiting {

@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 
 use clap_complete::CompletionCandidate;
 use clap_complete::engine::ArgValueCompleter;
+use serde::de::DeserializeOwned;
 use snapshots::digest::Digest;
 use snapshots::store::local::LocalStore;
 
 use super::{Context, Failure};
 use crate::api::wire::target::Target;
+use crate::api::wire::token::TokenDocument;
 use crate::client::{Client, ListQuery, Start};
 use crate::terminal::ColorWhen;
 
@@ -66,18 +68,33 @@ pub(super) fn runs() -> ArgValueCompleter {
 pub(super) fn targets() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let Some(typed) = typed.to_str() else { return Vec::new() };
-        let Ok(known) = known_targets() else { return Vec::new() };
+        let Ok(known) = known::<Target>("targets") else { return Vec::new() };
         let known = known.into_iter().filter(|target| target.name.starts_with(typed));
         known.map(|it| CompletionCandidate::new(it.name).help(Some(it.r#type.into()))).collect()
     })
 }
 
-fn known_targets() -> Result<Vec<Target>, Failure> {
+/// Completes what was typed of a token with the names and ids that the agent knows.
+pub(super) fn tokens() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let Some(typed) = typed.to_str() else { return Vec::new() };
+        let Ok(known) = known::<TokenDocument>("tokens") else { return Vec::new() };
+        let each = known.into_iter().flat_map(|token| {
+            let about = format!("{}, {}", token.name, token.scope.name());
+            [(token.name, about.clone()), (token.id, about)]
+        });
+        let fit = each.filter(|(word, _)| word.starts_with(typed));
+        fit.map(|(word, about)| CompletionCandidate::new(word).help(Some(about.into()))).collect()
+    })
+}
+
+/// Returns what the agent lists under `route`.
+fn known<T: DeserializeOwned>(route: &str) -> Result<Vec<T>, Failure> {
     let context = Context::new(Some(ColorWhen::Never), true)?;
     let workspace = context.workspace()?;
     context.wait_for(async {
         let (client, _) = Client::connect(&workspace, Start::Never, || {}).await?;
-        Ok(client.get(&["targets"], &()).await?)
+        Ok(client.get(&[route], &()).await?)
     })
 }
 

@@ -69,7 +69,7 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
         && *target != request.target
     {
         target::check_known(context, &client, target)?;
-        let notes = moved(&mut request, target, &context.settings)?;
+        let notes = moved(&mut request, (target, context.is_here()?), &context.settings)?;
         notes.iter().for_each(|note| context.terminal.warning(note));
     }
     request.display_name.clone_from(&args.name);

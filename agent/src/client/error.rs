@@ -1,8 +1,10 @@
 //! What can go wrong between the command line and the agent.
 
 use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use images::tls::PemError;
 use reqwest::StatusCode;
 
 use super::StartError;
@@ -20,6 +22,58 @@ pub(crate) enum ClientError {
         socket: PathBuf,
         /// What the system answered.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// Nobody listens on the other machine, or it cannot be reached.
+    #[error("no agent answers at {url}")]
+    NoServer {
+        /// Where it should be.
+        url: String,
+        /// What the system answered.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It is asked with a token, and there is none.
+    #[error("there is no token for the agent at {url}")]
+    NoToken {
+        /// Where it is.
+        url: String,
+    },
+    /// Something else is where the token should be.
+    #[error("what {from} holds is no token")]
+    BadToken {
+        /// A variable or a file.
+        from: String,
+    },
+    /// The file with the token cannot be read.
+    #[error("cannot read the token in {path:?}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The file of those whom we trust is not that.
+    #[error("cannot use the certificates in {path:?}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: PemError,
+    },
+    /// Whoever answers cannot show that it is the agent.
+    #[error("the certificate of {url} is not trusted")]
+    Untrusted {
+        /// Where it is.
+        url: String,
+        /// Why not.
+        source: rustls::Error,
+    },
+    /// The agent is called otherwise.
+    #[error("the certificate of {url} is for another name")]
+    OtherName {
+        /// Where we looked for it.
+        url: String,
+        /// What it is called.
+        names: Vec<String>,
     },
     /// The file system lets us not in.
     #[error("permission denied: {}", reason(socket, group.as_deref()))]
@@ -71,13 +125,13 @@ pub(crate) enum ClientError {
 impl ClientError {
     /// Tells whether no agent is there.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::NoAgent { .. })
+        matches!(self, Self::NoAgent { .. } | Self::NoServer { .. })
     }
 
     /// Tells whether the answer got lost on its way, so that it may be asked for again.
     pub(crate) fn is_lost(&self) -> bool {
         match self {
-            Self::NoAgent { .. } => true,
+            Self::NoAgent { .. } | Self::NoServer { .. } => true,
             Self::Broken { source, .. } => !source.is_decode(),
             Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
             _ => false,
@@ -90,7 +144,12 @@ impl ClientError {
     }
 
     fn is_users(&self) -> bool {
-        let Self::Refused { status, problem } = self else { return false };
+        let (status, problem) = match self {
+            Self::Refused { status, problem } => (status, problem),
+            Self::NoToken { .. } | Self::BadToken { .. } => return true,
+            Self::File { .. } | Self::CaFile { .. } => return true,
+            _ => return false,
+        };
         let about_state = *status == StatusCode::TOO_MANY_REQUESTS
             || *status == StatusCode::CONFLICT && problem.candidates.is_empty();
         status.is_client_error() && !about_state
@@ -99,6 +158,20 @@ impl ClientError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoAgent { .. } => Some("`trainyard agent run` starts one".to_owned()),
+            Self::NoServer { .. } => Some(
+                "see whether that machine is up, its agent has listen.address set (`trainyard agent status` there), and nothing between is in the way".to_owned(),
+            ),
+            Self::NoToken { .. } | Self::BadToken { .. } | Self::File { .. } => Some(
+                "`trainyard token create NAME` on the agent's machine makes one; set TRAINYARD_TOKEN_FILE to a file that holds it".to_owned(),
+            ),
+            Self::CaFile { .. } => {
+                Some("set TRAINYARD_CA_FILE to a file of certificates in PEM".to_owned())
+            }
+            Self::Untrusted { source, .. } => Some(untrusted_hint(source).to_owned()),
+            Self::OtherName { names, .. } => Some(match names.as_slice() {
+                [] => "set TRAINYARD_SOCKET to a name that is in the certificate".to_owned(),
+                names => format!("set TRAINYARD_SOCKET to a name of it: {}", names.join(", ")),
+            }),
             Self::NotAllowed { group: Some(group), .. } => Some(format!(
                 "ask whoever looks after this machine for `adduser {} {group}`, then log in again",
                 own_name()
@@ -119,6 +192,19 @@ impl ClientError {
                 Some("the run goes on without us; `trainyard doctor` checks the machine".to_owned())
             }
             Self::Broken { .. } => None,
+        }
+    }
+}
+
+/// Says who has to do something: whoever looks after the agent, or whoever asks.
+fn untrusted_hint(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as Why;
+    match error {
+        rustls::Error::InvalidCertificate(Why::Expired | Why::ExpiredContext { .. }) => {
+            "whoever looks after that agent has to renew its certificate, and restart it; if it is not that, see whether this machine's clock is right"
+        }
+        _ => {
+            "set TRAINYARD_CA_FILE to the PEM file of the authority that signed it, if you know that it is the right one"
         }
     }
 }

@@ -128,6 +128,8 @@ fn spawn(workspace: &Workspace) -> Result<Child, StartError> {
         .args(["agent", "run", "--detached"])
         .env("TRAINYARD_HOME", workspace.home())
         .env("TRAINYARD_SOCKET", workspace.socket())
+        // It is ours for another agent, and no run's.
+        .env_remove("TRAINYARD_TOKEN")
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

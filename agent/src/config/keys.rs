@@ -1,6 +1,7 @@
 //! What can be set, and what may be said for it.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 
 use runner::run_configuration::duration::parse_seconds;
 use runner::run_configuration::size::parse_bytes;
@@ -12,8 +13,12 @@ pub(crate) use super::table::KEYS;
 pub(crate) enum Key {
     /// Where all state lives.
     Home,
-    /// The agent's socket.
+    /// The agent's socket, or the URL of one on another machine.
     Socket,
+    /// The file with the token for that machine's agent.
+    TokenFile,
+    /// Who is trusted to say that it is that agent.
+    CaFile,
     /// What new runs belong to.
     Experiment,
     /// Where runs are carried out.
@@ -56,6 +61,16 @@ pub(crate) enum Key {
     UsersMaxRuns,
     /// How much a user may take on the disk.
     UsersMaxBytes,
+    /// Where the agent listens on TCP.
+    ListenAddress,
+    /// The certificate that it shows there.
+    ListenCertificate,
+    /// The key of that.
+    ListenKeyFile,
+    /// What it is called there.
+    ListenHosts,
+    /// How many may be connected there.
+    ListenConnections,
     /// Colours.
     Color,
 }
@@ -71,6 +86,8 @@ pub(crate) enum Kind {
     Number,
     /// A duration.
     Duration,
+    /// An address of this machine, with a port.
+    Address,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Texts, of which none is empty; its value is their JSON.
@@ -129,6 +146,10 @@ impl Definition {
                 Err("a duration, as in 90, \"15m\" or \"1h30m\"".to_owned())
             }
             Kind::Duration => Ok(()),
+            Kind::Address if text.parse::<SocketAddr>().is_err() => {
+                Err("an address and a port, as in \"127.0.0.1:8443\" or \"[::]:8443\"".to_owned())
+            }
+            Kind::Address => Ok(()),
             Kind::Choice(words) if words.contains(&text) => Ok(()),
             Kind::Choice(words) => Err(format!("one of {}", words.join(", "))),
             Kind::List => match serde_json::from_str::<Vec<String>>(text) {

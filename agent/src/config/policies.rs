@@ -9,6 +9,7 @@ use runner::run_configuration::duration::parse_seconds;
 use super::{Key, Settings};
 use crate::agent::UserPolicy;
 use crate::disk::shortage::DiskPolicy;
+use crate::listen::ListenPolicy;
 use crate::quota::QuotaPolicy;
 use crate::upkeep::UpkeepPolicy;
 
@@ -48,6 +49,18 @@ impl Settings {
         }
     }
 
+    /// Returns where the agent listens on TCP, if anywhere. The address was checked when it was read.
+    pub(crate) fn listen_policy(&self) -> Option<ListenPolicy> {
+        let connections = self.number(Key::ListenConnections).unwrap_or_default();
+        Some(ListenPolicy {
+            address: self.text(Key::ListenAddress)?.parse().ok()?,
+            certificate: self.path(Key::ListenCertificate),
+            key: self.path(Key::ListenKeyFile),
+            hosts: self.list(Key::ListenHosts),
+            connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        })
+    }
+
     /// Returns who rules the agent, and what its users may have.
     pub(crate) fn user_policy(&self) -> UserPolicy {
         let quota = QuotaPolicy {
@@ -73,7 +86,8 @@ mod tests {
              [environments]\nmax-bytes = '5 GiB'\n[docker]\nallow = ['--privileged', '--volume=/data']\n\
              [targets]\nkeep-runs = '2d'\nmax-bytes = '1 GiB'\n\
              [disk]\nmin-free = '3 GiB'\nmax-objects = '4 GiB'\n\
-             [users]\nadmin-group = 'ops'\nmax-runs = 20\nmax-bytes = '5 GiB'\n",
+             [users]\nadmin-group = 'ops'\nmax-runs = 20\nmax-bytes = '5 GiB'\n\
+             [listen]\naddress = '[::]:8443'\ncertificate = 'c.pem'\nkey = '/k.pem'\nhosts = ['x']\n",
         )
         .unwrap();
         let project = dir.path().join("none.toml");
@@ -100,8 +114,17 @@ mod tests {
         assert_eq!(settings.disk_policy(), disk);
         let quota = QuotaPolicy { max_runs: Some(20), max_bytes: Some(5 << 30) };
         assert_eq!(settings.user_policy(), UserPolicy { admin_group: "ops".to_owned(), quota });
+        let listen = ListenPolicy {
+            address: "[::]:8443".parse().unwrap(),
+            certificate: Some(dir.path().join("c.pem")),
+            key: Some("/k.pem".into()),
+            hosts: vec!["x".to_owned()],
+            connections: 256,
+        };
+        assert_eq!(settings.listen_policy(), Some(listen));
 
         let nothing = Settings::default();
+        assert_eq!(nothing.listen_policy(), None);
         assert_eq!(nothing.disk_policy(), DiskPolicy::default(), "as the table says");
         assert_eq!(nothing.user_policy(), UserPolicy::default());
         assert_eq!(nothing.build_settings(), BuildSettings::default());

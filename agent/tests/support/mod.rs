@@ -221,9 +221,20 @@ pub(crate) fn call(
     headers: &[&str],
     body: &[u8],
 ) -> Answer {
-    let mut stream = UnixStream::connect(socket).unwrap();
+    let stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n");
+    ask(stream, method, path, &[headers, &["host: agent"]].concat(), body)
+}
+
+/// Asks whoever is at the other end of `stream`, which answers and ends it.
+pub(crate) fn ask(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Answer {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     for header in headers {
         head += &format!("{header}\r\n");
     }

@@ -83,8 +83,7 @@ async fn client(address: &Address, text: &str) -> Result<(Docker, Option<u32>), 
         Address::Tcp { host, tls: Some(files) } => {
             // The client of this library says nothing of files that it cannot use.
             files.client()?;
-            // One that is installed already is as good.
-            drop(rustls::crypto::ring::default_provider().install_default());
+            crate::tls::install_provider();
             let (key, certificate, authority) =
                 (files.key(), files.certificate(), files.authority());
             let version = API_DEFAULT_VERSION;

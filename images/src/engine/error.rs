@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tls;
+
 /// What went wrong, each with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -171,25 +173,11 @@ fn innermost(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync
     }
 }
 
-/// Returns what TLS says, where that is among the causes.
-fn tls_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(said) = error.downcast_ref() {
-            return Some(said);
-        }
-        // What an error of the system's holds is not its cause: the cause of that is.
-        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause = held.map(|held| held as _).or_else(|| error.source());
-    }
-    None
-}
-
 impl EngineError {
     /// It is gone; or it was never spoken to, where TLS is the reason.
     pub(super) fn gone(address: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let (address, source) = (address.to_owned(), source.into());
-        match tls_cause(&*source) {
+        match tls::cause(&*source) {
             Some(cause) => Self::Untrusted { address, source: cause.to_string().into() },
             None => Self::Gone { address, source: innermost(source) },
         }

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::EngineError;
+use crate::tls;
 
 /// A directory with `ca.pem`, `cert.pem` and `key.pem`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +51,7 @@ impl TlsFiles {
         for authority in self::certificates(&self.authority())? {
             roots.add(authority).map_err(|error| unusable(&self.authority(), error))?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let client = ClientConfig::builder_with_provider(provider)
+        let client = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&path, error))?
             .with_root_certificates(roots)
@@ -62,11 +62,7 @@ impl TlsFiles {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, EngineError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(none) if none.is_empty() => Err(bad(path, PemError::NoItemsFound)),
-        read => read.map_err(|error| bad(path, error)),
-    }
+    tls::certificates(path).map_err(|error| bad(path, error))
 }
 
 fn bad(path: &Path, error: PemError) -> EngineError {

@@ -45,6 +45,7 @@ async fn document(agent: &Agent, peer: Peer) -> Result<AgentStatus, ApiError> {
         runs: agent.scheduler.counts(),
         concurrency: agent.capacity_here.places,
         draining: agent.drain.now(),
+        listening: agent.listening.get().cloned(),
         rules: peer.rules,
     })
 }

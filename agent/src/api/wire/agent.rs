@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::drain::Draining;
+use crate::listen::Listening;
 
 /// Who answers, and how busy it is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -39,6 +40,9 @@ pub(crate) struct AgentStatus {
     /// That it starts none of those that wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) draining: Option<Draining>,
+    /// How it is reached over TCP, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) listening: Option<Listening>,
     /// Whether whoever asks sees everybody's runs, and may stop and drain the agent.
     #[serde(default)]
     pub(crate) rules: bool,

@@ -8,6 +8,7 @@ use crate::api::wire::agent::{AgentStatus, UserUsage};
 use crate::cli::{Context, Exit, Failure, Outcome};
 use crate::client::Start;
 use crate::disk::governor::DiskReport;
+use crate::listen::Listening;
 use crate::statistics::{Histogram, StatisticsReport};
 use crate::terminal::{Plain, measure};
 
@@ -48,6 +49,9 @@ fn text(
         ("Running", format!("{} of {}", status.runs.running, status.concurrency)),
         ("Queued", status.runs.queued.to_string()),
     ];
+    if let Some(listening) = &status.listening {
+        lines.push(("Listening", listening_line(listening)));
+    }
     if let Some(draining) = &status.draining {
         let since = moment(draining.since_time_utc);
         lines.push(("Draining", format!("since {since}, asked by uid {}", draining.asked_by_uid)));
@@ -94,6 +98,14 @@ fn yours(usage: &UserUsage) -> String {
     )
 }
 
+/// Returns how the agent is reached over TCP, and until when its certificate is good.
+fn listening_line(listening: &Listening) -> String {
+    let Listening { url, certificate, certificate_expires_time_utc } = listening;
+    let Some(certificate) = certificate else { return format!("{url}, for this machine alone") };
+    let until = certificate_expires_time_utc.map(|end| format!(" until {}", measure::rfc3339(end)));
+    format!("{url}, certificate {}{}", certificate.display(), until.unwrap_or_default())
+}
+
 /// Returns what is free, and that no run starts where that is so.
 fn disk_line(disk: &DiskReport) -> String {
     let DiskReport { total_bytes, free_bytes, min_free_bytes, shortage, .. } = disk;
@@ -129,6 +141,8 @@ mod tests {
             "schemaVersion": 1, "version": "0.1.0", "pid": 7, "uid": 0, "home": "/state",
             "store": "/state/store", "storeId": "1:2", "startedTimeUtc": "2026-11-21T12:00:00Z",
             "runs": {"queued": 3, "running": 1}, "concurrency": 4,
+            "listening": {"url": "https://[::]:8443", "certificate": "/etc/trainyard/c.pem",
+                "certificateExpiresTimeUtc": "2027-02-01T00:00:00Z"},
             "draining": {"sinceTimeUtc": "2026-11-21T13:00:00Z", "askedByUid": 1000}
         });
         let times = |count: u64, seconds: f64| serde_json::json!({"count": count, "seconds": seconds, "buckets": []});
@@ -163,6 +177,7 @@ mod tests {
         Started      2026-11-21T12:00:00Z
         Running      1 of 4
         Queued       3
+        Listening    https://[::]:8443, certificate /etc/trainyard/c.pem until 2027-02-01T00:00:00Z
         Draining     since 2026-11-21T13:00:00Z, asked by uid 1000
         Disk         20.0 GB of 100.0 GB free, 2.0 GB are kept free
         Store        5.0 MB, limit 9.0 MB

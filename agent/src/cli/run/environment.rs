@@ -120,19 +120,22 @@ impl<'a> Chooser<'a> {
     ///
     /// Nothing says where state is kept, or there is no current directory.
     pub(in crate::cli) fn new(context: &'a Context, source: &'a Source) -> Result<Self, Failure> {
+        let workspace = context.workspace()?;
         Ok(Self {
             settings: &context.settings,
             source,
             current: std::env::current_dir().map_err(Failure::failed)?,
-            register: Register::new(&context.workspace()?),
+            register: Register::new(&workspace),
             conda_from_pip: false,
-            elsewhere: None,
+            elsewhere: workspace.server().map(|server| server.host().to_owned()),
         })
     }
 
     /// Looks for interpreters where a run of `target` finds them.
     pub(in crate::cli) fn on(mut self, target: &str) -> Self {
-        self.elsewhere = (target != LOCAL_TARGET).then(|| target.to_owned());
+        if target != LOCAL_TARGET {
+            self.elsewhere = Some(target.to_owned());
+        }
         self
     }
 

@@ -29,7 +29,9 @@ pub(in crate::cli) fn to_agent(
     store: &LocalStore,
     record: &SnapshotRecord,
 ) -> Result<(), Failure> {
-    if store_id(store.directory()).is_some_and(|id| id == agent.store_id) {
+    // The numbers of another machine's disks may be those of ours.
+    let is_here = context.is_here()?;
+    if is_here && store_id(store.directory()).is_some_and(|id| id == agent.store_id) {
         return Ok(());
     }
     let mut agent = AgentStore { client, runtime: context.runtime()? };

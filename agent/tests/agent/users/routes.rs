@@ -49,13 +49,15 @@ fn asks_for(operation: &str) -> Asks {
             Asks::Target(Some(json!({"runsOlderSeconds": 1, "maxBytes": null, "dryRun": true})))
         }
         "sendSnapshot" => Asks::Target(Some(json!({"snapshotId": Digest::of(b"")}))),
-        "listRuns" | "listTargets" | "listEnvironments" | "status" | "usage" | "statistics"
-        | "metrics" | "collectGarbage" => Asks::List,
+        "listTokens" | "listRuns" | "listTargets" | "listEnvironments" | "status" | "usage"
+        | "statistics" | "metrics" | "collectGarbage" => Asks::List,
         "attachTarget" => Asks::Nothing("a name that is taken is said to be; see targets/tests.rs"),
         "receivePack" => Asks::Nothing("what is sent goes to one's own store, whatever it is"),
         "showEnvironment" | "removeEnvironment" | "environmentLog" => {
             Asks::Nothing("environments are everybody's")
         }
+        "createToken" => Asks::Nothing("it is one's own; see store/tokens.rs"),
+        "revokeToken" => Asks::Nothing("see listening.rs"),
         "stop" | "drain" | "undoDrain" => Asks::Nothing("who does not rule is refused"),
         "alive" | "ready" | "openapi" => Asks::Nothing("they say the same to all"),
         new => panic!("say in this table what can be asked of {new}"),

@@ -57,15 +57,15 @@ pub(super) fn tell(chosen: &mut Chosen, chooser: &Chooser<'_>) {
     }
 }
 
-/// Makes `request` one for `target`, where its interpreter is looked for anew. Returns what is to
-/// be said of that.
+/// Makes `request` one for `target` of an agent that `is_here`, on this machine, or is not. Its
+/// interpreter is looked for anew. Returns what is to be said of that.
 ///
 /// # Errors
 ///
 /// It is for this machine, which has no Python.
 pub(in crate::cli) fn moved(
     request: &mut SubmitRequest,
-    target: &str,
+    (target, is_here): (&str, bool),
     settings: &Settings,
 ) -> Result<Vec<String>, Failure> {
     request.target = target.to_owned();
@@ -76,7 +76,7 @@ pub(in crate::cli) fn moved(
         return Ok(Vec::new());
     };
     let before = interpreter.display().to_string();
-    *interpreter = if target == LOCAL_TARGET {
+    *interpreter = if target == LOCAL_TARGET && is_here {
         let choice = settings.path(Key::Python);
         let variable = |name: &str| std::env::var_os(name);
         images::interpreter::find(choice.as_deref(), &variable).map_err(|error| {
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_run_that_moves_takes_the_python_of_where_it_goes() {
         let mut request = crate::store::tests::request(Digest::of(b"source"));
-        let notes = moved(&mut request, "gpu-vm", &Settings::default()).unwrap();
+        let notes = moved(&mut request, ("gpu-vm", true), &Settings::default()).unwrap();
 
         assert_eq!(request.target, "gpu-vm");
         assert_eq!(request.environment_name, "python3 of gpu-vm");
@@ -135,6 +135,12 @@ mod tests {
         request.environment = Environment::Conda {
             packages: serde_json::from_str(r#"{"name": "conda.yml", "text": ""}"#).unwrap(),
         };
-        assert_eq!(moved(&mut request, "other-vm", &Settings::default()).unwrap(), [""; 0]);
+        let to_other = moved(&mut request, ("other-vm", true), &Settings::default());
+        assert_eq!(to_other.unwrap(), [""; 0]);
+
+        // The agent's own machine is another, too, for whoever asks it from afar.
+        let mut request = crate::store::tests::request(Digest::of(b"source"));
+        moved(&mut request, ("local", false), &Settings::default()).unwrap();
+        assert_eq!(request.environment.interpreter(), Some(Path::new("python3")));
     }
 }
