@@ -1,4 +1,4 @@
-//! The HTTP API on the agent's socket: routes, OpenAPI, errors.
+//! The HTTP API at the agent's doors: routes, OpenAPI, errors.
 //!
 //! Handlers translate: they read a request, ask the agent, and write the answer.
 

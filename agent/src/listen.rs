@@ -121,6 +121,9 @@ impl ListenError {
                 "set it to {most} or less, or let the process have more files open (ulimit -n, LimitNOFILE=)"
             ),
             Self::Certificate(error) => error.hint(),
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "ports below 1024 are root's: take another, such as 8443".to_owned()
+            }
             Self::Bind { .. } => {
                 "listen.address has to be an address of this machine and a port that is free"
                     .to_owned()

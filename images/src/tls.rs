@@ -6,10 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-
-pub use rustls::pki_types::pem::Error as PemError;
+use rustls::pki_types::pem::{Error as PemError, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Returns what TLS is made with.
 #[must_use]
@@ -32,9 +30,28 @@ pub fn install_provider() {
 /// # Errors
 ///
 /// The file cannot be read, or there is none in it.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let read: Vec<_> = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
-    if read.is_empty() { Err(PemError::NoItemsFound) } else { Ok(read) }
+pub fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let text = std::fs::read(path)?;
+    let read: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(unreadable)?;
+    if read.is_empty() { Err(unreadable(PemError::NoItemsFound)) } else { Ok(read) }
+}
+
+/// Reads the private key that `text` holds in PEM.
+///
+/// # Errors
+///
+/// There is none, or it has a passphrase.
+pub fn private_key(text: &[u8]) -> io::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(text).map_err(unreadable)
+}
+
+fn unreadable(error: PemError) -> io::Error {
+    let what = match error {
+        PemError::NoItemsFound => "there is nothing in it that is wanted, in PEM".to_owned(),
+        other => other.to_string(),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// Returns what TLS says, where that is among the causes of `error`.

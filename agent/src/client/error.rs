@@ -4,7 +4,6 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use images::tls::PemError;
 use reqwest::StatusCode;
 
 use super::StartError;
@@ -57,7 +56,7 @@ pub(crate) enum ClientError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: PemError,
+        source: io::Error,
     },
     /// Whoever answers cannot show that it is the agent.
     #[error("the certificate of {url} is not trusted")]

@@ -137,7 +137,7 @@ fn over_tcp_failure(server: &Server, asked: &str, error: reqwest::Error) -> Clie
         Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
             presented,
             ..
-        })) => ClientError::OtherName { url, names: presented.clone() },
+        })) => ClientError::OtherName { url, names: presented.iter().map(|it| bare(it)).collect() },
         Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForName)) => {
             ClientError::OtherName { url, names: Vec::new() }
         }
@@ -147,6 +147,13 @@ fn over_tcp_failure(server: &Server, asked: &str, error: reqwest::Error) -> Clie
         _ if error.is_connect() => ClientError::NoServer { url, source: innermost(&error).into() },
         _ => ClientError::Broken { asked: asked.to_owned(), source: error.without_url() },
     }
+}
+
+/// Returns a name of a certificate without what kind of name it is said to be, as in
+/// `DnsName("train.example.com")`.
+fn bare(name: &str) -> String {
+    let inner = name.split_once('(').map_or(name, |(_, inner)| inner.trim_end_matches(')'));
+    inner.trim_matches('"').to_owned()
 }
 
 /// Returns the URL of a route; each segment is escaped, whatever a name may hold.
@@ -182,6 +189,17 @@ mod tests {
 
     fn base() -> Url {
         Url::parse("http://agent").unwrap()
+    }
+
+    #[test]
+    fn a_name_of_a_certificate_is_told_as_it_is_typed() {
+        for (told, typed) in [
+            (r#"DnsName("train.example.com")"#, "train.example.com"),
+            ("IpAddress(127.0.0.1)", "127.0.0.1"),
+            ("train.example.com", "train.example.com"),
+        ] {
+            assert_eq!(bare(told), typed);
+        }
     }
 
     #[test]

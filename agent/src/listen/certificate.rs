@@ -6,11 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use images::tls::{self, PemError};
+use images::tls;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
@@ -34,7 +33,7 @@ pub(crate) enum CertificateError {
         /// Which setting names it.
         setting: &'static str,
         /// Why not.
-        source: PemError,
+        source: io::Error,
     },
     /// Everybody on this machine can take the agent's place.
     #[error("the key {path:?} can be read by everybody (mode {mode:o})")]
@@ -107,15 +106,14 @@ pub(super) fn read(certificate: &Path, key: &Path) -> Result<Tls, CertificateErr
 
 /// Reads a key that not everybody can. The group may: on Debian keys have one of their own.
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    let failed =
-        |source| CertificateError::File { path: path.to_owned(), setting: "listen.key", source };
-    let io = |error: io::Error| failed(PemError::Io(error));
-    let mut file = File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
+    let setting = "listen.key";
+    let failed = |source| CertificateError::File { path: path.to_owned(), setting, source };
+    let mut file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
     if mode & 0o007 != 0 {
         return Err(CertificateError::OpenKey { path: path.to_owned(), mode });
     }
     let mut text = Vec::new();
-    file.read_to_end(&mut text).map_err(io)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(failed)
+    file.read_to_end(&mut text).map_err(failed)?;
+    tls::private_key(&text).map_err(failed)
 }

@@ -267,6 +267,10 @@ fn the_command_line_makes_lists_and_revokes_them() {
             .unwrap();
 
     assert_eq!(agent.get(token.trim_end(), "/v1/runs").status, 200);
+    let mut list = agent.workspace.command(&["list"]);
+    list.env("TRAINYARD_SOCKET", format!("http://{}", agent.address));
+    let output = list.env("TRAINYARD_TOKEN", token.trim_end()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
     assert_eq!((&made["schemaVersion"], &made["scope"]), (&1.into(), &"write".into()));
     assert_eq!(agent.get(made["token"].as_str().unwrap(), "/v1/runs").status, 200);
     wait_until("the use is noted", || {

@@ -4,8 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::{Error as PemError, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::EngineError;
@@ -44,42 +43,34 @@ impl TlsFiles {
     /// Reads them: the engine has to be known to the authority, and we show our certificate.
     pub(super) fn client(&self) -> Result<Arc<ClientConfig>, EngineError> {
         let path = self.key();
-        let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| bad(&path, error))?;
+        let key = std::fs::read(&path).and_then(|text| tls::private_key(&text));
+        let key = key.map_err(|source| unusable(&path, source))?;
         let path = self.certificate();
         let certificates = certificates(&path)?;
         let mut roots = RootCertStore::empty();
         for authority in self::certificates(&self.authority())? {
-            roots.add(authority).map_err(|error| unusable(&self.authority(), error))?;
+            roots.add(authority).map_err(|error| refused(&self.authority(), &error))?;
         }
         let client = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(&path, error))?
+            .map_err(|error| refused(&path, &error))?
             .with_root_certificates(roots)
             .with_client_auth_cert(certificates, key)
-            .map_err(|error| unusable(&path, error))?;
+            .map_err(|error| refused(&path, &error))?;
         Ok(Arc::new(client))
     }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, EngineError> {
-    tls::certificates(path).map_err(|error| bad(path, error))
+    tls::certificates(path).map_err(|source| unusable(path, source))
 }
 
-fn bad(path: &Path, error: PemError) -> EngineError {
-    let source = match error {
-        PemError::Io(error) => error,
-        PemError::NoItemsFound => invalid("there is nothing in it that is wanted, in PEM"),
-        other => invalid(other.to_string()),
-    };
+fn unusable(path: &Path, source: io::Error) -> EngineError {
     EngineError::Certificates { path: path.to_owned(), source }
 }
 
-fn unusable(path: &Path, error: rustls::Error) -> EngineError {
-    EngineError::Certificates { path: path.to_owned(), source: invalid(error.to_string()) }
-}
-
-fn invalid(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
+fn refused(path: &Path, error: &rustls::Error) -> EngineError {
+    unusable(path, io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 
 #[cfg(test)]

@@ -16,14 +16,14 @@ use tracing::{info_span, warn};
 
 use super::super::asked::Asker;
 use super::super::error::ApiError;
-use super::connection;
+use super::connection::{self, Limits};
 use crate::agent::Agent;
 use crate::peer::is_owner;
 use crate::task;
 use crate::workspace::socket_address::SocketAddress;
 
-/// How long a request's head may take to arrive, and the next one to begin.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// Those who may be here are in no hurry, and large pieces are quicker.
+const LIMITS: Limits = Limits { head: Duration::from_secs(30), kept: 400 << 10 };
 
 /// The socket that the agent answers on.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Door {
             let refused = move || async move { ApiError::Foreign { uid, owner } };
             Router::new().fallback(refused)
         };
-        let answering = connection::serve(stream, router, HEAD_LIMIT, graceful.watcher());
+        let answering = connection::serve(stream, router, LIMITS, graceful.watcher());
         // The connection owns itself: it ends with its peer, or when `graceful` says so.
         task::spawn(info_span!("connection", uid), answering).detach();
     }

@@ -18,7 +18,7 @@ use tracing::{debug, info, info_span, warn};
 use super::super::asked::Asker;
 use super::super::body::within;
 use super::super::error::ApiError;
-use super::connection;
+use super::connection::{self, Limits};
 use super::gate::{self, Gate};
 use super::patient::Patient;
 use super::places::{Place, Places};
@@ -32,8 +32,8 @@ use crate::token::TokenRefused;
 /// How long whoever connects may take to show a token: the handshake and a request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a connection is kept on which nothing more is asked.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// How long a connection is kept on which nothing more is asked, and how much for it.
+const LIMITS: Limits = Limits { head: Duration::from_secs(60), kept: 64 << 10 };
 
 /// How long a peer may take none of what it is sent, and send none of a body that it began.
 const STALLED: Duration = Duration::from_secs(30);
@@ -123,9 +123,9 @@ impl Visit {
         let stream = Patient::new(stream, STALLED);
         let answering = async {
             match tls {
-                None => connection::serve(stream, router, IDLE_LIMIT, graceful).await,
+                None => connection::serve(stream, router, LIMITS, graceful).await,
                 Some(tls) => match tls.accept(stream).await {
-                    Ok(stream) => connection::serve(stream, router, IDLE_LIMIT, graceful).await,
+                    Ok(stream) => connection::serve(stream, router, LIMITS, graceful).await,
                     Err(error) => debug!(%error, "A TLS handshake failed."),
                 },
             }
