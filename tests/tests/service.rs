@@ -201,6 +201,34 @@ fn each_user_sees_their_own_and_an_administrator_everybodys() {
 }
 
 #[test]
+fn the_hardened_unit_listens_and_a_token_goes_with_its_users_group() {
+    let Some(machine) = Booted::start() else { return };
+    machine.install(&package("1.0"));
+    machine.ok("useradd -m -G trainyard ana");
+    machine.ok(
+        "printf '[listen]\\naddress = \"127.0.0.1:8443\"\\n' >> /etc/trainyard/config.toml && \
+         systemctl restart trainyard",
+    );
+    assert!(ana(&machine, "agent status").contains("Listening    http://127.0.0.1:8443"));
+    ana(&machine, "token create laptop > ~/token");
+    let over_tcp = || {
+        let by = "TRAINYARD_SOCKET=http://127.0.0.1:8443 TRAINYARD_TOKEN_FILE=/home/ana/token";
+        machine.user("ana", &format!("{by} trainyard agent status --json"))
+    };
+
+    let status = over_tcp();
+    let said: serde_json::Value = serde_json::from_slice(&status.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {status:?}"));
+    assert_eq!(said["usage"]["user"], "ana");
+
+    machine.ok("gpasswd --delete ana trainyard");
+    let refused = over_tcp();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = text(&refused.stderr);
+    assert!(said.contains("who may not connect to this agent's socket"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_packaged_is_said() {
     let made = Command::new(root().join("packaging/deb")).arg("/nonexistent").output().unwrap();
 
