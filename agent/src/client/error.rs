@@ -242,6 +242,20 @@ mod tests {
     }
 
     #[test]
+    fn who_has_to_do_something_about_a_certificate_is_said() {
+        use rustls::CertificateError as Why;
+        let hint = |why| {
+            let source = rustls::Error::InvalidCertificate(why);
+            let url = "https://x".to_owned();
+            let failure = Failure::from(ClientError::Untrusted { url, source });
+            failure.next_step().unwrap().to_owned()
+        };
+
+        assert!(hint(Why::Expired).contains("renew its certificate"));
+        assert!(hint(Why::UnknownIssuer).contains("TRAINYARD_CA_FILE"));
+    }
+
+    #[test]
     fn the_answer_decides_the_exit_code() {
         let table: Vec<_> = [
             (400, &[][..]),

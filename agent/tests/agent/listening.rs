@@ -391,6 +391,32 @@ fn who_has_a_place_keeps_it_and_the_socket_has_places_of_its_own() {
 }
 
 #[test]
+fn a_body_that_stops_is_given_up_and_a_follower_who_waits_is_not() {
+    let agent = Listening::start(&[]);
+    let token = agent.token(rustix::process::geteuid().as_raw(), "mine", "write");
+    let mut following = agent.follow(&token, &agent.held());
+    let mut stopped = agent.connect();
+    let head = format!(
+        "POST /v1/runs HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    stopped.write_all(head.as_bytes()).unwrap();
+
+    // What keeps the line alive comes later than all who have shown no token would have to go.
+    let mut told = Vec::new();
+    while !told.ends_with(b":\n\n\r\n") {
+        let mut byte = [0];
+        following.read_exact(&mut byte).unwrap();
+        told.push(byte[0]);
+    }
+    let mut answer = String::new();
+    stopped.read_to_string(&mut answer).unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("request_timeout"), "{answer}");
+}
+
+#[test]
 fn a_hundred_follow_over_tcp_and_the_socket_has_room_for_more() {
     let agent = Listening::start(&[]);
     let token = agent.token(rustix::process::geteuid().as_raw(), "mine", "read");
