@@ -3,13 +3,13 @@
 //! One task owns the queue and the drivers of the runs that are on. Everyone else sends it
 //! commands and may look at the queue. Which run starts is decided by [`crate::queue`].
 
+mod steady_clock;
 mod waits;
 mod work;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use runner::cancel_request::CancelRequest;
 use runner::run_id::RunId;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +23,7 @@ use crate::disk::shortage::Shortage;
 use crate::queue::{Capacity, On, Queue};
 use crate::run::driver::Begin;
 use crate::run::status::RunStatus;
+use crate::scheduler::steady_clock::SteadyClock;
 use crate::store::{RunRow, StoreError};
 
 /// Everything that can be asked of the scheduler.
@@ -58,6 +59,8 @@ pub(crate) struct Inbox {
 /// What others may look at.
 #[derive(Debug, Default)]
 struct Seen {
+    /// By which it is decided what may start.
+    clock: SteadyClock,
     queue: Queue<RunId>,
     on: Vec<On>,
 }
@@ -134,7 +137,7 @@ impl Scheduler {
         let owner = |run: &str| {
             seen.queue.iter().find(|it| it.run.as_str() == run).map(|waiting| waiting.uid)
         };
-        let plan = seen.queue.plan(&seen.on, capacity, Timestamp::now());
+        let plan = seen.queue.plan(&seen.on, capacity, seen.clock.now());
         let waits = plan.into_iter().map(|(waiting, obstacle)| {
             let can_start = obstacle.as_ref().is_none_or(|it| it.is_of_room());
             let position = can_start.then(|| {
@@ -144,6 +147,9 @@ impl Scheduler {
             });
             let short = shortage.filter(|_| can_start).map(|shortage| WaitsFor::Disk { shortage });
             let mut waits_for = short.or_else(|| obstacle.map(WaitsFor::from));
+            if let Some(WaitsFor::Time { time_utc }) = &mut waits_for {
+                *time_utc = seen.clock.told(*time_utc);
+            }
             if let Some(WaitsFor::Turn { run_id }) = &mut waits_for {
                 // Nobody learns of others' runs more than that there are some.
                 run_id.take_if(|kept_for| owner(kept_for) != Some(waiting.uid));

@@ -97,11 +97,29 @@ fn damage(path: &Path, how: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
+/// What is done to an object of a store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Harm {
+    OneBit,
+    Zeroed,
+    CutOff,
+    None,
+}
+
+fn harm(number: usize) -> Harm {
+    match number {
+        0..500 => Harm::OneBit,
+        500..600 => Harm::Zeroed,
+        600..700 => Harm::None,
+        _ => Harm::CutOff,
+    }
+}
+
 #[test]
-fn every_flipped_bit_and_zeroed_object_is_found_named_and_healed() {
+fn every_flipped_bit_zeroed_and_cut_off_object_is_found_named_and_healed() {
     let home = tempfile::tempdir().unwrap();
     let store = LocalStore::open(home.path()).unwrap();
-    let contents: Vec<_> = (0..600).map(|n| content(n, 500)).collect();
+    let contents: Vec<_> = (0..800).map(|n| content(n, 500)).collect();
     let digests: Vec<_> = contents.iter().map(|bytes| Digest::of(bytes)).collect();
     let store_all = |store: &LocalStore| {
         let mut writer = store.writer().unwrap();
@@ -110,33 +128,40 @@ fn every_flipped_bit_and_zeroed_object_is_found_named_and_healed() {
         }
         writer.commit().unwrap().objects
     };
-    assert_eq!(store_all(&store), 600);
+    assert_eq!(store_all(&store), 800);
     let pack = files_below(&home.path().join("packs")).pop().unwrap();
     damage(&pack, |bytes| {
+        let begin = |n: usize| 17 + n * (49 + 500) + 49;
         for (n, content) in contents.iter().enumerate() {
-            let at = 17 + n * (49 + 500) + 49;
-            assert!(bytes[at..at + 500] == *content);
-            match n % 6 {
-                0 => bytes[at..at + 500].fill(0),
-                1..5 => bytes[at + n % 500] ^= 1 << (n % 8),
-                _ => {}
+            let object = &mut bytes[begin(n)..begin(n) + 500];
+            assert!(object == *content);
+            match harm(n) {
+                Harm::OneBit => object[n] ^= 1 << (n % 8),
+                Harm::Zeroed => object.fill(0),
+                Harm::CutOff | Harm::None => {}
             }
         }
+        // Of the first that is cut off, a part is left.
+        bytes.truncate(begin(700) + 250);
     });
 
+    let fresh = LocalStore::open(home.path()).unwrap();
     for (n, digest) in digests.iter().enumerate() {
-        match store.read(digest) {
-            Ok(bytes) => assert!(n % 6 == 5 && bytes == contents[n], "{n}"),
-            Err(StoreError::Damaged { digest: named }) => assert!(n % 6 != 5 && named == *digest),
-            Err(error) => panic!("{n}: {error}"),
+        match (fresh.read(digest), harm(n)) {
+            (Ok(bytes), Harm::None) => assert!(bytes == contents[n], "{n}"),
+            (Err(StoreError::Damaged { digest: named }), Harm::OneBit | Harm::Zeroed)
+            | (Err(StoreError::Missing { digest: named }), Harm::CutOff) => {
+                assert!(named == *digest, "{n}");
+            }
+            (read, harm) => panic!("{n}, {harm:?}: {:?}", read.map(|bytes| bytes.len())),
         }
     }
     let other = LocalStore::open(home.path()).unwrap();
-    assert_eq!(other.missing(&digests).unwrap().len(), 500);
+    assert_eq!(other.missing(&digests).unwrap().len(), 700);
 
-    assert_eq!(store_all(&other), 500);
+    assert_eq!(store_all(&other), 700);
 
-    for store in [store, other] {
+    for store in [fresh, other] {
         assert_eq!(store.missing(&digests).unwrap(), []);
         assert!(digests.iter().zip(&contents).all(|(at, bytes)| store.read(at).unwrap() == *bytes));
     }

@@ -1,11 +1,12 @@
 //! Agents, supervisors, engines and containers that end when nobody expects it: what is said
-//! afterwards is true.
+//! afterwards is true. `TRAINYARD_SOAK=1` restarts an engine 20 times instead of once.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use tests::engine::{self, BASE_IMAGE, docker};
+use tests::moments::{Moments, is_soak};
 use tests::own_engine::OwnEngine;
 use tests::{Yard, kill_supervisors, text, wait_until};
 
@@ -242,4 +243,102 @@ fn a_run_that_ends_while_its_engine_is_down_ends_truly() {
     assert_eq!(shown["exit"]["code"], 0, "{shown:#}");
     all_are_gone(&engine);
     assert!(Path::new(&yard.run_directory(&id)).join("exit.json").exists());
+}
+
+/// Counts until it is told to end, notes how far it came, and ends with the code it is given.
+const COUNTING: &str = "
+import os, sys, time
+number = 0
+while not os.path.exists('outputs/end'):
+    for number in range(number + 1, number + 51):
+        print(number)
+    sys.stdout.flush()
+    time.sleep(0.02)
+open('outputs/count', 'w').write(str(number))
+sys.exit(int(sys.argv[1]))
+";
+
+/// Those runs of it, ids in the order in which they were handed in.
+#[derive(Default)]
+struct Counting {
+    runs: Vec<String>,
+    /// How many of them were told to end.
+    told: usize,
+}
+
+impl Counting {
+    /// Makes it `count` that are on.
+    fn fill(&mut self, count: usize, yard: &Yard, engine: &OwnEngine) {
+        while self.runs.len() - self.told < count {
+            let submitted = on(yard, engine)
+                .args(["run", "-d", "--json", "--docker", BASE_IMAGE, "--network", "none"])
+                .arg("--source")
+                .arg(yard.script(COUNTING))
+                .args(["train.py", &code_of(self.runs.len()).to_string()])
+                .output()
+                .unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&submitted.stdout)
+                .unwrap_or_else(|error| panic!("{error}: {}", text(&submitted.stderr)));
+            self.runs.push(answer["runId"].as_str().unwrap().to_owned());
+        }
+        for run in &self.runs {
+            wait_until("it counts", || !written(yard, run).is_empty());
+        }
+    }
+
+    /// Tells the `count` oldest of those that are on to end.
+    fn tell(&mut self, count: usize, yard: &Yard) {
+        for run in &self.runs[self.told..self.told + count] {
+            make(yard, run, "end");
+        }
+        self.told += count;
+    }
+}
+
+fn written(yard: &Yard, run: &str) -> String {
+    let log = yard.run_directory(run).join("user_logs/std_log.txt");
+    fs::read_to_string(log).unwrap_or_default()
+}
+
+fn code_of(number: usize) -> usize {
+    number % 5
+}
+
+#[test]
+fn restarts_of_the_engine_cost_its_runs_nothing() {
+    let (restarts, in_flight) = if is_soak() { (20, 10) } else { (1, 4) };
+    let Some(mut engine) = OwnEngine::start(true) else { return };
+    let yard = Yard::new();
+    yard.configure(&format!("[agent]\nmax-runs = {in_flight}\n"));
+    let (mut moments, mut counting) = (Moments::seeded(), Counting::default());
+    for restart in 0..restarts {
+        counting.fill(in_flight, &yard, &engine);
+        // Some end while the engine goes, and some while there is none.
+        counting.tell(in_flight / 4, &yard);
+        std::thread::sleep(moments.within(200));
+        if restart % 2 == 0 {
+            engine.stop()
+        } else {
+            engine.kill()
+        }
+        counting.tell(in_flight / 4, &yard);
+        std::thread::sleep(moments.within(1000));
+        engine.start_again();
+    }
+    counting.tell(counting.runs.len() - counting.told, &yard);
+
+    let mut bytes = 0;
+    for (number, run) in counting.runs.iter().enumerate() {
+        let shown = yard.ended(run);
+        assert_eq!(shown["exit"]["code"], code_of(number), "{shown:#}");
+        assert_eq!(shown["attempts"].as_array().unwrap().len(), 1, "{shown:#}");
+        let count = yard.run_directory(run).join("work/outputs/count");
+        let count: usize = fs::read_to_string(count).unwrap().parse().unwrap();
+        let expected: String = (1..=count).map(|number| format!("{number}\n")).collect();
+        let log = written(&yard, run);
+        assert!(log == expected, "{} of {} bytes: {shown:#}", log.len(), expected.len());
+        bytes += log.len();
+    }
+    println!("{restarts} restarts, {} runs, {bytes} bytes of log", counting.runs.len());
+    all_are_gone(&engine);
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
-use tests::{Yard, python, text, wait_until};
+use tests::moments::is_soak;
+use tests::{Yard, python, supervisors, text, wait_until};
 
 /// Runs `script` in the foreground and returns what came out of both ends.
 fn run(yard: &Yard, script: &str) -> std::process::Output {
@@ -118,61 +119,79 @@ for i in range(200):
     assert_eq!(yard.ended(&id)["exit"]["code"], 0);
 }
 
-/// A gigabyte goes through the supervisor in its own tests; through a debug build of everything
-/// it would take minutes. `TRAINYARD_TEST_MEBIBYTES=1024` does it all the same.
-/// The most memory that the agent had so far, in KiB: its program's own pages too.
-fn peak_memory(yard: &Yard) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", yard.agent_pid())).unwrap();
+/// The most memory that a process had so far, in KiB: its program's own pages too.
+fn peak_memory(pid: i32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     peak.and_then(|rest| rest.split_whitespace().next()).unwrap().parse().unwrap()
 }
 
-#[test]
-fn a_long_output_without_a_newline_is_kept_to_the_byte() {
-    let yard = Yard::new();
-    yard.ok(["list"]);
-    let before = peak_memory(&yard);
-    let given = std::env::var("TRAINYARD_TEST_MEBIBYTES").ok();
-    let mebibytes = given.map_or(200, |text| text.parse().unwrap());
-    // os.write may be short on a pipe, so the rest of a block is written again.
-    let script = format!(
-        "import os
-block = bytes(range(256)) * 4096
-for _ in range({mebibytes}):
+/// Reads `count` bytes and returns their digest.
+fn digest(mut from: impl Read, count: usize) -> Vec<u8> {
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    let mut left = count;
+    while left > 0 {
+        let read = from.read(&mut buffer).unwrap();
+        assert_ne!(read, 0, "{left} of {count} bytes are missing");
+        hasher.update(&buffer[..read]);
+        left -= read;
+    }
+    hasher.finalize().to_vec()
+}
+
+/// Every other mebibyte without a line end. `os.write` may be short on a pipe.
+const BLOCKS: &str = "
+import os, random
+for number in range(COUNT):
+    block = random.Random(number).randbytes(1 << 20) if number % 2 else b'x' * (1 << 20)
     view = memoryview(block)
     while view:
         view = view[os.write(1, view):]
-"
+";
+
+/// 64 MiB, or 1 GiB with `TRAINYARD_SOAK=1`.
+#[test]
+fn a_flood_is_kept_to_the_byte_and_takes_no_memory() {
+    let mebibytes = if is_soak() { 1024 } else { 64 };
+    let yard = Yard::new();
+    let gate = yard.home().with_file_name("gate");
+    let script = format!(
+        "import os, time
+while not os.path.exists({gate:?}):
+    time.sleep(0.01)
+{}
+time.sleep(1000)
+",
+        BLOCKS.replace("COUNT", &mebibytes.to_string())
     );
-    let mut child = yard
-        .trainyard()
-        .args(["run", "--source"])
-        .arg(yard.script(&script))
-        .arg("--python")
-        .arg(python())
-        .arg("train.py")
+    let id = yard.submit(&yard.script(&script), &[]);
+    wait_until("it is on", || yard.show(&id)["status"] == "Running");
+    let mut follower =
+        yard.trainyard().args(["logs", "-f", &id]).stdout(Stdio::piped()).spawn().unwrap();
+    let [guard, supervisor] = supervisors(&yard, &id);
+    let watched = [guard, supervisor, yard.agent_pid(), i32::try_from(follower.id()).unwrap()];
+    let before = watched.map(peak_memory);
+
+    fs::write(&gate, "").unwrap();
+    let followed = digest(follower.stdout.as_mut().unwrap(), mebibytes << 20);
+
+    let after = watched.map(peak_memory);
+    let grown = [0, 1, 2, 3].map(|it| after[it] - before[it]);
+    println!("{mebibytes} MiB of log; guard, supervisor, agent, follower grew by {grown:?} KiB");
+    assert!(grown.iter().all(|grown| *grown < 64 << 10), "{grown:?} KiB");
+    yard.ok(["cancel", "--now", &id]);
+    assert_eq!(follower.wait().unwrap().code(), Some(0));
+    assert_eq!(yard.ended(&id)["status"], "Canceled");
+    let log = yard.run_directory(&id).join("user_logs/std_log.txt");
+    assert_eq!(fs::metadata(&log).unwrap().len(), (mebibytes << 20) as u64);
+    assert!(digest(fs::File::open(log).unwrap(), mebibytes << 20) == followed);
+    let mut blocks = Command::new(python())
+        .args(["-c", &BLOCKS.replace("COUNT", &mebibytes.to_string())])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    let (mut hasher, mut total, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
-    loop {
-        let read = stdout.read(&mut buffer).unwrap();
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        total += read;
-    }
-
-    assert!(child.wait().unwrap().success());
-    assert_eq!(total, mebibytes << 20);
-    let mut expected = Sha256::new();
-    let block: Vec<u8> = (0..4096).flat_map(|_| 0..=255u8).collect();
-    (0..mebibytes).for_each(|_| expected.update(&block));
-    assert_eq!(hasher.finalize(), expected.finalize());
-    let grown = peak_memory(&yard) - before;
-    assert!(grown < 48 << 10, "the agent took {grown} KiB more for it");
+    assert!(digest(blocks.stdout.take().unwrap(), mebibytes << 20) == followed);
+    assert!(blocks.wait().unwrap().success());
 }
 
 #[test]

@@ -19,10 +19,14 @@ pub(crate) fn again(policy: &RetryPolicy, number: u32, exit: &ExitRecord) -> Opt
     if number > policy.retries || !is_worth_it(exit.reason, policy) {
         return None;
     }
-    // Each delay is twice the one before.
-    let factor = 1_u64.checked_shl(number.saturating_sub(1)).unwrap_or(u64::MAX);
+    Some(Again { delay: delay_before(policy, number + 1), why: exit.reason })
+}
+
+/// Returns how long attempt `number`, from 2, waits: each twice as long as the one before.
+pub(crate) fn delay_before(policy: &RetryPolicy, number: u32) -> Duration {
+    let factor = 1_u64.checked_shl(number.saturating_sub(2)).unwrap_or(u64::MAX);
     let seconds = policy.delay_seconds.saturating_mul(factor).min(LONGEST_DELAY_SECONDS);
-    Some(Again { delay: Duration::from_secs(seconds), why: exit.reason })
+    Duration::from_secs(seconds)
 }
 
 /// Says whether an end may be another the next time: the script's doing only where that was asked

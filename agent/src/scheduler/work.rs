@@ -22,6 +22,7 @@ use crate::api::wire::waiting::ChangeWaiting;
 use crate::queue::{On, Waiting};
 use crate::run::driver::{self, Begin};
 use crate::run::launching;
+use crate::run::retry::delay_before;
 use crate::run::status::{RunEvent, RunStatus};
 use crate::run::workplace;
 use crate::store::{Change, Facts, RunRow, StoreError};
@@ -97,16 +98,19 @@ impl Work {
         if contained && let Ok(plan) = launching::plan(&row.request, &self.agent.container_policy) {
             asks.gpus = Some(plan.gpus);
         }
+        let clock = &self.agent.scheduler.seen().clock;
+        let delay = row.request.retry.as_ref().map(|policy| delay_before(policy, row.attempt));
+        let comes = |time| clock.coming(time, delay.unwrap_or_default());
         Waiting {
             run: row.id.clone(),
             number: row.number,
             uid: row.uid,
             target: row.request.target.clone(),
             priority: row.priority,
-            since: row.created,
+            since: row.created.min(clock.now()),
             asks,
             held: row.held,
-            not_before: row.not_before,
+            not_before: row.not_before.map(comes),
             after: after::ids(row),
         }
     }
@@ -199,7 +203,7 @@ impl Work {
             if !seen.has_room(&capacity) {
                 return;
             }
-            let plan = seen.queue.plan(&seen.on, capacity, Timestamp::now());
+            let plan = seen.queue.plan(&seen.on, capacity, seen.clock.now());
             let now = plan.into_iter().filter(|(_, obstacle)| obstacle.is_none());
             let starting: Vec<_> = now.map(|(waiting, _)| waiting.clone()).collect();
             starting.iter().for_each(|waiting| drop(seen.queue.remove(&waiting.run)));
@@ -264,8 +268,9 @@ impl Work {
 
     /// Returns how long nothing can change by itself.
     fn pause(&self) -> Duration {
-        let now = Timestamp::now();
-        let next = self.agent.scheduler.seen().queue.next_time(now);
+        let seen = self.agent.scheduler.seen();
+        let now = seen.clock.now();
+        let next = seen.queue.next_time(now);
         let until = next.and_then(|time| Duration::try_from(time.duration_since(now)).ok());
         until.unwrap_or(LOOK).min(LOOK)
     }

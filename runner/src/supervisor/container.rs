@@ -95,10 +95,11 @@ type Output = [OwnedFd; 2];
 impl RunningContainer {
     /// Takes note of the end, unless the image has no shell: then that was no end yet. An init
     /// process answers 127 for a shell that is not there.
-    fn ended(&mut self, over: Over, events: &mut EventLog) {
+    fn ended(&mut self, mut over: Over, events: &mut EventLog) {
         if self.shell {
             let word = prelude::read_word(&self.pipes.word);
             self.word = Some(word);
+            end::fill_in(&mut over, word);
             let code = over.state.as_ref().map(|state| state.exit_code);
             if word == Word::None && code == Some(127) && !self.asked {
                 let message = format!("{} is not there", prelude::SHELL);

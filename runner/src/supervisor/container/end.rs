@@ -20,6 +20,18 @@ pub(super) struct Over {
     pub(super) live_restore: bool,
 }
 
+/// What an engine says of a container whose end it missed, as one that is restarted meanwhile may.
+const UNKNOWN: i64 = 255;
+
+/// Takes from the prelude how the program ended where the engine does not know.
+pub(super) fn fill_in(over: &mut Over, word: Word) {
+    if let (Some(state), Word::Ended(code)) = (&mut over.state, word)
+        && state.exit_code == UNKNOWN
+    {
+        state.exit_code = code.into();
+    }
+}
+
 /// Says how the main process ended. Docker answers 128 + N for signal N, and so does an init
 /// process for the one it looks after.
 pub(super) fn status(over: &Over) -> ScriptStatus {
@@ -122,6 +134,20 @@ mod tests {
         assert_eq!(status(192), ScriptStatus::Signal(64));
         assert_eq!(status(193), ScriptStatus::Code(193));
         assert_eq!(status(255), ScriptStatus::Code(255));
+    }
+
+    #[test]
+    fn an_end_that_the_engine_missed_is_what_the_prelude_says() {
+        let status = |code, word| {
+            let mut over = over(code, 9, None, true);
+            fill_in(&mut over, word);
+            status(&over)
+        };
+        assert_eq!(status(255, Word::Ended(3)), ScriptStatus::Code(3));
+        assert_eq!(status(255, Word::Ended(137)), ScriptStatus::Signal(9));
+        assert_eq!(status(255, Word::Ended(255)), ScriptStatus::Code(255));
+        assert_eq!(status(255, Word::Ready), ScriptStatus::Code(255));
+        assert_eq!(status(137, Word::Ended(0)), ScriptStatus::Signal(9));
     }
 
     #[test]

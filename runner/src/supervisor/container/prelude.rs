@@ -17,7 +17,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 /// prelude stays until nothing of its process group is at work, so that what a program started may
 /// save its work after the program itself is over, as on the host. It looks each time the
 /// supervisor sends it a line, since a shell alone cannot wait without using up a processor. What
-/// shells say of a program that a signal ended goes to the engine, which drops it.
+/// shells say of a program that a signal ended goes to the engine, which drops it. It says how the
+/// program ended, too: an engine that is restarted at that moment does not know.
 ///
 /// Without an init process the program takes the prelude's place: the engine signals nobody else.
 pub(super) const PRELUDE: &str = r#"trainyard_program() {
@@ -55,6 +56,7 @@ trainyard_others() {
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
 (trainyard_program "$@")
 trainyard_code=$?
+echo "ended $trainyard_code" >/run/trainyard/word
 while [ -e /run/trainyard/asked ] && trainyard_others; do
     read -r trainyard_line </run/trainyard/look || break
 done
@@ -84,8 +86,10 @@ fn is_variable(name: &str) -> bool {
 pub(super) enum Word {
     /// It said nothing: the pipes could not be opened.
     None,
-    /// It became the program.
+    /// It became the program, or the program is over and the prelude was ended before it said how.
     Ready,
+    /// The program ended, with this code as shells have it.
+    Ended(u8),
     /// It could not become the program.
     Failed,
 }
@@ -94,10 +98,19 @@ pub(super) enum Word {
 pub(super) fn read_word(pipe: &OwnedFd) -> Word {
     let mut said = [0; 64];
     let count = rustix::io::read(pipe.as_fd(), &mut said).unwrap_or(0);
-    match &said[..count] {
-        b"ready\nfailed\n" => Word::Failed,
-        b"" => Word::None,
-        _ => Word::Ready,
+    word(&String::from_utf8_lossy(&said[..count]))
+}
+
+fn word(said: &str) -> Word {
+    let mut lines = said.lines();
+    let first = lines.next();
+    match (first, lines.next()) {
+        (None, _) => Word::None,
+        (_, Some("failed")) => Word::Failed,
+        (_, second) => {
+            let code = second.and_then(|line| line.strip_prefix("ended ")?.parse().ok());
+            code.map_or(Word::Ready, Word::Ended)
+        }
     }
 }
 
@@ -119,8 +132,11 @@ mod tests {
         program: &[&str],
     ) -> (i32, String, Word) {
         let [without, below] = ["", "1"].map(|init| carried_out_as(init, shell, secrets, program));
-        assert_eq!(without, below);
-        below
+        assert_eq!((without.0, &without.1), (below.0, &below.1));
+        // Who took the prelude's place cannot say how it ended.
+        let ended = below.0.try_into().map(Word::Ended).unwrap();
+        assert_eq!(below.2, if without.2 == Word::Ready { ended } else { without.2 });
+        without
     }
 
     fn carried_out_as(
@@ -142,8 +158,9 @@ mod tests {
         words[1] = words[1]
             .replace("/run/trainyard", io.to_str().unwrap())
             .replace("/run/secrets", kept.to_str().unwrap())
-            // The trap is the second to write there, and this is a file.
-            .replace("echo failed >", "echo failed >>");
+            // Those who write there after the first, and this is a file.
+            .replace("echo failed >", "echo failed >>")
+            .replace("_code\" >", "_code\" >>");
         let mut command = Command::new(shell[0]);
         command.args(&shell[1..]).args(words).env("TINI_KILL_PROCESS_GROUP", init);
         let status = command.process_group(0).status().unwrap();
