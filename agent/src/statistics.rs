@@ -38,6 +38,9 @@ pub(crate) struct Statistics {
 pub(crate) struct Counts {
     /// Runs that ended, by reason.
     pub(crate) ended: BTreeMap<String, u64>,
+    /// Further attempts of runs, by the end that each was made after.
+    #[serde(default)]
+    pub(crate) tried_again: BTreeMap<String, u64>,
     /// Runs that were not over when the agent started, and were taken up.
     pub(crate) recovered: u64,
     /// How long runs waited until they had a place.
@@ -79,6 +82,11 @@ impl Statistics {
     /// A run ended.
     pub(crate) fn ended(&self, reason: ExitReason) {
         *self.counts().ended.entry(reason.name().to_owned()).or_default() += 1;
+    }
+
+    /// A run is to be tried again after an end.
+    pub(crate) fn tried_again(&self, after: ExitReason) {
+        *self.counts().tried_again.entry(after.name().to_owned()).or_default() += 1;
     }
 
     /// So many runs were taken up.

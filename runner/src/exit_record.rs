@@ -30,6 +30,8 @@ pub enum ExitReason {
     Cancelled,
     /// The script failed while the disk was full.
     DiskFull,
+    /// The run's files took more of the disk than they were allowed to.
+    DiskLimit,
     /// The machine was restarted under it.
     HostRebooted,
     /// Its machine cannot be reached any more.
@@ -50,7 +52,7 @@ pub enum ExitReason {
 
 impl ExitReason {
     /// Every reason, for tables and documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Completed,
         Self::ScriptFailed,
         Self::Signal,
@@ -58,6 +60,7 @@ impl ExitReason {
         Self::TimeLimit,
         Self::Cancelled,
         Self::DiskFull,
+        Self::DiskLimit,
         Self::HostRebooted,
         Self::LostContact,
         Self::SupervisorKilled,
@@ -79,6 +82,7 @@ impl ExitReason {
             Self::TimeLimit => "time_limit",
             Self::Cancelled => "cancelled",
             Self::DiskFull => "disk_full",
+            Self::DiskLimit => "disk_limit",
             Self::HostRebooted => "host_rebooted",
             Self::LostContact => "lost_contact",
             Self::SupervisorKilled => "supervisor_killed",
@@ -163,7 +167,9 @@ impl ExitRecord {
         match self.reason {
             ExitReason::Completed => 0,
             ExitReason::ScriptFailed => self.code.unwrap_or(1),
-            ExitReason::Signal | ExitReason::OutOfMemory => 128 + self.signal.unwrap_or(9),
+            ExitReason::Signal | ExitReason::OutOfMemory | ExitReason::DiskLimit => {
+                128 + self.signal.unwrap_or(9)
+            }
             ExitReason::TimeLimit => 124,
             ExitReason::Cancelled => 130,
             ExitReason::DiskFull
@@ -220,6 +226,7 @@ mod tests {
         time_limit          124
         cancelled           130
         disk_full           125
+        disk_limit          137
         host_rebooted       125
         lost_contact        125
         supervisor_killed   125

@@ -48,6 +48,10 @@ pub struct Launch {
     /// Default: without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<ProcessLimits>,
+    /// How many bytes its files may take on the disk: its working directory, outputs, logs and
+    /// temporary files. Default: without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
     /// The container it runs in; `program` and `environment` are then as within it. Default: it
     /// is a process of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +75,7 @@ impl fmt::Debug for Launch {
             .field("timeout_seconds", &self.timeout_seconds)
             .field("grace_seconds", &self.grace_seconds)
             .field("limits", &self.limits)
+            .field("disk_bytes", &self.disk_bytes)
             .field("container", &self.container)
             .finish()
     }
@@ -91,6 +96,7 @@ mod tests {
             timeout_seconds: Some(1.5),
             grace_seconds: DEFAULT_GRACE_SECONDS,
             limits: None,
+            disk_bytes: None,
             container: None,
         }
     }

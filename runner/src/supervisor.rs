@@ -37,6 +37,7 @@ use crate::run_directory::RunDirectory;
 mod attempt;
 pub mod claim;
 mod container;
+mod disk_watch;
 mod event_loop;
 pub mod events;
 mod guard;
@@ -57,6 +58,9 @@ mod workload;
 ///
 /// [`ExitRecord::process_exit_code`]: crate::exit_record::ExitRecord::process_exit_code
 const OUR_FAULT: u8 = 125;
+
+/// What the inner process tells the guard when the disk was full: `ENOSPC`.
+const DISK_FULL: u8 = 28;
 
 /// What a supervisor says first, on its standard output, which it then closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

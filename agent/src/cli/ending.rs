@@ -128,6 +128,7 @@ fn after(reason: &str) -> Option<&'static str> {
             "use smaller batches, a higher --memory where one was set, or a machine with more memory"
         }
         "time_limit" => "give it more time with --timeout",
+        "disk_limit" => "write less, or give it more room with --disk",
         "disk_full" => "`trainyard gc` frees space",
         "environment_failed" => "`trainyard logs --build RUN` shows all that the build said",
         "engine_stopped" => {

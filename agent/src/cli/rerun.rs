@@ -8,6 +8,7 @@ use super::context::SCHEMA_VERSION;
 use super::following::follow_to_exit;
 use super::run::configuration::check_display_name;
 use super::run::environment::moved;
+use super::run::sending::warn_if_draining;
 use super::{Context, Exit, Failure, Outcome, reference, target, variables};
 use crate::api::wire::submission::{Hidden, Submitted, Variables};
 use crate::client::{Client, Start};
@@ -54,7 +55,7 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
     if let Some(name) = &args.name {
         check_display_name(name)?;
     }
-    let (client, _) = context.agent(Start::IfNone)?;
+    let (client, agent) = context.agent(Start::IfNone)?;
     let original = context.wait_for(async { Ok(client.run(&args.run).await?) })?;
     let mut request = original.request;
     if let Some(name) = request.secrets.0.keys().find(|name| !secrets.contains_key(*name)) {
@@ -76,6 +77,7 @@ pub(super) fn rerun(args: &Args, context: &Context) -> Outcome {
     request.fresh_environment = args.fresh;
     request.rerun_of = Some(original.summary.run_id);
     let submitted = context.wait_for(async { Ok(client.submit(&request, None).await?) })?;
+    warn_if_draining(context, &agent);
     let Submitted { run_id, display_name, .. } = &submitted;
     if args.detach {
         return say_submitted(context, &client, &submitted, args.json);

@@ -124,7 +124,7 @@ pub(super) struct Machine {
     /// Limit of processes and threads
     #[arg(long, value_name = "N")]
     pids: Option<u64>,
-    /// Limit of bytes written (not yet)
+    /// What its files may take on the disk: source, outputs, logs, temporary files
     #[arg(long, value_name = "SIZE")]
     disk: Option<String>,
     /// Size of /dev/shm; in containers only

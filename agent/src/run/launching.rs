@@ -118,6 +118,7 @@ pub(crate) fn launch(
         working_directory: "work".into(),
         timeout_seconds: request.timeout_seconds,
         grace_seconds: request.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
+        disk_bytes: request.resources.disk_bytes,
         limits: ProcessLimits::of(&request.resources).filter(|_| contained.is_none()),
         container: contained.map(|Contained { plan, image, home }| {
             plan.launch(&row.id, &image, &user.ids(), &home, gpus)

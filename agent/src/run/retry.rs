@@ -45,6 +45,7 @@ fn is_worth_it(reason: ExitReason, policy: &RetryPolicy) -> bool {
         R::Completed
         | R::Cancelled
         | R::DiskFull
+        | R::DiskLimit
         | R::EnvironmentFailed
         | R::CannotStart
         | R::DependencyFailed => false,

@@ -40,6 +40,11 @@ pub(crate) fn text(facts: &Facts, report: &StatisticsReport) -> String {
     for (reason, count) in &counts.ended {
         page.line("trainyard_runs_ended_total", &[("reason", reason)], count);
     }
+    let help = "Further attempts of runs, by the reason of the end before.";
+    page.family("trainyard_retries_total", "counter", help);
+    for (reason, count) in &counts.tried_again {
+        page.line("trainyard_retries_total", &[("reason", reason)], count);
+    }
     let help = "Runs that were not over when the agent started, and were taken up.";
     page.one("trainyard_runs_recovered_total", "counter", help, counts.recovered);
     let help = "How long runs waited until they had a place.";
@@ -143,6 +148,7 @@ mod tests {
         for reason in [ExitReason::Completed, ExitReason::ScriptFailed, ExitReason::Completed] {
             statistics.ended(reason);
         }
+        statistics.tried_again(ExitReason::LostContact);
         statistics.recovered(2);
         for milliseconds in [50, 100, 7_000, 200_000_000] {
             let accepted = Timestamp::UNIX_EPOCH;

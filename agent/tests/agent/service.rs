@@ -53,6 +53,8 @@ fn a_drained_agent_starts_nothing_until_it_is_undone() {
     assert!(said(&drained).contains("Drained no run is on; 1 run in the queue"), "{drained:?}");
     assert_eq!(workspace.get(&format!("/v1/runs/{on}")).json()["status"], "Completed");
     assert_eq!(workspace.get(&format!("/v1/runs/{waits}")).json()["status"], "Queued");
+    let again = workspace.trainyard(&["rerun", "-d", &on]);
+    assert!(said(&again).contains("the agent is draining: the run waits"), "{again:?}");
     let resumed = workspace.trainyard(&["agent", "drain", "--undo", "--json"]);
     assert!(resumed.status.success(), "{resumed:?}");
     assert!(workspace.follow(&waits).iter().any(|(name, _)| name == "end"));

@@ -115,13 +115,6 @@ fn data_and_services(configuration: &RunConfiguration, items: &mut Vec<NotYetIte
 
 fn limits(configuration: &RunConfiguration, process: Process, items: &mut Vec<NotYetItem>) {
     let wanted = &configuration.resources;
-    if wanted.disk_bytes.is_some() {
-        refuse(
-            items,
-            "limits on the disk (--disk)",
-            "Leave --disk out: the run has the room that the disk has",
-        );
-    }
     if process == Process::InContainer {
         return;
     }
@@ -177,7 +170,7 @@ mod tests {
     type Change = fn(&mut RunConfiguration);
 
     /// Each asks for one thing that is not done yet, and the last for more.
-    const CHANGES: [Change; 9] = [
+    const CHANGES: [Change; 8] = [
         |c| {
             let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
             c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
@@ -188,14 +181,13 @@ mod tests {
         },
         |c| c.remote_data = vec!["data.x".to_owned()],
         |c| c.services = vec!["services.x".to_owned()],
-        |c| c.resources.disk_bytes = Some(1),
         |c| c.resources.shm_bytes = Some(1),
         |c| c.network = Network::None,
         |c| c.network = Network::Loopback,
         // Several at once are all named; what helps against all of them is said once.
         |c| {
-            let (shm_bytes, disk_bytes) = (Some(1), Some(1));
-            c.resources = Resources { shm_bytes, disk_bytes, ..Resources::default() };
+            c.resources.shm_bytes = Some(1);
+            c.network = Network::None;
         },
     ];
 
@@ -215,36 +207,30 @@ mod tests {
           hint: Put the data on this machine and give the script its path.
         not yet in this version: interactive services (services.x)
           hint: Take them out of the file.
-        not yet in this version: limits on the disk (--disk)
-          hint: Leave --disk out: the run has the room that the disk has.
         not yet in this version: a size of /dev/shm outside of a container (--shm-size)
           hint: Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
         not yet in this version: a narrower network outside of a container (--network none)
           hint: Run it in a container, as with --docker IMAGE, or leave --network out.
         not yet in this version: a narrower network outside of a container (--network loopback)
           hint: Run it in a container, as with --docker IMAGE, or leave --network out.
-        not yet in this version: limits on the disk (--disk); a size of /dev/shm outside of a container (--shm-size)
-          hint: Leave --disk out: the run has the room that the disk has. Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
+        not yet in this version: a size of /dev/shm outside of a container (--shm-size); a narrower network outside of a container (--network none)
+          hint: Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's. Run it in a container, as with --docker IMAGE, or leave --network out.
         "#);
     }
 
     #[test]
-    fn a_container_has_its_limits_but_for_the_disk() {
+    fn a_container_has_its_limits() {
         let resources = Resources {
             cpus: Some(0.5),
             memory_bytes: Some(1),
             pids: Some(1),
+            disk_bytes: Some(1),
             shm_bytes: Some(1),
             gpus: Some(1),
-            ..Resources::default()
         };
         let network = Network::None;
-        let mut configuration = RunConfiguration { resources, network, ..Default::default() };
+        let configuration = RunConfiguration { resources, network, ..Default::default() };
         assert_eq!(not_yet(&configuration, Process::InContainer), Ok(()));
-
-        configuration.resources.disk_bytes = Some(1);
-        let refused = not_yet(&configuration, Process::InContainer).unwrap_err();
-        assert_eq!(refused.to_string(), "not yet in this version: limits on the disk (--disk)");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct Resources {
     pub memory_bytes: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
-    /// Bytes written to the run directory.
+    /// Bytes that its files may take on the disk.
     pub disk_bytes: Option<u64>,
     /// Bytes of `/dev/shm`.
     pub shm_bytes: Option<u64>,
@@ -25,6 +25,8 @@ pub struct Resources {
 
 /// The least memory that an engine gives a container, and that anything can start in.
 const LEAST_MEMORY: u64 = 6 << 20;
+/// The least room on the disk: a run has directories and a log.
+const LEAST_DISK: u64 = 1 << 20;
 /// The least part of a core that there is.
 const LEAST_CPUS: f64 = 0.01;
 
@@ -43,6 +45,12 @@ pub enum InvalidResources {
         /// What was asked for.
         bytes: u64,
     },
+    /// Too little.
+    #[error("{bytes} bytes of the disk are too little for a run")]
+    Disk {
+        /// What was asked for.
+        bytes: u64,
+    },
     /// None.
     #[error("with a limit of 0 processes a run cannot start")]
     Pids,
@@ -55,6 +63,7 @@ impl InvalidResources {
         match self {
             Self::Cpus { .. } => "Give --cpus 0.01 or more, such as 1.5.",
             Self::Memory { .. } => "Give --memory 6m or more, such as 4g.",
+            Self::Disk { .. } => "Give --disk 1m or more, such as 20g.",
             Self::Pids => "Give --pids 1 or more, such as 4096.",
         }
     }
@@ -72,6 +81,9 @@ impl Resources {
         }
         if let Some(bytes) = self.memory_bytes.filter(|bytes| *bytes < LEAST_MEMORY) {
             return Err(InvalidResources::Memory { bytes });
+        }
+        if let Some(bytes) = self.disk_bytes.filter(|bytes| *bytes < LEAST_DISK) {
+            return Err(InvalidResources::Disk { bytes });
         }
         if self.pids == Some(0) { Err(InvalidResources::Pids) } else { Ok(()) }
     }
@@ -141,6 +153,8 @@ mod tests {
         let check = |cpus, memory_bytes, pids| {
             Resources { cpus, memory_bytes, pids, ..Resources::default() }.check()
         };
+        let check_disk = |disk_bytes| Resources { disk_bytes, ..Resources::default() }.check();
+        assert_eq!(check_disk(Some(1 << 20)), Ok(()));
         assert_eq!(check(None, None, None), Ok(()));
         assert_eq!(check(Some(0.01), Some(6 << 20), Some(1)), Ok(()));
         let mut said = String::new();
@@ -150,6 +164,8 @@ mod tests {
             check(Some(f64::NAN), None, None),
             check(Some(f64::INFINITY), None, None),
             check(None, Some(1 << 20), None),
+            check_disk(Some(0)),
+            check_disk(Some((1 << 20) - 1)),
             check(None, None, Some(0)),
         ] {
             let error = refused.unwrap_err();
@@ -166,6 +182,10 @@ mod tests {
           hint: Give --cpus 0.01 or more, such as 1.5.
         1048576 bytes of memory are too little for a run
           hint: Give --memory 6m or more, such as 4g.
+        0 bytes of the disk are too little for a run
+          hint: Give --disk 1m or more, such as 20g.
+        1048575 bytes of the disk are too little for a run
+          hint: Give --disk 1m or more, such as 20g.
         with a limit of 0 processes a run cannot start
           hint: Give --pids 1 or more, such as 4096.
         "#);

@@ -1,6 +1,7 @@
 //! Which ends of an attempt are followed by another, how many and when.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -88,9 +89,37 @@ impl RetryPolicy {
     }
 }
 
+impl RetryOn {
+    /// Returns its name in options and files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+            Self::Oom => "oom",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl fmt::Display for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, the first after {} s", self.retries, self.delay_seconds)?;
+        let on: Vec<_> = self.on.iter().map(|on| on.name()).collect();
+        if on.is_empty() { Ok(()) } else { write!(f, ", on {} too", on.join(" and ")) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_is_told_in_a_line() {
+        let all = [RetryOn::Timeout, RetryOn::Oom];
+        let told = RetryPolicy::new(3, all.into(), Some(60)).to_string();
+        assert_eq!(told, "3, the first after 60 s, on oom and timeout too");
+        assert_eq!(RetryPolicy::new(1, [].into(), None).to_string(), "1, the first after 10 s");
+    }
 
     #[test]
     fn the_json_of_a_policy_is_stable() {

@@ -31,7 +31,7 @@ use crate::supervisor::secrets::Secrets;
 use crate::supervisor::temporary_directory::TemporaryDirectory;
 use crate::supervisor::verdict::{Ending, Facts, ScriptStatus, verdict};
 use crate::supervisor::workload::Workload;
-use crate::supervisor::{FirstWord, OUR_FAULT, complain};
+use crate::supervisor::{DISK_FULL, FirstWord, OUR_FAULT, complain};
 
 /// Kept free from the start, so that the end can be written on a full disk.
 const RESERVE_BYTES: u64 = 64 * 1024;
@@ -70,18 +70,16 @@ pub(crate) fn carry_out(run: &RunDirectory, guard: ProcessIdentity) -> ExitCode 
             FirstWord::AlreadyStarted.say();
             return ExitCode::from(OUR_FAULT);
         }
-        Err(error) => {
-            complain(&error);
-            return ExitCode::from(OUR_FAULT);
-        }
+        Err(error) => return failed(&error),
     }
-    match carry_out_claimed(run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::from(OUR_FAULT)
-        }
-    }
+    carry_out_claimed(run).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+/// Says what went wrong: to people in the log, to the guard by the code.
+fn failed(error: &PathError) -> ExitCode {
+    complain(error);
+    let full = error.source.kind() == io::ErrorKind::StorageFull;
+    ExitCode::from(if full { DISK_FULL } else { OUR_FAULT })
 }
 
 fn claim(run: &RunDirectory, guard: ProcessIdentity) -> Result<bool, PathError> {
@@ -276,6 +274,7 @@ fn limits(launch: &Launch) -> Result<Limits, NotStarted> {
     Ok(Limits {
         timeout: launch.timeout_seconds.map(|s| time("a time limit", s)).transpose()?,
         grace: time("a grace time", launch.grace_seconds)?,
+        disk_bytes: launch.disk_bytes,
     })
 }
 

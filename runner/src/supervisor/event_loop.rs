@@ -12,6 +12,7 @@ use snapshots::path_error::{IoContext as _, PathError};
 use crate::cancel_request::CancelRequest;
 use crate::log_index::Stream;
 use crate::run_directory::RunDirectory;
+use crate::supervisor::disk_watch::DiskWatch;
 use crate::supervisor::events::{Event, EventLog};
 use crate::supervisor::log_writer::LogWriter;
 use crate::supervisor::pace::Pace;
@@ -30,6 +31,8 @@ const LAST_OUTPUT: Duration = Duration::from_secs(5);
 pub(crate) struct Limits {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
+    /// What the run's files may take of the disk.
+    pub(crate) disk_bytes: Option<u64>,
 }
 
 /// What came of a run.
@@ -62,6 +65,8 @@ pub(crate) struct EventLoop<'a> {
     phase: Phase,
     started: Instant,
     limits: Limits,
+    /// `None` without a limit on the disk.
+    disk: Option<DiskWatch>,
     pace: Pace,
     buffer: Vec<u8>,
 }
@@ -117,6 +122,7 @@ impl<'a> EventLoop<'a> {
             phase: Phase::Running,
             started: Instant::now(),
             limits,
+            disk: None,
             pace: Pace::default(),
             buffer: vec![0; BUFFER_BYTES],
         }
@@ -124,11 +130,13 @@ impl<'a> EventLoop<'a> {
 
     /// Runs until the script is over, no process of it is left and its output is in the log.
     pub(crate) fn run(mut self) -> Outcome {
+        self.watch_the_disk();
         while !self.is_over() {
             self.wait();
             self.read_signals();
             self.read_cancel_request();
             self.check_time_limit();
+            self.check_disk_limit();
             if self.drain() {
                 self.pace.rest();
             }
@@ -152,9 +160,10 @@ impl<'a> EventLoop<'a> {
     }
 
     fn wait(&self) {
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(5);
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(6);
         let open = self.streams.iter().filter_map(|(_, fd)| fd.as_ref().map(OwnedFd::as_fd));
         let others = self.watches.cancel.iter().map(Inotify::as_fd).chain(self.workload.wakes());
+        let others = others.chain(self.disk.iter().map(DiskWatch::wakes));
         fds.extend(
             open.chain(others)
                 .map(|fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
@@ -236,6 +245,29 @@ impl<'a> EventLoop<'a> {
             let seconds = limit.as_secs_f64();
             self.events.say(Event::TimeLimitReached { seconds });
             self.ask(Ending::TimeLimit { seconds }, self.limits.grace);
+        }
+    }
+
+    fn watch_the_disk(&mut self) {
+        let Some(limit) = self.limits.disk_bytes else { return };
+        match DiskWatch::begin(self.run, limit) {
+            Ok(watch) => self.disk = Some(watch),
+            Err(error) => {
+                self.events.say(Event::DiskLimitLost { error: error.to_string() });
+            }
+        }
+    }
+
+    fn check_disk_limit(&mut self) {
+        let Some((watch, limit_bytes)) = self.disk.as_ref().zip(self.limits.disk_bytes) else {
+            return;
+        };
+        let Some(bytes) = watch.excess() else { return };
+        self.disk = None;
+        if matches!(self.phase, Phase::Running) && self.workload.status().is_none() {
+            self.events.say(Event::DiskLimitReached { bytes, limit_bytes });
+            // Whatever it writes in a grace time is more of what there is too much of.
+            self.ask(Ending::DiskLimit { bytes, limit_bytes }, Duration::ZERO);
         }
     }
 

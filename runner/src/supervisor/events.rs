@@ -100,6 +100,18 @@ pub enum Event {
         /// The limit.
         seconds: f64,
     },
+    /// Nobody watches what its files take of the disk, although they have a limit.
+    DiskLimitLost {
+        /// Why.
+        error: String,
+    },
+    /// Its files took more of the disk than allowed.
+    DiskLimitReached {
+        /// What they took.
+        bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
     /// The supervisor was asked to stop by a signal.
     StopRequested {
         /// Which.
@@ -174,6 +186,9 @@ impl Event {
                  doctor` says why)",
                 limits.join(", ")
             )),
+            Self::DiskLimitLost { error } => {
+                Some(format!("the run has no limit on the disk, as nothing can watch it: {error}"))
+            }
             _ => None,
         }
     }

@@ -21,7 +21,7 @@ use crate::supervisor::event_loop::handled_signals;
 use crate::supervisor::events::{self, Event, EventLog, TimedEvent};
 use crate::supervisor::process_tree::{self, Reaper};
 use crate::supervisor::verdict::{ScriptStatus, signal_name};
-use crate::supervisor::{LostError, OUR_FAULT, complain, end_container};
+use crate::supervisor::{DISK_FULL, LostError, OUR_FAULT, complain, end_container};
 
 /// How long an engine may be away before somebody else has to end a container.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(10);
@@ -87,20 +87,30 @@ fn finish(
         complain(&error);
         return Ok(());
     }
-    let (reason, message) = match status {
+    let (reason, message) = why(status);
+    let end = end.and(cgroup::end_lost(run)?);
+    let mut record = ExitRecord::new(reason, message, Timestamp::now());
+    record.leftover_processes = end.killed;
+    close_lost_run(run, record)
+}
+
+/// Says why a run is over whose supervisor ended before it could.
+fn why(status: ScriptStatus) -> (ExitReason, String) {
+    match status {
         ScriptStatus::Signal(signal) => (
             ExitReason::SupervisorKilled,
             format!("the supervisor was killed by {}", signal_name(signal)),
+        ),
+        ScriptStatus::Code(code) if code == i32::from(DISK_FULL) => (
+            ExitReason::DiskFull,
+            "the disk was full for the records of the supervisor; supervisor.log says which"
+                .to_owned(),
         ),
         ScriptStatus::Code(code) => (
             ExitReason::AgentFault,
             format!("the supervisor ended with code {code}; supervisor.log says why"),
         ),
-    };
-    let end = end.and(cgroup::end_lost(run)?);
-    let mut record = ExitRecord::new(reason, message, Timestamp::now());
-    record.leftover_processes = end.killed;
-    close_lost_run(run, record)
+    }
 }
 
 /// Ends the container of `run`, if it has one, and asks more than once.
@@ -145,5 +155,18 @@ fn remove_scratch(run: &RunDirectory) {
         {
             complain(&error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_fault_of_ours() {
+        let reason = |status| why(status).0;
+        assert_eq!(reason(ScriptStatus::Code(DISK_FULL.into())), ExitReason::DiskFull);
+        assert_eq!(reason(ScriptStatus::Code(OUR_FAULT.into())), ExitReason::AgentFault);
+        assert_eq!(reason(ScriptStatus::Signal(9)), ExitReason::SupervisorKilled);
     }
 }

@@ -17,6 +17,7 @@ pub(crate) enum ScriptStatus {
 pub(crate) enum Ending {
     Cancelled(CancelRequest),
     TimeLimit { seconds: f64 },
+    DiskLimit { bytes: u64, limit_bytes: u64 },
     Stopped { signal: i32, uid: u32 },
 }
 
@@ -72,6 +73,12 @@ fn ended_by_us(ending: &Ending) -> (ExitReason, String) {
         Ending::TimeLimit { seconds } => {
             (ExitReason::TimeLimit, format!("the script ran longer than its limit of {seconds} s"))
         }
+        Ending::DiskLimit { bytes, limit_bytes } => (
+            ExitReason::DiskLimit,
+            format!(
+                "the run's files took {bytes} bytes of the disk, over its limit of {limit_bytes}"
+            ),
+        ),
         Ending::Stopped { signal, uid } => (
             ExitReason::SupervisorKilled,
             format!("the supervisor was stopped by {} from uid {uid}", signal_name(*signal)),
@@ -145,6 +152,7 @@ mod tests {
         let cancelled =
             Some(Ending::Cancelled(CancelRequest::new(by, Timestamp::UNIX_EPOCH, false)));
         let limit = Some(Ending::TimeLimit { seconds: 1.5 });
+        let disk = Some(Ending::DiskLimit { bytes: 3_000_000, limit_bytes: 2_000_000 });
         let stopped = Some(Ending::Stopped { signal: 15, uid: 0 });
         let mut table = String::new();
         for (status, ending, oom_kills, log_bytes_dropped) in [
@@ -161,6 +169,7 @@ mod tests {
             (Code(0), cancelled.clone(), 0, 0),
             (Signal(9), cancelled, 1, 0),
             (Signal(15), limit, 0, 7),
+            (Signal(9), disk, 0, 0),
             (Signal(15), stopped, 0, 0),
         ] {
             let facts = Facts {
@@ -188,6 +197,7 @@ mod tests {
         cancelled         the run was cancelled by ana
         cancelled         the run was cancelled by ana
         time_limit        the script ran longer than its limit of 1.5 s; 7 bytes of its output were lost: the log could not be written
+        disk_limit        the run's files took 3000000 bytes of the disk, over its limit of 2000000
         supervisor_killed the supervisor was stopped by signal 15 (SIGTERM) from uid 0
         "#);
     }

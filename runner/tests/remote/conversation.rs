@@ -70,6 +70,7 @@ impl HomeRun {
             timeout_seconds: None,
             grace_seconds: 30.0,
             limits: None,
+            disk_bytes: None,
             container: None,
         };
         let environment = Environment::UserManaged { interpreter: python().into() };

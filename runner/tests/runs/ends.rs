@@ -71,6 +71,63 @@ fn a_time_limit_ends_the_script() {
 }
 
 #[test]
+fn a_run_whose_files_take_too_much_of_the_disk_is_ended() {
+    let mut run = TestRun::of(
+        "
+import os, time
+os.makedirs('outputs/a/b')
+with open('outputs/a/b/large', 'wb') as file:
+    for _ in range(64):
+        file.write(bytes(range(256)) * 4096)
+        file.flush()
+time.sleep(1000)
+",
+    );
+    run.launch.disk_bytes = Some(32 << 20);
+
+    let (run, record) = run.carried_out();
+
+    assert_eq!((record.reason, record.signal), (ExitReason::DiskLimit, Some(9)), "{record:?}");
+    assert_eq!(record.process_exit_code(), 137);
+    let told = run.events().into_iter().find_map(|event| match event {
+        Event::DiskLimitReached { bytes, limit_bytes } => Some((bytes, limit_bytes)),
+        _ => None,
+    });
+    let (bytes, limit_bytes) = told.unwrap();
+    assert!(bytes > limit_bytes && limit_bytes == 32 << 20, "{bytes}");
+    assert!(record.message.contains(&bytes.to_string()), "{}", record.message);
+}
+
+#[test]
+fn a_log_counts_as_a_file_of_the_run_and_what_is_outside_does_not() {
+    let outside = tempfile::tempdir().unwrap();
+    let flood = |script: &str| {
+        let mut run = TestRun::of(script);
+        run.launch.disk_bytes = Some(4 << 20);
+        run.carried_out().1.reason
+    };
+    let log = "
+import time
+for _ in range(8 << 10):
+    print('x' * 1023)
+time.sleep(1000)
+";
+    assert_eq!(flood(log), ExitReason::DiskLimit);
+
+    // Two looks have passed by then.
+    let elsewhere = format!(
+        "
+import os, time
+open('{0}/large', 'wb').write(b'x' * (8 << 20))
+os.symlink('{0}', 'outputs/link')
+time.sleep(2.5)
+",
+        outside.path().display()
+    );
+    assert_eq!(flood(&elsewhere), ExitReason::Completed);
+}
+
+#[test]
 fn a_limit_beyond_all_time_is_none() {
     let mut run = TestRun::of("");
     run.launch.timeout_seconds = Some(f64::MAX);

@@ -4,6 +4,7 @@
 
 mod cgroup_v2;
 mod cgroups;
+mod clock;
 mod container;
 mod container_ends;
 mod container_insides;

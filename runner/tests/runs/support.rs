@@ -54,6 +54,7 @@ impl TestRun {
             timeout_seconds: None,
             grace_seconds: 30.0,
             limits: None,
+            disk_bytes: None,
             container: None,
         };
         Self { base, directory, launch, target: Supervisors::new(supervise_program()) }

@@ -87,6 +87,7 @@ impl Home {
             timeout_seconds: None,
             grace_seconds: 30.0,
             limits: None,
+            disk_bytes: None,
             container: None,
         };
         let objects = self.objects.clone();

@@ -29,6 +29,7 @@ pub(super) fn params(run: &Run) -> Facts {
     let arguments = &request.arguments;
     put("arguments", (!arguments.is_empty()).then(|| format!("{arguments:?}")));
     put("timeout", request.timeout_seconds.map(|seconds| format!("{seconds} s")));
+    put("retries", request.retry.as_ref().map(ToString::to_string));
     for (name, value) in &request.environment_variables.0 {
         put(&format!("env {name}"), Some(value.clone()));
     }

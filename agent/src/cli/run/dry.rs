@@ -154,6 +154,7 @@ fn limits(resources: &Resources) -> Vec<(&'static str, String)> {
         ("cpus", resources.cpus.map(|cpus| cpus.to_string())),
         ("memory", resources.memory_bytes.map(size::print_bytes)),
         ("pids", resources.pids.map(|pids| pids.to_string())),
+        ("disk", resources.disk_bytes.map(size::print_bytes)),
     ];
     known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
@@ -182,5 +183,6 @@ fn facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, String)> {
     if let Some(seconds) = configuration.timeout_seconds {
         facts.push(("timeout", format!("{seconds} s")));
     }
+    facts.extend(configuration.retry.as_ref().map(|policy| ("retries", policy.to_string())));
     facts
 }

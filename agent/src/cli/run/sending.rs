@@ -120,11 +120,7 @@ impl<'a> Sender<'a> {
         }
         let submitted =
             context.wait_for(async { Ok(client.submit(&request, key.as_deref()).await?) })?;
-        if agent.draining.is_some() {
-            context.terminal.warning(
-                "the agent is draining: the run waits in the queue until `trainyard agent drain --undo`",
-            );
-        }
+        warn_if_draining(context, agent);
         Ok(submitted)
     }
 
@@ -266,5 +262,14 @@ fn request(
         held: configuration.held,
         retry: configuration.retry.clone(),
         after: after(configuration),
+    }
+}
+
+/// Says that a run which was handed in does not start for now, where that is so.
+pub(in crate::cli) fn warn_if_draining(context: &Context, agent: &AgentStatus) {
+    if agent.draining.is_some() {
+        context.terminal.warning(
+            "the agent is draining: the run waits in the queue until `trainyard agent drain --undo`",
+        );
     }
 }

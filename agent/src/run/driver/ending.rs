@@ -114,6 +114,7 @@ pub(super) async fn conclude(context: &Context, end: Change) -> Result<(), Store
         let change = Change { event: RunEvent::TriedAgain, at: end.at, facts };
         match agent.record(&row.id, change).await {
             Ok(_) => {
+                agent.statistics.tried_again(why);
                 info!(attempt = row.attempt, after = why.name(), "Trying the run again.");
                 return Ok(());
             }

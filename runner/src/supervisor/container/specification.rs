@@ -151,6 +151,7 @@ pub(super) mod tests {
             timeout_seconds: None,
             grace_seconds: 1.0,
             limits: None,
+            disk_bytes: None,
             container: None,
         }
     }
