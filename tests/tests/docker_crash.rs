@@ -317,9 +317,9 @@ fn restarts_of_the_engine_cost_its_runs_nothing() {
         counting.tell(in_flight / 4, &yard);
         std::thread::sleep(moments.within(200));
         if restart % 2 == 0 {
-            engine.stop()
+            engine.stop();
         } else {
-            engine.kill()
+            engine.kill();
         }
         counting.tell(in_flight / 4, &yard);
         std::thread::sleep(moments.within(1000));

@@ -148,7 +148,7 @@ mod tests {
         let inside = tempfile::tempdir().unwrap();
         let root = inside.path().join("work");
         fs::create_dir_all(root.join("a/b")).unwrap();
-        let empty = taken(&[root.clone()]);
+        let empty = taken(std::slice::from_ref(&root));
         fs::write(root.join("a/b/file"), vec![1; 100 << 10]).unwrap();
         fs::hard_link(root.join("a/b/file"), root.join("again")).unwrap();
         symlink(outside.path(), root.join("directory")).unwrap();
