@@ -28,6 +28,7 @@ use crate::queue::Capacity;
 use crate::quota::{QuotaPolicy, Uploads};
 use crate::run::errands::Errands;
 use crate::run::live::LiveRuns;
+use crate::run::sandboxing::SandboxRules;
 use crate::run::status::RunStatus;
 use crate::scheduler::Scheduler;
 use crate::service::Stop;
@@ -66,6 +67,8 @@ pub(crate) struct Policies {
     pub(crate) disk: DiskPolicy,
     /// Who rules, and what users may have.
     pub(crate) users: UserPolicy,
+    /// How runs outside of containers are kept to what they are given.
+    pub(crate) sandbox: SandboxRules,
 }
 
 /// Who rules an agent, and what its users may have.
@@ -98,6 +101,8 @@ pub(crate) struct Agent {
     pub(crate) most_environment_bytes: Option<u64>,
     /// What containers may have.
     pub(crate) container_policy: ContainerPolicy,
+    /// How runs outside of containers are kept to what they are given.
+    pub(crate) sandbox: SandboxRules,
     /// What stays on attached machines.
     pub(crate) upkeep: UpkeepPolicy,
     /// Who rules, and what users may have.

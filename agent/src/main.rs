@@ -43,6 +43,12 @@ fn main() -> ExitCode {
     {
         return runner::supervisor::supervise(Path::new(run_directory));
     }
+    // The first process in the sandbox of a run.
+    if let [_, command, rest @ ..] = arguments.as_slice()
+        && command == "sandboxed"
+    {
+        return runner::sandbox::inner::main(rest);
+    }
     // What an agent on another machine asks of this one; it takes no configuration.
     if let [_, command, rest @ ..] = arguments.as_slice()
         && command == "remote"

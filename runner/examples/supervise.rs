@@ -2,7 +2,8 @@
 //!
 //! `supervise supervise RUN_DIR` is what the agent starts of its own program; `supervise start
 //! RUN_DIR` is an agent that starts a supervisor and is killed on the spot; `supervise remote …` is
-//! what an agent on another machine asks of its own program here.
+//! what an agent on another machine asks of its own program here; `supervise sandboxed …` is the
+//! first process in a sandbox.
 
 use std::env;
 use std::path::Path;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         [command, rest @ ..] if command == "remote" => {
             runner::remote::main(rest).expect("serve, or prepare RUN_DIR")
         }
+        [command, rest @ ..] if command == "sandboxed" => runner::sandbox::inner::main(rest),
         [command, directory] if command == "start" => {
             let target = Supervisors::new(env::current_exe().expect("this program has a path"));
             let started = target.start(&RunDirectory::new(directory));

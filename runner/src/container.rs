@@ -7,6 +7,7 @@ use images::environment::PreparedImage;
 use serde::{Deserialize, Serialize};
 
 pub use self::policy::ContainerPolicy;
+pub(crate) use self::policy::resolved;
 use self::settings::Settings;
 use crate::run_configuration::{Network, Resources};
 use crate::run_id::RunId;

@@ -8,6 +8,7 @@ use crate::cancel_request::CancelledBy;
 use crate::durable_file;
 use crate::run_directory::RunDirectory;
 use crate::sandbox::cgroup::Confinement;
+use crate::sandbox::plan::SandboxRecord;
 
 /// The version this program writes into `exit.json`.
 pub const EXIT_RECORD_VERSION: u32 = 1;
@@ -40,6 +41,8 @@ pub enum ExitReason {
     SupervisorKilled,
     /// Its environment could not be prepared.
     EnvironmentFailed,
+    /// The sandbox it was to be in could not be had.
+    SandboxFailed,
     /// The program is missing or cannot be executed, or there is nothing to run it in.
     CannotStart,
     /// The container engine ended or removed the run's container.
@@ -52,7 +55,7 @@ pub enum ExitReason {
 
 impl ExitReason {
     /// Every reason, for tables and documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Completed,
         Self::ScriptFailed,
         Self::Signal,
@@ -65,6 +68,7 @@ impl ExitReason {
         Self::LostContact,
         Self::SupervisorKilled,
         Self::EnvironmentFailed,
+        Self::SandboxFailed,
         Self::CannotStart,
         Self::EngineStopped,
         Self::DependencyFailed,
@@ -87,6 +91,7 @@ impl ExitReason {
             Self::LostContact => "lost_contact",
             Self::SupervisorKilled => "supervisor_killed",
             Self::EnvironmentFailed => "environment_failed",
+            Self::SandboxFailed => "sandbox_failed",
             Self::CannotStart => "cannot_start",
             Self::EngineStopped => "engine_stopped",
             Self::DependencyFailed => "dependency_failed",
@@ -135,6 +140,9 @@ pub struct ExitRecord {
     /// the script never ran, or nobody was there to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Box<Confinement>>,
+    /// The sandbox it was in; `None` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Box<SandboxRecord>>,
 }
 
 impl ExitRecord {
@@ -156,6 +164,7 @@ impl ExitRecord {
             cpu_seconds: None,
             peak_memory_bytes: None,
             confinement: None,
+            sandbox: None,
         }
     }
 
@@ -177,6 +186,7 @@ impl ExitRecord {
             | ExitReason::LostContact
             | ExitReason::SupervisorKilled
             | ExitReason::EnvironmentFailed
+            | ExitReason::SandboxFailed
             | ExitReason::CannotStart
             | ExitReason::EngineStopped
             | ExitReason::DependencyFailed
@@ -231,6 +241,7 @@ mod tests {
         lost_contact        125
         supervisor_killed   125
         environment_failed  125
+        sandbox_failed      125
         cannot_start        125
         engine_stopped      125
         dependency_failed   125

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::ContainerLaunch;
 use crate::run_id::RunId;
 use crate::sandbox::cgroup::ProcessLimits;
+use crate::sandbox::policy::SandboxPolicy;
 
 /// The version this program writes into `launch.json`, and the only one it reads.
 pub const LAUNCH_VERSION: u32 = 1;
@@ -52,6 +53,9 @@ pub struct Launch {
     /// temporary files. Default: without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<u64>,
+    /// What it may see and reach, as a process of this machine. Default: all that its user may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxPolicy>,
     /// The container it runs in; `program` and `environment` are then as within it. Default: it
     /// is a process of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +80,7 @@ impl fmt::Debug for Launch {
             .field("grace_seconds", &self.grace_seconds)
             .field("limits", &self.limits)
             .field("disk_bytes", &self.disk_bytes)
+            .field("sandbox", &self.sandbox)
             .field("container", &self.container)
             .finish()
     }
@@ -97,6 +102,7 @@ mod tests {
             grace_seconds: DEFAULT_GRACE_SECONDS,
             limits: None,
             disk_bytes: None,
+            sandbox: None,
             container: None,
         }
     }
@@ -116,6 +122,7 @@ mod tests {
         let launch: Launch = serde_json::from_str(text).unwrap();
 
         assert_eq!((launch.container, launch.timeout_seconds), (None, None));
+        assert_eq!(launch.sandbox, None, "nor a sandbox");
         assert!(launch.secret_names.is_empty());
     }
 

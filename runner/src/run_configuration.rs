@@ -5,6 +5,7 @@
 //! but beyond this version. Nothing that was asked for is ever left out in silence: a key either
 //! has its effect, or is named in a [`Note`], or is refused.
 
+use crate::sandbox::policy::{Mount, SandboxMode};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -85,6 +86,10 @@ pub struct RunConfiguration {
     pub resources: Resources,
     /// What of the network the run may reach.
     pub network: Network,
+    /// How much it is kept from, outside of a container; `None` is what the agent does with all.
+    pub sandbox: Option<SandboxMode>,
+    /// What it is shown of the machine in a sandbox.
+    pub mounts: Vec<Mount>,
     /// How many processes on how many machines; `None` means one on one.
     pub distribution: Option<Distribution>,
     /// Remote data that the run reads or writes, as the file names it.
@@ -122,6 +127,8 @@ impl Default for RunConfiguration {
             grace_seconds: None,
             resources: Resources::default(),
             network: Network::Full,
+            sandbox: None,
+            mounts: Vec::new(),
             distribution: None,
             remote_data: Vec::new(),
             services: Vec::new(),

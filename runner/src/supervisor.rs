@@ -46,6 +46,8 @@ mod log_writer;
 mod masker;
 mod pace;
 pub(crate) mod process_tree;
+mod sandboxed;
+mod sandboxing;
 mod script;
 mod secret_forms;
 pub(crate) mod secrets;
@@ -133,7 +135,7 @@ fn fork_guard(run_directory: &Path) -> Result<ExitCode, PathError> {
 }
 
 /// Marks all inherited files but the standard streams to be closed for the script.
-fn close_inherited_files() -> Result<(), PathError> {
+pub(crate) fn close_inherited_files() -> Result<(), PathError> {
     let list = "/proc/self/fd";
     for entry in fs::read_dir(list).context("list", list)? {
         let name = entry.context("list", list)?.file_name();

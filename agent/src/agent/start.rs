@@ -113,6 +113,7 @@ impl Agent {
             objects,
             environments,
             container_policy: policies.container,
+            sandbox: policies.sandbox,
             upkeep: policies.upkeep,
             users: policies.users,
             uploads: Default::default(),

@@ -16,6 +16,7 @@ use crate::disk::is_full as is_disk_full;
 use crate::disk::shortage::Shortage;
 use crate::quota::{Bytes, NoRoom};
 use crate::run::removal::RemovalError;
+use crate::run::sandboxing::SandboxNotAllowed;
 use crate::run::status::TransitionDenied;
 use crate::run::submission::Refused;
 use crate::store::StoreError;
@@ -123,6 +124,9 @@ pub(crate) enum ApiError {
     /// A container may not be what was asked for.
     #[error(transparent)]
     Container(#[from] ContainerRefused),
+    /// A sandbox may not be what was asked for.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxNotAllowed),
     /// The agent does not have the source of a run.
     #[error("the agent's store has no snapshot {snapshot}")]
     NoSnapshot {
@@ -171,6 +175,7 @@ impl From<Refused> for ApiError {
             Refused::Invalid { message } => Self::Invalid { message },
             Refused::NotYet { message, hint } => Self::NotYet { message, hint },
             Refused::Container(refused) => Self::Container(refused),
+            Refused::Sandbox(refused) => Self::Sandbox(refused),
             Refused::Target(error) => Self::Target(*error),
             Refused::NoSnapshot { snapshot } => Self::NoSnapshot { snapshot },
             Refused::Objects(error) => Self::internal("look for the snapshot")(error),
@@ -225,7 +230,7 @@ impl ApiError {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::Invalid { .. } | Self::NotYet { .. } => StatusCode::BAD_REQUEST,
-            Self::Container(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Container(_) | Self::Sandbox(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoSnapshot { .. } => StatusCode::CONFLICT,
             Self::Records(error) => match error {
                 StoreError::NoSuchRun { .. } | StoreError::NoSuchToken { .. } => {
@@ -286,6 +291,7 @@ impl ApiError {
             Self::Invalid { .. } => "invalid_request",
             Self::NotYet { .. } => "not_yet",
             Self::Container(_) => "container_refused",
+            Self::Sandbox(_) => "sandbox_refused",
             Self::NoSnapshot { .. } => "snapshot_missing",
             Self::NoFile { .. } => "file_not_found",
             Self::Records(error) => match error {
@@ -358,6 +364,7 @@ impl ApiError {
             }
             Self::NotYet { hint, .. } => Some(hint.clone()),
             Self::Container(refused) => Some(refused.hint.clone()),
+            Self::Sandbox(refused) => Some(refused.hint().to_owned()),
             Self::Environment(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Records(error) if !error.is_full() => error.hint().map(str::to_owned),

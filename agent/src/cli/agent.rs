@@ -101,6 +101,7 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
         upkeep: context.settings.upkeep_policy(),
         disk: context.settings.disk_policy(),
         users: context.settings.user_policy(),
+        sandbox: context.settings.sandbox_rules().map_err(Failure::usage)?,
     };
     let listen = context.settings.listen_policy();
     let options = Options { max_runs, announce: detached, verbose: !detached, policies, listen };

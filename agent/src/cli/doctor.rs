@@ -4,6 +4,7 @@ mod checks;
 mod engine;
 mod limits;
 mod listening;
+mod sandbox;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -29,6 +30,7 @@ pub(super) fn doctor(args: &Args, context: &Context) -> Outcome {
     let min_free = context.settings.disk_policy().min_free;
     let mut findings = checks::machine(&workspace, min_free);
     findings.push(limits::look(context));
+    findings.push(sandbox::look());
     findings.extend(engine::look());
     findings.extend(agent(context));
     findings.extend(targets(context));

@@ -138,7 +138,7 @@ fn after(reason: &str) -> Option<&'static str> {
             "not the script's fault: `trainyard rerun RUN`"
         }
         "cancelled" => "`trainyard rerun RUN` runs it again",
-        "cannot_start" => "`trainyard doctor` checks the machine",
+        "cannot_start" | "sandbox_failed" => "`trainyard doctor` checks the machine",
         _ => return None,
     })
 }

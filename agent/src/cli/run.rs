@@ -18,6 +18,7 @@ use super::rerun::say_submitted;
 use super::{Context, Failure, Outcome, reference, target, variables};
 use crate::client::Start;
 use crate::config::Settings;
+use runner::sandbox::policy::{Mount, SandboxMode};
 
 /// Runs a script and follows it to its end
 ///
@@ -130,9 +131,19 @@ pub(super) struct Machine {
     /// Size of /dev/shm; in containers only
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
-    /// What of the network the run may reach: full, or in containers loopback or none
+    /// What of the network the run may reach: full, loopback or none; the latter take a sandbox
     #[arg(long, value_name = "MODE")]
     network: Option<String>,
+    /// How much a run outside of containers is kept from: default, strict or off
+    ///
+    /// In a sandbox it sees its own files, its Python and the system's programs, and none of the
+    /// machine's other files and processes. strict does not start it where this machine cannot do
+    /// all of that. Without this option it is as `sandbox.default` of the agent's settings says.
+    #[arg(long, value_name = "MODE")]
+    sandbox: Option<SandboxMode>,
+    /// Shows the sandbox a file or directory of the machine; :rw lets it be changed
+    #[arg(long = "mount", value_name = "SRC[:DST][:rw]")]
+    mounts: Vec<Mount>,
 }
 
 /// How the run waits.

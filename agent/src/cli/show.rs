@@ -82,6 +82,7 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
         ("Target", summary.target.clone()),
         ("Environment", environment(run)),
         ("Image", image(run).unwrap_or_default()),
+        ("Sandbox", sandbox(run).unwrap_or_default()),
         ("Source", run.request.source_directory.clone()),
         ("Snapshot", summary.snapshot_id.clone()),
     ];
@@ -205,6 +206,16 @@ fn image(run: &Run) -> Option<String> {
 }
 
 /// Returns `main@9bd01f2, modified`, from Azure's property names.
+/// Says which sandbox a run was in, and what it was not kept from.
+fn sandbox(run: &Run) -> Option<String> {
+    let record = run.summary.exit.as_ref()?.sandbox.as_ref()?;
+    let mut text = format!("{}, network {}", record.tier, record.network);
+    for missing in &record.missing {
+        text += &format!("; {}", missing.why);
+    }
+    Some(text)
+}
+
 fn git(properties: &BTreeMap<String, String>) -> Option<String> {
     let commit = properties.get("azureml.git.commit")?;
     let short = commit.get(..7).unwrap_or(commit);

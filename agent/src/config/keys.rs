@@ -71,6 +71,14 @@ pub(crate) enum Key {
     ListenHosts,
     /// How many may be connected there.
     ListenConnections,
+    /// How much runs are kept from that say nothing.
+    SandboxDefault,
+    /// Without which no run starts in a sandbox.
+    SandboxMinimum,
+    /// Whether runs may do without.
+    SandboxAllowOff,
+    /// What every run is shown.
+    SandboxMounts,
     /// Colours.
     Color,
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use images::builder::BuildSettings;
 use runner::container::ContainerPolicy;
 use runner::run_configuration::duration::parse_seconds;
+use runner::sandbox::policy::InvalidMount;
 
 use super::{Key, Settings};
 use crate::agent::UserPolicy;
 use crate::disk::shortage::DiskPolicy;
 use crate::listen::ListenPolicy;
 use crate::quota::QuotaPolicy;
+use crate::run::sandboxing::SandboxRules;
 use crate::upkeep::UpkeepPolicy;
 
 impl Settings {
@@ -27,6 +29,28 @@ impl Settings {
     /// Returns what containers may have of the machine.
     pub(crate) fn container_policy(&self) -> ContainerPolicy {
         ContainerPolicy { allowed: self.list(Key::DockerAllow) }
+    }
+
+    /// Returns how runs outside of containers are kept to what they are given.
+    ///
+    /// # Errors
+    ///
+    /// A mount is none.
+    pub(crate) fn sandbox_rules(&self) -> Result<SandboxRules, InvalidMount> {
+        let default = SandboxRules::default();
+        let mounts = self.list(Key::SandboxMounts);
+        Ok(SandboxRules {
+            default: self
+                .text(Key::SandboxDefault)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(default.default),
+            minimum: self
+                .text(Key::SandboxMinimum)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(default.minimum),
+            allow_off: self.text(Key::SandboxAllowOff).as_deref() == Some("true"),
+            mounts: mounts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+        })
     }
 
     /// Returns what stays on attached machines.
@@ -73,6 +97,8 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use runner::sandbox::policy::{SandboxMode, Tier};
+
     use super::*;
     use crate::config::Files;
 
@@ -87,6 +113,7 @@ mod tests {
              [targets]\nkeep-runs = '2d'\nmax-bytes = '1 GiB'\n\
              [disk]\nmin-free = '3 GiB'\nmax-objects = '4 GiB'\n\
              [users]\nadmin-group = 'ops'\nmax-runs = 20\nmax-bytes = '5 GiB'\n\
+             [sandbox]\ndefault = 'strict'\nminimum = 'full'\nallow-off = true\nmounts = ['/data:rw']\n\
              [listen]\naddress = '[::]:8443'\ncertificate = 'c.pem'\nkey = '/k.pem'\nhosts = ['x']\n",
         )
         .unwrap();
@@ -123,8 +150,17 @@ mod tests {
         };
         assert_eq!(settings.listen_policy(), Some(listen));
 
+        let sandbox = SandboxRules {
+            default: SandboxMode::Strict,
+            minimum: Tier::Full,
+            allow_off: true,
+            mounts: vec!["/data:rw".parse().unwrap()],
+        };
+        assert_eq!(settings.sandbox_rules(), Ok(sandbox));
+
         let nothing = Settings::default();
         assert_eq!(nothing.listen_policy(), None);
+        assert_eq!(nothing.sandbox_rules(), Ok(SandboxRules::default()), "as the table says");
         assert_eq!(nothing.disk_policy(), DiskPolicy::default(), "as the table says");
         assert_eq!(nothing.user_policy(), UserPolicy::default());
         assert_eq!(nothing.build_settings(), BuildSettings::default());

@@ -15,6 +15,7 @@ use runner::script_user::ScriptUser;
 
 use crate::api::wire::submission::SubmitRequest;
 use crate::gpus;
+use crate::run::sandboxing::SandboxRules;
 use crate::store::RunRow;
 
 /// Carries out the line in `$1`: by bash, whose lines Azure's command jobs are, where the image
@@ -88,9 +89,10 @@ pub(crate) fn plan(
     })
 }
 
-/// Works out what the supervisor of `row` is to do with `gpus`, by UUID.
+/// Works out what the supervisor of `row` is to do with `gpus`, by UUID; outside of a container
+/// within the sandbox that the rules give it.
 pub(crate) fn launch(
-    row: &RunRow,
+    (row, sandbox): (&RunRow, &SandboxRules),
     place: &Place,
     environment: &PreparedEnvironment,
     contained: Option<Contained>,
@@ -120,6 +122,7 @@ pub(crate) fn launch(
         grace_seconds: request.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
         disk_bytes: request.resources.disk_bytes,
         limits: ProcessLimits::of(&request.resources).filter(|_| contained.is_none()),
+        sandbox: sandbox.policy(request).filter(|_| contained.is_none()),
         container: contained.map(|Contained { plan, image, home }| {
             plan.launch(&row.id, &image, &user.ids(), &home, gpus)
         }),
@@ -257,7 +260,13 @@ mod tests {
         let request = request(Digest::of(b"source"));
         let launched = |place: Place| {
             let contained = contained(&request, &environment);
-            launch(&row(request.clone()), &place, &environment, Some(contained), Vec::new())
+            launch(
+                (&row(request.clone()), &SandboxRules::default()),
+                &place,
+                &environment,
+                Some(contained),
+                Vec::new(),
+            )
         };
 
         let by_root = launched(place(0));
@@ -284,9 +293,10 @@ mod tests {
         request.resources.pids = Some(7);
         let contained = contained(&request, &environment);
         let row = row(request);
+        let ruled = (&row, &SandboxRules::default());
 
-        let inside = launch(&row, &place(0), &environment, Some(contained), Vec::new());
-        let outside = launch(&row, &place(0), &environment, None, Vec::new());
+        let inside = launch(ruled, &place(0), &environment, Some(contained), Vec::new());
+        let outside = launch(ruled, &place(0), &environment, None, Vec::new());
 
         assert_eq!((inside.limits, inside.container.unwrap().pids), (None, Some(7)));
         assert_eq!((outside.limits.unwrap().pids, outside.container), (Some(7), None));

@@ -47,6 +47,7 @@ fn is_worth_it(reason: ExitReason, policy: &RetryPolicy) -> bool {
         | R::DiskFull
         | R::DiskLimit
         | R::EnvironmentFailed
+        | R::SandboxFailed
         | R::CannotStart
         | R::DependencyFailed => false,
     }

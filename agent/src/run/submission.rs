@@ -17,6 +17,7 @@ use snapshots::path_error::{IoContext, PathError};
 use tracing::info;
 
 use super::display_name;
+use super::sandboxing::SandboxNotAllowed;
 use crate::agent::Agent;
 use crate::api::wire::submission::{Hidden, SubmitRequest, Submitted};
 use crate::objects::StoreOf;
@@ -52,6 +53,9 @@ pub(crate) enum Refused {
     /// The request asks for a container that may not be.
     #[error(transparent)]
     Container(#[from] ContainerRefused),
+    /// The request asks for a sandbox that may not be.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxNotAllowed),
     /// The agent does not have the source, or what an image is to be built from.
     #[error("the agent's store has no snapshot {snapshot}")]
     NoSnapshot {
@@ -86,6 +90,7 @@ pub(crate) async fn submit(
 ) -> Result<Submitted, Refused> {
     let mut request = request;
     check::check(&request, &agent.container_policy)?;
+    agent.sandbox.check(&request, peer, agent.workspace.home())?;
     for after in &mut request.after {
         after.run = agent.store.resolve(&after.run, peer).await?.to_string();
     }

@@ -30,6 +30,8 @@ pub(crate) fn request(snapshot: Digest) -> SubmitRequest {
         container: None,
         resources: Default::default(),
         network: Default::default(),
+        sandbox: None,
+        mounts: Vec::new(),
         fresh_environment: false,
         registry_password: None,
         environment: Environment::UserManaged { interpreter: "/usr/bin/python3".into() },

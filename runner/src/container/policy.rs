@@ -40,9 +40,10 @@ impl ContainerPolicy {
         })
     }
 
-    /// Says why `source` may not be seen by a container, if so. `source` is absolute, `home` is
+    /// Says why `source` may not be seen by a run, if so. `source` is absolute, `home` is
     /// the state directory where it is known.
-    pub(crate) fn refusal(&self, source: &Path, home: Option<&Path>) -> Option<String> {
+    #[must_use]
+    pub fn refusal(&self, source: &Path, home: Option<&Path>) -> Option<String> {
         let source = resolved(source);
         if self.allowed.iter().any(|entry| {
             entry.strip_prefix("--volume=").is_some_and(|allowed| {
@@ -68,7 +69,7 @@ impl ContainerPolicy {
 }
 
 /// Takes `.` and `..` out of an absolute path, without a look at the disk.
-pub(super) fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {

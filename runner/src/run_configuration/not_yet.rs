@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Distribution, DockerBaseChoice, EnvironmentChoice, Network, RunConfiguration};
+use super::{Distribution, DockerBaseChoice, EnvironmentChoice, RunConfiguration};
 
 /// One thing that was asked for and that this version does not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,16 +126,6 @@ fn limits(configuration: &RunConfiguration, process: Process, items: &mut Vec<No
              the machine's",
         );
     }
-    if configuration.network != Network::Full {
-        refuse(
-            items,
-            format!(
-                "a narrower network outside of a container (--network {})",
-                configuration.network
-            ),
-            "Run it in a container, as with --docker IMAGE, or leave --network out",
-        );
-    }
 }
 
 #[cfg(test)]
@@ -143,7 +133,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::run_configuration::{CondaChoice, DockerChoice, Resources};
+    use crate::run_configuration::{CondaChoice, DockerChoice, Network, Resources};
 
     fn refusal(configuration: RunConfiguration) -> String {
         let refused = not_yet(&configuration, Process::OnHost).unwrap_err();
@@ -170,7 +160,7 @@ mod tests {
     type Change = fn(&mut RunConfiguration);
 
     /// Each asks for one thing that is not done yet, and the last for more.
-    const CHANGES: [Change; 8] = [
+    const CHANGES: [Change; 6] = [
         |c| {
             let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
             c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
@@ -182,12 +172,10 @@ mod tests {
         |c| c.remote_data = vec!["data.x".to_owned()],
         |c| c.services = vec!["services.x".to_owned()],
         |c| c.resources.shm_bytes = Some(1),
-        |c| c.network = Network::None,
-        |c| c.network = Network::Loopback,
         // Several at once are all named; what helps against all of them is said once.
         |c| {
             c.resources.shm_bytes = Some(1);
-            c.network = Network::None;
+            c.services = vec!["services.x".to_owned()];
         },
     ];
 
@@ -209,12 +197,8 @@ mod tests {
           hint: Take them out of the file.
         not yet in this version: a size of /dev/shm outside of a container (--shm-size)
           hint: Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
-        not yet in this version: a narrower network outside of a container (--network none)
-          hint: Run it in a container, as with --docker IMAGE, or leave --network out.
-        not yet in this version: a narrower network outside of a container (--network loopback)
-          hint: Run it in a container, as with --docker IMAGE, or leave --network out.
-        not yet in this version: a size of /dev/shm outside of a container (--shm-size); a narrower network outside of a container (--network none)
-          hint: Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's. Run it in a container, as with --docker IMAGE, or leave --network out.
+        not yet in this version: interactive services (services.x); a size of /dev/shm outside of a container (--shm-size)
+          hint: Take them out of the file. Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
         "#);
     }
 

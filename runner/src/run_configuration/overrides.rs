@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::sandbox::policy::{Mount, SandboxMode};
+
 use super::{EnvironmentChoice, Network, Resources, RetryPolicy, RunConfiguration};
 
 /// What the flags of a command line ask for; what is `None` or empty was not given.
@@ -33,6 +35,10 @@ pub struct Overrides {
     pub resources: Resources,
     /// `--network`
     pub network: Option<Network>,
+    /// `--sandbox`
+    pub sandbox: Option<SandboxMode>,
+    /// `--mount`
+    pub mounts: Vec<Mount>,
     /// `--retries`, `--on` and `--retry-delay`
     pub retry: Option<RetryPolicy>,
     /// `--priority`
@@ -73,6 +79,8 @@ impl RunConfiguration {
         replace(&mut self.environment, flags.environment);
         replace(&mut self.network, flags.network);
         replace(&mut self.priority, flags.priority);
+        self.sandbox = flags.sandbox.or(self.sandbox);
+        self.mounts.extend(flags.mounts);
         self.environment_variables.extend(flags.environment_variables);
         self.tags.extend(flags.tags);
         self.experiment = flags.experiment.or(self.experiment);

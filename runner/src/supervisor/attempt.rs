@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,7 +19,8 @@ use crate::exit_record::{ExitReason, ExitRecord};
 use crate::launch::{LAUNCH_VERSION, Launch};
 use crate::process_identity::{ProcessIdentity, ProcessStat};
 use crate::run_directory::RunDirectory;
-use crate::sandbox::cgroup::RunCgroups;
+use crate::sandbox::cgroup::{Join, RunCgroups};
+use crate::sandbox::plan::{SandboxRecord, SandboxRefused};
 use crate::supervisor::claim::SupervisorRecord;
 use crate::supervisor::container::{ContainerError, ContainerStart};
 use crate::supervisor::event_loop::{EventLoop, Limits, Outcome, Watches};
@@ -26,6 +28,8 @@ use crate::supervisor::events::{Event, EventLog};
 use crate::supervisor::local_process::LocalProcess;
 use crate::supervisor::log_writer::LogWriter;
 use crate::supervisor::masker::Masker;
+use crate::supervisor::sandboxed::SandboxError;
+use crate::supervisor::sandboxing::{SandboxPlace, SandboxedScript};
 use crate::supervisor::script::{RunningScript, Script, StartError};
 use crate::supervisor::secrets::Secrets;
 use crate::supervisor::temporary_directory::TemporaryDirectory;
@@ -41,13 +45,17 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Why a run was not started.
 #[derive(Debug, thiserror::Error)]
-enum NotStarted {
+pub(super) enum NotStarted {
     #[error("the run was cancelled by {} before it started", request.by)]
     Cancelled { request: CancelRequest },
     #[error(transparent)]
     Script(#[from] StartError),
     #[error(transparent)]
     Container(#[from] ContainerError),
+    #[error(transparent)]
+    Refused(#[from] SandboxRefused),
+    #[error(transparent)]
+    Sandbox(SandboxError),
     #[error("the launch record has version {found}; this program reads {LAUNCH_VERSION}")]
     Version { found: u32 },
     #[error("there is no launch record {path:?}")]
@@ -120,6 +128,7 @@ fn not_started(error: &NotStarted) -> ExitRecord {
         NotStarted::Script(StartError::Pipe { .. }) => ExitReason::AgentFault,
         NotStarted::Container(error) => error.reason(),
         NotStarted::Script(_) => ExitReason::CannotStart,
+        NotStarted::Refused(_) | NotStarted::Sandbox(_) => ExitReason::SandboxFailed,
         NotStarted::File(error) if error.source.kind() == io::ErrorKind::StorageFull => {
             ExitReason::DiskFull
         }
@@ -157,7 +166,8 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     let mut log = LogWriter::create(run, &Masker::new(secrets.values()))?;
     let temporary = TemporaryDirectory::create(run)?;
     let oom_kills_before = oom_kills();
-    let (mut workload, output) = match start(run, &launch, &secrets, &temporary, events) {
+    let started = start(run, &launch, &secrets, &temporary, events);
+    let Started { mut workload, output, sandbox } = match started {
         Ok(started) => started,
         Err(error) => {
             if let Err(error) = temporary.close() {
@@ -187,6 +197,7 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
         measure(&mut record);
     }
     record.confinement = record.started_time_utc.map(|_| Box::new(confinement));
+    record.sandbox = sandbox.map(Box::new);
     if let Err(error) = synced {
         record.message += &format!("; its log may not survive a power cut: {error}");
     }
@@ -197,35 +208,62 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     Ok(record)
 }
 
-/// Starts what is to be looked after, and says so. Also returns the reading ends of its stdout
-/// and stderr.
+/// What is looked after.
+struct Started {
+    workload: Box<dyn Workload>,
+    /// The reading ends of its stdout and stderr.
+    output: [OwnedFd; 2],
+    sandbox: Option<SandboxRecord>,
+}
+
+/// Starts what is to be looked after, and says so.
 fn start(
     run: &RunDirectory,
     launch: &Launch,
     secrets: &Secrets,
     temporary: &TemporaryDirectory,
     events: &mut EventLog,
-) -> Result<(Box<dyn Workload>, [OwnedFd; 2]), NotStarted> {
+) -> Result<Started, NotStarted> {
     if let Some(container) = &launch.container {
         let start = ContainerStart { run, launch, container, secrets, temporary };
         let (container, output) = start.start(events)?;
-        return Ok((Box::new(container), output));
+        return Ok(Started { workload: Box::new(container), output, sandbox: None });
     }
-    let script = script(run, launch, secrets, temporary)?;
+    let mut script = script(run, launch, secrets)?;
     let limits = launch.limits.clone().unwrap_or_default();
     let mut cgroups = RunCgroups::make(&launch.run_id, &limits, events);
     let join = cgroups.join();
-    let RunningScript { pid, stdout, stderr } = match script.start(join.clone()) {
+    let place = SandboxPlace { run, launch, temporary };
+    let started = match &launch.sandbox {
+        Some(policy) => place.start(&mut script, policy, join.as_ref()),
+        None => at_large(&mut script, temporary, join.as_ref()),
+    };
+    let (RunningScript { pid, stdout, stderr }, sandboxed) = match started {
         Ok(started) => started,
         Err(error) => {
             cgroups.close();
-            return Err(error.into());
+            return Err(error);
         }
     };
+    let (sandboxed, sandbox) = sandboxed.unzip();
     let stat = ProcessStat::read(pid).ok().flatten();
     events.say(Event::Started { pid, start_time: stat.map_or(0, |stat| stat.start_time) });
     cgroups.entered(join.as_deref(), events);
-    Ok((Box::new(LocalProcess::new(pid, cgroups)), [stdout, stderr]))
+    let workload = Box::new(LocalProcess::new(pid, sandboxed, cgroups));
+    Ok(Started { workload, output: [stdout, stderr], sandbox })
+}
+
+/// Starts the script as a process like any other.
+fn at_large(
+    script: &mut Script<'_>,
+    temporary: &TemporaryDirectory,
+    join: Option<&Arc<Join>>,
+) -> Result<SandboxedScript, NotStarted> {
+    if !temporary.is_text() {
+        return Err(NotStarted::Path { path: temporary.path().to_owned() });
+    }
+    script.default_variable("TMPDIR", &temporary.path().to_string_lossy());
+    Ok((script.start(join.cloned())?, None))
 }
 
 fn record(facts: &Facts, outcome: &Outcome, log: &LogWriter, started: Timestamp) -> ExitRecord {
@@ -283,7 +321,6 @@ fn script<'a>(
     run: &RunDirectory,
     launch: &'a Launch,
     secrets: &Secrets,
-    temporary: &TemporaryDirectory,
 ) -> Result<Script<'a>, NotStarted> {
     let mut environment = launch.environment.clone();
     for name in &launch.secret_names {
@@ -293,12 +330,6 @@ fn script<'a>(
     }
     // What is left of a run whose supervisor was killed is found by this, so it cannot be chosen.
     environment.insert("TRAINYARD_RUN_ID".to_owned(), launch.run_id.to_string());
-    if !temporary.is_text() {
-        return Err(NotStarted::Path { path: temporary.path().to_owned() });
-    }
-    environment
-        .entry("TMPDIR".to_owned())
-        .or_insert_with(|| temporary.path().to_string_lossy().into_owned());
     let working_directory = run.path().join(&launch.working_directory);
     Ok(Script { program: &launch.program, environment, working_directory })
 }

@@ -1,42 +1,69 @@
 //! A script that is a process of this machine, with all that descends from it.
+//!
+//! In a sandbox it is no child of ours but a grandchild, whose end is reported to us; whoever is
+//! between us and it ends with it.
 
 use std::os::fd::BorrowedFd;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::process_identity::ProcessStat;
 use crate::run_configuration::size::print_bytes;
 use crate::sandbox::cgroup::{Confinement, RunCgroups};
 use crate::supervisor::events::EventLog;
 use crate::supervisor::process_tree::{self, Reaper};
+use crate::supervisor::sandboxed::Sandboxed;
 use crate::supervisor::verdict::{Findings, ScriptStatus};
 use crate::supervisor::workload::{Leftovers, Workload};
 
-/// A child of this process that leads a session and a process group.
+/// A process below this one that leads a session and a process group.
 #[derive(Debug)]
 pub(crate) struct LocalProcess {
     pid: i32,
     reaper: Reaper,
+    sandboxed: Option<Sandboxed>,
     cgroups: RunCgroups,
 }
 
 impl LocalProcess {
-    /// Looks after the child `pid`. No other child of this process may be waited for elsewhere.
-    pub(crate) fn new(pid: i32, cgroups: RunCgroups) -> Self {
-        Self { pid, reaper: Reaper::new(pid), cgroups }
+    /// Looks after the process `pid`, which is a child unless it is sandboxed. No child of this
+    /// process may be waited for elsewhere.
+    pub(crate) fn new(pid: i32, sandboxed: Option<Sandboxed>, cgroups: RunCgroups) -> Self {
+        let child = sandboxed.as_ref().map_or(pid, |sandboxed| sandboxed.outer);
+        Self { pid, reaper: Reaper::new(child), sandboxed, cgroups }
+    }
+
+    /// Counts the processes of the script besides its main one, in `sandboxed`, which is made of
+    /// one or two processes of its own.
+    fn others(&self, sandboxed: &Sandboxed) -> u32 {
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let below = process_tree::descendants(me).unwrap_or_default();
+        let is_of_sandbox = |process: &ProcessStat| {
+            process.pid == sandboxed.outer
+                || (sandboxed.has_rooms && process.parent == sandboxed.outer)
+        };
+        let others = below.iter().filter(|one| one.pid != self.pid && !is_of_sandbox(one));
+        u32::try_from(others.count()).unwrap_or(u32::MAX)
     }
 }
 
 impl Workload for LocalProcess {
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.sandboxed.as_ref().and_then(Sandboxed::wakes)
     }
 
     fn look(&mut self, _events: &mut EventLog) {
         let _children_left = self.reaper.reap();
+        if let Some(sandboxed) = &mut self.sandboxed {
+            sandboxed.look();
+        }
     }
 
     fn status(&self) -> Option<ScriptStatus> {
-        self.reaper.status
+        match &self.sandboxed {
+            Some(sandboxed) => sandboxed.status(),
+            None => self.reaper.status,
+        }
     }
 
     /// A shell ends at once on TERM; the program it started may still be saving its work.
@@ -56,10 +83,12 @@ impl Workload for LocalProcess {
     }
 
     fn end(&mut self, _events: &mut EventLog, _is_urgent: &dyn Fn() -> bool) -> Leftovers {
-        let was_over = self.reaper.status.is_some();
+        let was_over = self.status().is_some();
+        let others = self.sandboxed.as_ref().map(|sandboxed| self.others(sandboxed));
         // What left its cgroups, as root can, still descends from us.
         let end = self.cgroups.end().and(process_tree::end_descendants(&mut self.reaper));
-        let killed = end.killed.saturating_sub(u32::from(!was_over));
+        // With the first process of a sandbox the kernel ends the others: they are not counted then.
+        let killed = others.unwrap_or_else(|| end.killed.saturating_sub(u32::from(!was_over)));
         Leftovers { killed, remaining: end.remaining }
     }
 

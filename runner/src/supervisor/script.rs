@@ -46,6 +46,11 @@ pub(crate) enum StartError {
     NotFound { program: String },
     #[error("the program {program:?} names an interpreter in its first line that was not found")]
     NoInterpreter { program: String },
+    #[error(
+        "the program {program:?}, or the interpreter that its first line names, is not seen in \
+         the sandbox; --mount shows it the directory that holds it"
+    )]
+    NotShown { program: String },
     #[error("the program {program:?} may not be executed")]
     NotExecutable { program: String },
     #[error("the program {program:?} could not be started")]
@@ -55,13 +60,18 @@ pub(crate) enum StartError {
 }
 
 impl Script<'_> {
+    /// Sets a variable unless the run has it.
+    pub(crate) fn default_variable(&mut self, name: &str, value: &str) {
+        self.environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+
     /// Starts the script. It dies with this process.
     ///
     /// It enters the cgroups of `join` before anything of it runs.
-    pub(crate) fn start(self, join: Option<Arc<Join>>) -> Result<RunningScript, StartError> {
+    pub(crate) fn start(&self, join: Option<Arc<Join>>) -> Result<RunningScript, StartError> {
         let (program, arguments) = self.program.split_first().ok_or(StartError::Nothing)?;
         if !self.working_directory.is_dir() {
-            return Err(StartError::NoDirectory { path: self.working_directory });
+            return Err(StartError::NoDirectory { path: self.working_directory.clone() });
         }
         let (stdout, theirs_out) = pipe().map_err(|source| StartError::Pipe { source })?;
         let (stderr, theirs_err) = pipe().map_err(|source| StartError::Pipe { source })?;
@@ -74,36 +84,47 @@ impl Script<'_> {
             .stdin(Stdio::null())
             .stdout(theirs_out)
             .stderr(theirs_err);
-        let parent = getpid();
-        let detach = move || {
-            if let Some(join) = &join {
-                join.enter();
-            }
-            setsid()?;
-            // The signals that this process reads from its loop are blocked only here.
-            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-            set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have gone before the line above took effect.
-            if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
-        };
         // SAFETY: the closure makes a few system calls and touches no memory that another thread
         // could hold a lock on: it neither allocates nor panics.
-        unsafe { command.pre_exec(detach) };
+        unsafe { command.pre_exec(detach(join)) };
         let started = command.spawn();
         match started {
             Ok(child) => Ok(RunningScript { pid: child.id().cast_signed(), stdout, stderr }),
-            Err(error) => Err(explain(program, &self.working_directory, error)),
+            Err(error) => Err(explain(program, &self.working_directory, error, false)),
         }
     }
 }
 
-/// Says why `program` did not start, as far as one look can tell.
-fn explain(program: &str, directory: &Path, source: io::Error) -> StartError {
-    let program = program.to_owned();
-    match source.kind() {
-        io::ErrorKind::NotFound if program.contains('/') && directory.join(&program).exists() => {
-            StartError::NoInterpreter { program }
+/// Returns what a child does before it becomes another program: enters the cgroups of `join`,
+/// leads a session of its own, and dies with this process. Makes system calls only.
+pub(crate) fn detach(join: Option<Arc<Join>>) -> impl FnMut() -> io::Result<()> + Send + Sync {
+    let parent = getpid();
+    move || {
+        if let Some(join) = &join {
+            join.enter();
         }
+        setsid()?;
+        // The signals that this process reads from its loop are blocked only here.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        set_pdeathsig(Signal::SIGKILL)?;
+        // The parent may have gone before the line above took effect.
+        if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
+    }
+}
+
+/// Says why `program` did not start, as far as one look can tell; `is_apart` when it was in rooms
+/// of its own, where there is less to be found.
+pub(crate) fn explain(
+    program: &str,
+    directory: &Path,
+    source: io::Error,
+    is_apart: bool,
+) -> StartError {
+    let program = program.to_owned();
+    let is_here = || program.contains('/') && directory.join(&program).exists();
+    match source.kind() {
+        io::ErrorKind::NotFound if is_apart && is_here() => StartError::NotShown { program },
+        io::ErrorKind::NotFound if is_here() => StartError::NoInterpreter { program },
         io::ErrorKind::NotFound => StartError::NotFound { program },
         io::ErrorKind::PermissionDenied => StartError::NotExecutable { program },
         _ => StartError::Other { program, source },

@@ -71,6 +71,7 @@ impl HomeRun {
             grace_seconds: 30.0,
             limits: None,
             disk_bytes: None,
+            sandbox: None,
             container: None,
         };
         let environment = Environment::UserManaged { interpreter: python().into() };

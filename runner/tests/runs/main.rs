@@ -18,5 +18,7 @@ mod kills;
 mod output;
 mod own_engine;
 mod process_tree;
+mod sandbox;
+mod sandbox_escapes;
 mod support;
 mod target_contract;

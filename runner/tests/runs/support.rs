@@ -55,6 +55,7 @@ impl TestRun {
             grace_seconds: 30.0,
             limits: None,
             disk_bytes: None,
+            sandbox: None,
             container: None,
         };
         Self { base, directory, launch, target: Supervisors::new(supervise_program()) }

@@ -88,6 +88,7 @@ impl Home {
             grace_seconds: 30.0,
             limits: None,
             disk_bytes: None,
+            sandbox: None,
             container: None,
         };
         let objects = self.objects.clone();

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use runner::compute_target;
 use runner::exit_record::ExitRecord;
 use runner::sandbox::cgroup::Confinement;
+use runner::sandbox::plan::SandboxRecord;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -128,6 +129,11 @@ pub(crate) struct Exit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub(crate) confinement: Option<Box<Confinement>>,
+    /// The sandbox it was in: `tier`, `engine`, `network`, and `missing` with `layer`, `why` and
+    /// `advice` for each thing it was not kept from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) sandbox: Option<Box<SandboxRecord>>,
 }
 
 /// Which attempt a run is at.
@@ -299,6 +305,7 @@ impl From<&ExitRecord> for Exit {
             cancelled_by: by,
             process_exit_code: record.process_exit_code(),
             confinement: record.confinement.clone(),
+            sandbox: record.sandbox.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use images::environment::Environment;
 use runner::container::ContainerOptions;
 use runner::run_configuration::{Network, Resources, RetryPolicy};
+use runner::sandbox::policy::{Mount, SandboxMode};
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
 use utoipa::ToSchema;
@@ -70,6 +71,16 @@ pub(crate) struct SubmitRequest {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schema(value_type = String)]
     pub(crate) network: Network,
+    /// How much it is kept from, outside of a container: `default`, `strict` or `off`. Default:
+    /// what the agent does with all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) sandbox: Option<SandboxMode>,
+    /// What it is shown of the machine in a sandbox: `source` and `at`, both absolute, and
+    /// `writable`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) mounts: Vec<Mount>,
     /// Whether the environment is resolved again, whatever was built before.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) fresh_environment: bool,

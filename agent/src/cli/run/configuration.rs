@@ -225,6 +225,8 @@ fn overrides(args: &Args, source: &Source, current: &Path) -> Result<Overrides, 
             .map(str::parse::<Network>)
             .transpose()
             .map_err(Failure::usage)?,
+        sandbox: machine.sandbox,
+        mounts: machine.mounts.clone(),
         retry: args.retrying.policy()?,
         priority: waiting.priority,
         after: waiting.after.clone(),

@@ -237,6 +237,8 @@ fn request(
         container: (chosen.process() == Process::InContainer).then(|| chosen.container.clone()),
         resources: configuration.resources.clone(),
         network: configuration.network,
+        sandbox: configuration.sandbox,
+        mounts: configuration.mounts.clone(),
         fresh_environment: with.fresh,
         registry_password: chosen.registry_password.clone(),
         experiment: configuration.experiment.clone().unwrap_or_default(),

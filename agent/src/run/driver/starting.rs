@@ -76,7 +76,13 @@ impl Prepared {
             };
             warnings.extend(contained.iter().flat_map(|it| it.plan.notes.clone()));
             let agent = &context.agent;
-            let launch = launching::launch(&context.row, &place, &environment, contained, gpus);
+            let launch = launching::launch(
+                (&context.row, &agent.sandbox),
+                &place,
+                &environment,
+                contained,
+                gpus,
+            );
             let (directory, row) = (context.directory.clone(), context.row.clone());
             let written =
                 task::blocking(move || workplace::write_launch(&directory, &row, &launch)).await;

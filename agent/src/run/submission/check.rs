@@ -84,6 +84,12 @@ fn check_container(
     if request.registry_password.is_some() && docker.registry.is_none() {
         return Err(invalid("registryPassword goes with a user in environment.docker.registry"));
     }
+    if request.sandbox.is_some() || !request.mounts.is_empty() {
+        return Err(invalid(
+            "sandbox and mounts are for runs outside of containers, which are kept to what they \
+             are given by their engine; a volume shows them more",
+        ));
+    }
     launching::plan(request, policy)?;
     Ok(())
 }
@@ -98,11 +104,8 @@ fn check_process(request: &SubmitRequest) -> Result<(), Refused> {
             return Err(invalid(format!("{name} goes with an environment of kind \"docker\"")));
         }
     }
-    let asked = RunConfiguration {
-        resources: request.resources.clone(),
-        network: request.network,
-        ..RunConfiguration::default()
-    };
+    let asked =
+        RunConfiguration { resources: request.resources.clone(), ..RunConfiguration::default() };
     run_configuration::not_yet(&asked, Process::OnHost)
         .map_err(|items| Refused::NotYet { message: items.to_string(), hint: items.hint() })
 }
@@ -159,7 +162,7 @@ mod tests {
         accepted
         1 bytes of memory are too little for a run
         not yet in this version: a size of /dev/shm outside of a container (--shm-size)
-        not yet in this version: a narrower network outside of a container (--network none)
+        accepted
         0 retries are not 1 to 100
         "#);
     }

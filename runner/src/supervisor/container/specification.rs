@@ -152,6 +152,7 @@ pub(super) mod tests {
             grace_seconds: 1.0,
             limits: None,
             disk_bytes: None,
+            sandbox: None,
             container: None,
         }
     }

@@ -1,0 +1,59 @@
+//! The sandbox of runs outside of containers: how much of one this machine makes.
+
+use runner::sandbox::host::HostFacts;
+use runner::sandbox::plan::possible;
+use runner::sandbox::policy::Tier;
+use runner::sandbox::probe;
+
+use super::Finding;
+
+const NAME: &str = "sandbox";
+
+/// Makes one, for this user.
+pub(super) fn look() -> Finding {
+    let mut facts = HostFacts::look();
+    if possible(&facts).0 == Tier::Full {
+        facts.refusal = probe::refusal(&facts);
+    }
+    finding(&facts)
+}
+
+/// Says what runs get.
+fn finding(facts: &HostFacts) -> Finding {
+    let (tier, missing) = possible(facts);
+    match missing.first() {
+        None => Finding::good(NAME, format!("{tier}: runs see nothing but what they are given")),
+        Some(first) => {
+            let why: Vec<&str> = missing.iter().map(|one| one.why.as_str()).collect();
+            Finding::missing(NAME, format!("{tier}: {}", why.join("; ")), first.advice.clone())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_comes_with_how_to_get_it() {
+        let whole = HostFacts {
+            bwrap: Some("/usr/bin/bwrap".into()),
+            is_privileged: false,
+            no_user_namespaces: None,
+            landlock: 7,
+            seccomp: true,
+            refusal: None,
+        };
+        let refusal = Some("Unknown option --size".to_owned());
+        let mut text = String::new();
+        for facts in [
+            HostFacts { refusal, ..whole.clone() },
+            HostFacts { bwrap: None, landlock: 0, ..whole.clone() },
+            whole,
+        ] {
+            let Finding { found, advice, .. } = finding(&facts);
+            text += &format!("{found}\n  → {}\n", advice.unwrap_or_default());
+        }
+        insta::assert_snapshot!(text);
+    }
+}

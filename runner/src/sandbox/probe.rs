@@ -1,0 +1,40 @@
+//! Tries whether this machine makes a sandbox at all.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::bwrap;
+use super::host::HostFacts;
+use super::plan::{Rooms, Seen, View};
+
+/// Makes rooms with nothing in them but the system's programs. Returns what is said against it.
+#[must_use]
+pub fn refusal(facts: &HostFacts) -> Option<String> {
+    let Some(program) = facts.bwrap.clone() else {
+        return Some("bubblewrap is not installed".to_owned());
+    };
+    let view = |at: &str, what| View { at: at.into(), what };
+    let shown = |path: &str| view(path, Seen::Shown(PathBuf::from(path)));
+    let views = vec![
+        shown("/"),
+        view("/dev", Seen::Devices),
+        view("/dev/shm", Seen::Memory(Some(1 << 20))),
+        view("/proc", Seen::Processes),
+    ];
+    let rooms =
+        Rooms { bwrap: program, own_users: !facts.is_privileged, own_network: false, views };
+    let tried = Command::new(&rooms.bwrap)
+        .args(bwrap::arguments(&rooms))
+        .args(["--", "/usr/bin/env", "true"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let words = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+            Some(if words.is_empty() { output.status.to_string() } else { words })
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}

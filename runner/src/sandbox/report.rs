@@ -1,0 +1,135 @@
+//! What the inner stage of a sandbox tells the supervisor: one packet a message, over a socket
+//! that the script never has.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
+    SocketType, recvmsg, send, socketpair, sockopt,
+};
+use serde::{Deserialize, Serialize};
+
+/// What the script's first process says before it becomes the script. The kernel adds its number,
+/// as the reader counts them.
+const HERE: &[u8] = b"here";
+
+/// The longest message.
+const LONGEST: usize = 4096;
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// The process that becomes the script is there.
+    Here {
+        /// Its number.
+        pid: i32,
+    },
+    /// A layer of the sandbox could not be had: nothing was started.
+    NotSetUp {
+        /// Which, and why.
+        message: String,
+    },
+    /// The program could not be executed.
+    NotStarted {
+        /// The kernel's number for why.
+        errno: i32,
+    },
+    /// The script runs.
+    Started,
+    /// Its main process ended by itself.
+    Code {
+        /// With this code.
+        code: i32,
+    },
+    /// A signal ended its main process.
+    Signal {
+        /// Which.
+        signal: i32,
+    },
+}
+
+/// Makes both ends: the supervisor's and the inner stage's.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    sockopt::set_socket_passcred(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// Says that the calling process is the one that becomes the script. Makes a system call only.
+pub(crate) fn say_here(socket: impl AsFd) -> io::Result<()> {
+    send(socket, HERE, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+impl Report {
+    /// Sends it. That nobody listens any more is no matter: the end is near then.
+    pub(crate) fn say(&self, socket: impl AsFd) {
+        let mut text = serde_json::to_vec(self).expect("a report is numbers and text");
+        if text.len() > LONGEST {
+            let message = "its reason is too long to be told".to_owned();
+            text = serde_json::to_vec(&Self::NotSetUp { message }).unwrap_or_default();
+        }
+        let _nobody_listens = send(socket, &text, SendFlags::NOSIGNAL);
+    }
+
+    /// Receives the next; `None` when there will be none. With `waits`, waits for it.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is none yet; otherwise it cannot be received.
+    pub(crate) fn hear(socket: impl AsFd, waits: bool) -> io::Result<Option<Self>> {
+        let mut bytes = [0; LONGEST];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = if waits { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+        let got = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?;
+        let sender = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+            _ => None,
+        });
+        match &bytes[..got.bytes] {
+            [] => Ok(None),
+            HERE => {
+                let pid = sender.ok_or(io::ErrorKind::InvalidData)?;
+                Ok(Some(Self::Here { pid: pid.as_raw_nonzero().get() }))
+            }
+            text => Ok(Some(serde_json::from_slice(text)?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_heard_in_order_and_its_end_too() {
+        let (ours, theirs) = pair().unwrap();
+        let late = Report::hear(&ours, false).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
+
+        say_here(&theirs).unwrap();
+        Report::Started.say(&theirs);
+        Report::Code { code: 3 }.say(&theirs);
+        Report::NotSetUp { message: "x".repeat(2 * LONGEST) }.say(&theirs);
+        drop(theirs);
+
+        let mut heard = Vec::new();
+        while let Some(report) = Report::hear(&ours, true).unwrap() {
+            heard.push(report);
+        }
+        let me = std::process::id().cast_signed();
+        let message = "its reason is too long to be told".to_owned();
+        let expected = [
+            Report::Here { pid: me },
+            Report::Started,
+            Report::Code { code: 3 },
+            Report::NotSetUp { message },
+        ];
+        assert_eq!(heard, expected);
+    }
+}

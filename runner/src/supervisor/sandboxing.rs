@@ -1,0 +1,92 @@
+//! Puts a script into the best sandbox that its policy asks for and this machine can make.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::launch::Launch;
+use crate::run_directory::RunDirectory;
+use crate::sandbox::cgroup::Join;
+use crate::sandbox::host::HostFacts;
+use crate::sandbox::places::{Places, Wanted};
+use crate::sandbox::plan::{Plan, SandboxRecord, plan};
+use crate::sandbox::policy::SandboxPolicy;
+use crate::sandbox::probe;
+use crate::supervisor::attempt::NotStarted;
+use crate::supervisor::sandboxed::{self, SandboxError, Sandboxed};
+use crate::supervisor::script::{RunningScript, Script};
+use crate::supervisor::temporary_directory::TemporaryDirectory;
+
+/// Which GPUs a run was given; there when it asked for any, and empty when it asked for none.
+const GPUS: &str = "CUDA_VISIBLE_DEVICES";
+
+/// A script that runs, and its sandbox if it is in one.
+pub(super) type SandboxedScript = (RunningScript, Option<(Sandboxed, SandboxRecord)>);
+
+/// Where a sandbox is made, and what for.
+#[derive(Clone, Copy)]
+pub(super) struct SandboxPlace<'a> {
+    pub(super) run: &'a RunDirectory,
+    pub(super) launch: &'a Launch,
+    pub(super) temporary: &'a TemporaryDirectory,
+}
+
+impl SandboxPlace<'_> {
+    /// Starts `script` as `policy` says.
+    ///
+    /// What was found does not tell all: a machine may refuse what it seems to have. Then it is
+    /// tried whether it refuses that to everybody, and only if so is there less of a sandbox; what
+    /// is wrong with this run's alone is its end.
+    pub(super) fn start(
+        self,
+        script: &mut Script<'_>,
+        policy: &SandboxPolicy,
+        join: Option<&Arc<Join>>,
+    ) -> Result<SandboxedScript, NotStarted> {
+        let mut facts = HostFacts::look();
+        let places = self.places(script);
+        places.make()?;
+        loop {
+            let plan = plan(policy, &facts, &places, self.memory())?;
+            match self.try_start(script, &plan, join) {
+                Ok((running, sandboxed)) => return Ok((running, Some((sandboxed, plan.record)))),
+                Err(SandboxError::Script(error)) => return Err(error.into()),
+                Err(error @ SandboxError::NotMade { .. }) if plan.rooms.is_some() => {
+                    facts.refusal = probe::refusal(&facts);
+                    if facts.refusal.is_none() {
+                        return Err(NotStarted::Sandbox(error));
+                    }
+                }
+                Err(error) => return Err(NotStarted::Sandbox(error)),
+            }
+        }
+    }
+
+    fn try_start(
+        self,
+        script: &mut Script<'_>,
+        plan: &Plan,
+        join: Option<&Arc<Join>>,
+    ) -> Result<(RunningScript, Sandboxed), SandboxError> {
+        let own = self.temporary.path().to_string_lossy();
+        script.default_variable("TMPDIR", if plan.rooms.is_some() { "/tmp" } else { &own });
+        sandboxed::start(script, plan, join.cloned())
+    }
+
+    fn places(self, script: &Script<'_>) -> Places {
+        // The state is where the directory of the runs is.
+        let state = self.run.path().ancestors().nth(2).unwrap_or_else(|| Path::new("/"));
+        Places::look(&Wanted {
+            program: script.program.first().map_or("", String::as_str),
+            environment: &script.environment,
+            work: &self.run.work(),
+            temporary: self.temporary.path(),
+            state,
+            gpus: script.environment.get(GPUS).is_none_or(|gpus| !gpus.is_empty()),
+        })
+    }
+
+    /// Returns what `/dev/shm` may hold: half of the run's memory, as it is half of the machine's.
+    fn memory(self) -> Option<u64> {
+        self.launch.limits.as_ref()?.memory_bytes.map(|bytes| bytes / 2)
+    }
+}

@@ -1,0 +1,333 @@
+//! Runs in a sandbox: everything a run is promised holds there too, and it can do its work.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use runner::compute_target::{LostReason, SupervisorState};
+use runner::exit_record::{ExitReason, ExitRecord};
+use runner::run_configuration::Network;
+use runner::sandbox::cgroup::ProcessLimits;
+use runner::sandbox::policy::{Mount, SandboxMode, SandboxPolicy, Tier};
+
+use crate::support::{TestRun, kill, supervise_program, wait_until};
+
+/// What a run gets that asks for nothing.
+pub(crate) fn policy() -> SandboxPolicy {
+    SandboxPolicy {
+        mode: SandboxMode::Default,
+        network: Network::Full,
+        mounts: Vec::new(),
+        minimum: Tier::Full,
+    }
+}
+
+/// Returns a run of `script` in a sandbox that has all there is to have.
+pub(crate) fn sandboxed(script: &str) -> TestRun {
+    let mut run = TestRun::of(script);
+    run.launch.sandbox = Some(policy());
+    run
+}
+
+/// Carries out `script` in a sandbox, and as a process like any other: both end the same.
+fn same_end(script: &str) -> (ExitRecord, String) {
+    let (inside, record) = sandboxed(script).carried_out();
+    let (outside, plain) = TestRun::of(script).carried_out();
+    let end =
+        |record: &ExitRecord| (record.reason, record.code, record.signal, record.message.clone());
+    assert_eq!(end(&record), end(&plain), "{} {}", inside.text(), inside.supervisor_log());
+    assert_eq!(inside.text(), outside.text());
+    (record, inside.text())
+}
+
+#[test]
+fn a_run_says_what_it_was_kept_from() {
+    let (run, record) = sandboxed("print('hello')").carried_out();
+
+    assert_eq!((record.reason, run.text().as_str()), (ExitReason::Completed, "hello\n"));
+    let sandbox = record.sandbox.unwrap();
+    assert_eq!((sandbox.tier, sandbox.engine.as_str()), (Tier::Full, "bubblewrap"));
+    let layers: Vec<_> = sandbox.missing.iter().map(|one| one.layer.as_str()).collect();
+    assert_eq!(layers, ["network"], "the machine's own is said to be");
+    assert_eq!(record.leftover_processes, 0);
+    assert!(record.peak_memory_bytes.unwrap() > 1 << 20);
+}
+
+#[test]
+fn ends_are_what_they_are_outside() {
+    for script in [
+        "raise SystemExit(0)",
+        "raise SystemExit(3)",
+        "raise SystemExit(137)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+    ] {
+        same_end(script);
+    }
+}
+
+#[test]
+fn a_program_that_does_not_start_says_why() {
+    for (program, said) in [
+        ("/nonexistent/python", r#"the program "/nonexistent/python" was not found"#),
+        ("nonsense", r#"the program "nonsense" was not found"#),
+        ("./script.py", r#"the program "./script.py" may not be executed"#),
+    ] {
+        let mut run = sandboxed("");
+        run.launch.program = vec![program.to_owned()];
+
+        let (_, record) = run.carried_out();
+
+        assert_eq!((record.reason, record.message.as_str()), (ExitReason::CannotStart, said));
+    }
+}
+
+#[test]
+fn a_cancelled_run_has_its_grace() {
+    let script = "import signal, sys, time\n\
+        def end(*_): print('saving', flush=True); sys.exit(0)\n\
+        signal.signal(signal.SIGTERM, end)\n\
+        print('ready', flush=True)\ntime.sleep(1000)";
+    let run = sandboxed(script);
+    run.start();
+    run.wait_for_output("ready");
+
+    run.cancel(false);
+
+    let record = run.end();
+    assert_eq!((record.reason, record.code), (ExitReason::Cancelled, Some(0)));
+    assert_eq!(run.text(), "ready\nsaving\n");
+}
+
+#[test]
+fn a_child_that_saves_its_work_has_the_grace_of_its_shell() {
+    let child = "import signal, sys, time\n\
+        def end(*_): time.sleep(0.3); print('saved', flush=True); sys.exit(0)\n\
+        signal.signal(signal.SIGTERM, end)\n\
+        print('ready', flush=True)\ntime.sleep(1000)";
+    let mut run = sandboxed(child);
+    let line = format!("{} script.py; echo never", run.launch.program[0]);
+    let directory = Path::new(&run.launch.program[0]).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.display());
+    run.launch.environment.insert("PATH".to_owned(), path);
+    run.launch.program = vec!["/bin/bash".to_owned(), "-c".to_owned(), line];
+    run.start();
+    run.wait_for_output("ready");
+
+    run.cancel(false);
+
+    assert_eq!(run.end().reason, ExitReason::Cancelled);
+    assert_eq!(run.text(), "ready\nsaved\n");
+}
+
+#[test]
+fn one_that_ignores_everything_is_killed_with_all_it_started() {
+    let script = "import os, signal, time\n\
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+        if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(1000)\n    os._exit(0)\n\
+        os.wait()\nprint('ready', flush=True)\ntime.sleep(1000)";
+    let mut run = sandboxed(script);
+    run.launch.grace_seconds = 0.2;
+    run.launch.timeout_seconds = Some(0.5);
+    run.start();
+    run.wait_for_output("ready");
+
+    let record = run.end();
+
+    assert_eq!((record.reason, record.signal), (ExitReason::TimeLimit, Some(9)));
+    assert_eq!(record.leftover_processes, 1);
+}
+
+#[test]
+fn what_outlives_the_script_is_ended_and_counted() {
+    let script = "import os, time\n\
+        for _ in range(3):\n    if os.fork() == 0:\n        os.setsid()\n        time.sleep(1000)\n\
+        print('over')";
+
+    let (_, record) = sandboxed(script).carried_out();
+
+    assert_eq!((record.reason, record.leftover_processes), (ExitReason::Completed, 3));
+}
+
+#[test]
+fn memory_beyond_the_limit_is_seen() {
+    let limits = ProcessLimits { memory_bytes: Some(64 << 20), ..ProcessLimits::default() };
+    let mut run = sandboxed("x = bytearray(1 << 30)");
+    run.launch.limits = Some(limits);
+
+    let (_, record) = run.carried_out();
+
+    let is_limited = record.confinement.unwrap().limits.memory_bytes.is_some();
+    assert!(!is_limited || record.reason == ExitReason::OutOfMemory, "{}", record.message);
+}
+
+#[test]
+fn nothing_is_left_when_the_supervisor_or_all_of_us_are_killed() {
+    let script = "import os, time\nif os.fork() == 0: os.setsid()\n\
+        print('ready', flush=True)\ntime.sleep(1000)";
+    let run = sandboxed(script);
+    run.start();
+    run.wait_for_output("ready");
+    kill(run.supervisor().supervisor.pid, Signal::SIGKILL);
+    assert_eq!(run.end().reason, ExitReason::SupervisorKilled);
+
+    let run = sandboxed(script);
+    run.start();
+    run.wait_for_output("ready");
+    let record = run.supervisor();
+    kill(record.guard.pid, Signal::SIGKILL);
+    kill(record.supervisor.pid, Signal::SIGKILL);
+
+    wait_until("the script is gone with them", || run.live_processes().is_empty());
+    let lost = run.target.probe(&run.directory).unwrap();
+    assert!(matches!(lost, SupervisorState::Lost(LostReason::SupervisorGone)), "{lost:?}");
+}
+
+#[test]
+fn the_work_of_a_run_can_be_done() {
+    let script = r#"
+import ctypes, getpass, locale, mmap, multiprocessing, os, pwd, socket, subprocess, sys, tempfile
+import threading, http.client, ssl
+from concurrent.futures import ProcessPoolExecutor
+
+def square(x): return x * x
+
+if __name__ == "__main__":
+    with multiprocessing.Pool(2) as pool: print("pool", pool.map(square, range(4)))
+    with multiprocessing.get_context("spawn").Pool(1) as pool: print("spawn", pool.map(square, [3]))
+    with ProcessPoolExecutor(2) as pool: print("futures", list(pool.map(square, [5])))
+    from multiprocessing import shared_memory
+    memory = shared_memory.SharedMemory(create=True, size=1 << 16); memory.buf[0] = 7
+    print("shared memory", memory.buf[0]); memory.close(); memory.unlink()
+    print("subprocess", subprocess.run(["sh", "-c", "echo $((6 * 7))"], capture_output=True, text=True).stdout.strip())
+    with tempfile.NamedTemporaryFile() as file: print("temporary", os.path.exists(file.name))
+    open("/var/tmp/x", "w").write("x")
+    thread = threading.Thread(target=lambda: print("thread")); thread.start(); thread.join()
+    print("memfd", os.memfd_create("x") > 2)
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname()); print("loopback", client.getpeername() == listener.getsockname())
+    a, b = socket.socketpair(); a.send(b"x"); print("socketpair", b.recv(1))
+    print("user", pwd.getpwuid(os.getuid()).pw_uid == os.getuid(), len(getpass.getuser()) > 0)
+    print("locale", locale.setlocale(locale.LC_ALL, "C.UTF-8"))
+    print("affinity", len(os.sched_getaffinity(0)) > 0)
+    os.makedirs("outputs/deep"); open("outputs/deep/x", "w").write("x"); os.rename("outputs/deep/x", "y")
+    os.symlink("y", "link"); os.chmod("y", 0o600); os.link("y", "hard")
+    cache = os.path.join(os.path.expanduser("~"), ".cache"); os.makedirs(cache); print("home", os.listdir(os.path.expanduser("~")) == [".cache"])
+    os.mkfifo("fifo")
+    print("processes", sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit())[0] == 1)
+    print("stdin", sys.stdin.read() == "")
+    os.setpriority(os.PRIO_PROCESS, 0, 5)
+    print("certificates", ssl.create_default_context() is not None)
+"#;
+    let mut run = sandboxed(script);
+    run.launch.sandbox.as_mut().unwrap().network = Network::None;
+    run.launch.environment.insert("HOME".to_owned(), "/home/somebody".to_owned());
+    run.launch.environment.insert("USER".to_owned(), "somebody".to_owned());
+
+    let (run, record) = run.carried_out();
+
+    assert_eq!(record.reason, ExitReason::Completed, "{}", run.text());
+    let text = run.text();
+    assert!(!text.contains("False") && text.contains("pool [0, 1, 4, 9]"), "{text}");
+    assert_eq!(fs::read_to_string(run.directory.work().join("y")).unwrap(), "x");
+    assert!(!run.directory.temporary().exists(), "what was in /tmp is gone");
+}
+
+#[test]
+fn what_is_mounted_is_seen_and_changed_only_if_that_was_said() {
+    let data = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::write(data.path().join("x"), "data").unwrap();
+    let script = "print(open('/in/x').read())\nopen('/out/y', 'w').write('new')\n\
+        try: open('/in/y', 'w')\nexcept OSError as error: print(error.strerror)";
+    let mut run = sandboxed(script);
+    let mount = |at: &str, writable| Mount { source: data.path().into(), at: at.into(), writable };
+    run.launch.sandbox.as_mut().unwrap().mounts = vec![mount("/in", false), mount("/out", true)];
+
+    let (run, record) = run.carried_out();
+
+    assert_eq!(record.reason, ExitReason::Completed, "{}", run.text());
+    assert_eq!(run.text(), "data\nRead-only file system\n");
+    assert_eq!(fs::read_to_string(data.path().join("y")).unwrap(), "new");
+}
+
+#[test]
+fn a_mount_that_is_not_there_is_the_runs_end_and_not_less_of_a_sandbox() {
+    let mut run = sandboxed("print('ran')");
+    let policy = run.launch.sandbox.as_mut().unwrap();
+    policy.minimum = Tier::None;
+    policy.mounts = vec!["/nonexistent/data".parse().unwrap()];
+
+    let (run, record) = run.carried_out();
+
+    assert_eq!((record.reason, run.text().as_str()), (ExitReason::SandboxFailed, ""));
+    assert!(record.message.contains("/nonexistent/data"), "{}", record.message);
+    assert_eq!(record.process_exit_code(), 125);
+}
+
+/// Carries out `run` where `bwrap` is in the place of bubblewrap, as root can have it.
+fn carried_out_with(run: &TestRun, bwrap: &Path) -> Option<ExitRecord> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("\n*** NOT TESTED: only root can hide bubblewrap ***\n");
+        return None;
+    }
+    run.write_launch();
+    let line = "mount --bind \"$2\" /usr/bin/bwrap && exec \"$0\" supervise \"$1\"";
+    let status = Command::new("unshare")
+        .args(["--mount", "sh", "-c", line])
+        .args([supervise_program().as_path(), run.directory.path(), bwrap])
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    Some(run.end())
+}
+
+#[test]
+fn where_bubblewrap_is_missing_or_refused_there_is_less_and_it_is_said() {
+    let elsewhere = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::write(elsewhere.path().join("secret"), "hunter2").unwrap();
+    let fake = elsewhere.path().join("bwrap");
+    fs::write(
+        &fake,
+        "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2; exit 1\n",
+    )
+    .unwrap();
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!(
+        "import os, subprocess, tempfile\n\
+         for path in [{0:?} + '/secret', '/etc/shadow']:\n\
+         \x20   try: print(open(path).read())\n\
+         \x20   except OSError as error: print(error.strerror)\n\
+         try: open({0:?} + '/new', 'w')\n\
+         except OSError as error: print(error.strerror)\n\
+         print(subprocess.run(['echo', 'child'], capture_output=True).stdout)\n\
+         tempfile.TemporaryFile().write(b'x'); open('outputs/x', 'w')\n\
+         raise SystemExit(5)",
+        elsewhere.path()
+    );
+    let said = "Permission denied\nPermission denied\nPermission denied\nb'child\\n'\n";
+    for (bwrap, why) in [
+        (Path::new("/dev/null"), "bubblewrap is not installed"),
+        (&fake, "bubblewrap says: bwrap: setting up uid map: Permission denied"),
+    ] {
+        let mut run = sandboxed(&script);
+        run.launch.sandbox.as_mut().unwrap().minimum = Tier::Reduced;
+        let Some(record) = carried_out_with(&run, bwrap) else { return };
+        assert_eq!((run.text().as_str(), record.code), (said, Some(5)), "{}", record.message);
+        let sandbox = record.sandbox.unwrap();
+        assert_eq!((sandbox.tier, sandbox.engine.as_str()), (Tier::Reduced, "landlock"));
+        assert_eq!(sandbox.missing[0].why, why);
+
+        for (network, minimum) in [(Network::None, Tier::None), (Network::Full, Tier::Full)] {
+            let mut run = sandboxed("print('ran')");
+            let policy = run.launch.sandbox.as_mut().unwrap();
+            (policy.network, policy.minimum) = (network, minimum);
+            let record = carried_out_with(&run, bwrap).unwrap();
+            assert_eq!((record.reason, run.text().as_str()), (ExitReason::SandboxFailed, ""));
+            assert!(record.message.contains(why), "{}", record.message);
+        }
+    }
+}

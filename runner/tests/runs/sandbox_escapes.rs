@@ -1,0 +1,276 @@
+//! What a run in a sandbox cannot do. Each attempt is made twice: outside, where it succeeds, so
+//! that it is known to be one, and inside, where it does not.
+//!
+//! Attempts print `ESCAPED` when they got what they wanted and say why not otherwise. Nothing is
+//! ever sent off this machine: of the network it is looked at what could be reached.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Stdio};
+
+use runner::exit_record::ExitReason;
+use runner::run_configuration::Network;
+use runner::sandbox::policy::SandboxPolicy;
+use rustix::net::{SocketAddrUnix, SocketType, bind, listen, socket};
+
+use crate::sandbox::policy;
+use crate::support::TestRun;
+
+/// What every attempt begins with.
+const BEGIN: &str = r#"
+import ctypes, os, signal, socket, struct, subprocess, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    result = libc.syscall(number, *arguments)
+    if result < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+def reach(kind, address, family=socket.AF_UNIX):
+    socket.socket(family, kind).connect(address)
+"#;
+
+/// A machine with something to get at.
+struct Surroundings {
+    directory: tempfile::TempDir,
+    bystander: Child,
+    _path_socket: UnixListener,
+    _abstract_socket: rustix::fd::OwnedFd,
+    tcp: std::net::TcpListener,
+}
+
+impl Surroundings {
+    fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("secret").tempdir_in("/var/tmp").unwrap();
+        fs::write(directory.path().join("key"), "hunter2").unwrap();
+        let path_socket = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let name = directory.path().to_string_lossy().into_owned();
+        let abstract_socket =
+            socket(rustix::net::AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+        bind(&abstract_socket, &address).unwrap();
+        listen(&abstract_socket, 4).unwrap();
+        let bystander = Command::new("sleep")
+            .arg("1000")
+            .env("BYSTANDERS_SECRET", "hunter2")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            directory,
+            bystander,
+            _path_socket: path_socket,
+            _abstract_socket: abstract_socket,
+            tcp,
+        }
+    }
+
+    /// Carries out `attempt`, and returns what it said.
+    fn tried(&self, attempt: &str, policy: Option<SandboxPolicy>) -> String {
+        let script = format!(
+            "{BEGIN}SECRET = {:?}\nIPC = {:?}\nBYSTANDER = {}\nPORT = {}\ntry:\n{}\nexcept BaseException as \
+             error:\n    print('refused:', repr(error))\n",
+            self.directory.path(),
+            fs::read_link("/proc/self/ns/ipc").unwrap(),
+            self.bystander.id(),
+            self.tcp.local_addr().unwrap().port(),
+            attempt
+                .trim_matches('\n')
+                .lines()
+                .map(|line| format!("    {line}\n"))
+                .collect::<String>(),
+        );
+        let mut run = TestRun::of(&script);
+        run.launch.sandbox = policy;
+        run.launch.timeout_seconds = Some(15.0);
+        run.launch.grace_seconds = 0.0;
+        let (run, record) = run.carried_out();
+        assert_ne!(record.reason, ExitReason::SandboxFailed, "{}", record.message);
+        format!(
+            "{}{}",
+            run.text(),
+            record.signal.map_or(String::new(), |it| format!("signal {it}"))
+        )
+    }
+
+    /// Makes each attempt outside and inside, and lists those that were no attempts, or escaped.
+    fn check(&self, network: Network, attempts: &[(&str, &str)]) {
+        let mut wrong = String::new();
+        for (name, attempt) in attempts {
+            let outside = self.tried(attempt, None);
+            let inside = self.tried(attempt, Some(SandboxPolicy { network, ..policy() }));
+            if !outside.contains("ESCAPED") || inside.contains("ESCAPED") {
+                wrong += &format!("{name}\n  outside: {outside}\n  inside: {inside}\n");
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+}
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        drop(self.bystander.kill());
+        drop(self.bystander.wait());
+    }
+}
+
+#[test]
+fn files_of_others_are_not_there() {
+    Surroundings::new().check(Network::Full, &[
+        ("a file of another", "print('ESCAPED', open(SECRET + '/key').read())"),
+        ("write next to it", "open(SECRET + '/new', 'w').write('x'); print('ESCAPED')"),
+        ("list the homes", "print('ESCAPED' if len(os.listdir('/root')) > 1 else 'nothing but the way to a Python')" ),
+        ("the passwords", "print('ESCAPED', len(open('/etc/shadow').read()))"),
+        ("the run's own records", "print('ESCAPED', len(open('../launch.json').read()))"),
+        ("write its end", "open('../exit.json.new', 'w'); print('ESCAPED' if os.path.exists('../launch.json') else 'elsewhere')"),
+        ("write its log", "open('../user_logs/std_log.txt', 'a'); print('ESCAPED')"),
+        ("write to the system", "path = '/usr/lib/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')"),
+        ("write to the settings", "path = '/etc/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')"),
+        ("write to the root", "path = '/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')"),
+        ("the engine's directory", "os.stat('/run/docker.sock') if os.path.exists('/run/docker.sock') else os.stat('/var/lib/dpkg'); print('ESCAPED')"),
+        ("a device of the machine", "import glob; print('ESCAPED' if os.path.exists('/dev/mem') or os.path.exists('/dev/kmsg') or glob.glob('/dev/vd*') else 'none')"),
+        ("the kernel's settings", "os.listdir('/sys/kernel')[0]; print('ESCAPED')"),
+        ("the machine's cgroups", "print('ESCAPED' if os.listdir('/sys/fs') else 'none')"),
+        ("a file by another's root", "print('ESCAPED', os.listdir(f'/proc/{BYSTANDER}/root'))"),
+        ("a link out", "os.symlink(SECRET + '/key', 'link'); print('ESCAPED', open('link').read())"),
+        ("a hard link out", "os.link(SECRET + '/key', SECRET + '/hard'); print('ESCAPED')"),
+        ("what others left in /tmp", "print('ESCAPED' if len(os.listdir('/var/tmp')) > 0 else 'none')"),
+    ]);
+}
+
+#[test]
+fn processes_of_others_are_not_there() {
+    Surroundings::new().check(Network::Full, &[
+        ("see", "os.stat(f'/proc/{BYSTANDER}'); print('ESCAPED')"),
+        ("signal", "os.kill(BYSTANDER, 0); print('ESCAPED')"),
+        ("its environment", "print('ESCAPED' if b'hunter2' in open(f'/proc/{BYSTANDER}/environ', 'rb').read() else '')"),
+        ("the number of processes", "print('ESCAPED' if len([p for p in os.listdir('/proc') if p.isdigit()]) > 4 else 'few')"),
+        ("a descriptor by number", "call(434, BYSTANDER, 0); print('ESCAPED')"),
+        ("its priority", "os.setpriority(os.PRIO_PROCESS, BYSTANDER, 19); print('ESCAPED')"),
+        ("its limits", "import resource; resource.prlimit(BYSTANDER, resource.RLIMIT_CORE); print('ESCAPED')"),
+        ("its memory", "open(f'/proc/{BYSTANDER}/mem', 'rb').close(); print('ESCAPED')"),
+        ("trace a child", "pid = os.fork()\nif pid == 0: signal.pause()\ntry: call(101, 16, pid, 0, 0); os.waitpid(pid, 0); print('ESCAPED')\nfinally: os.kill(pid, 9)"),
+        ("its parent's memory", "open(f'/proc/{os.getppid()}/mem', 'rb').close(); print('ESCAPED')"),
+        ("its parent's descriptors", "print('ESCAPED', os.listdir(f'/proc/{os.getppid()}/fd')[0] and os.readlink(f'/proc/{os.getppid()}/fd/0'))"),
+        ("its parent's descriptor by number", "call(438, call(434, os.getppid(), 0), 1, 0); print('ESCAPED')"),
+        ("leave memory to others", "open('/proc/self/oom_score_adj', 'w').write('-500'); print('ESCAPED')"),
+        ("queues and memory of System V", "print('ESCAPED' if os.readlink('/proc/self/ns/ipc') == IPC else 'own')"),
+    ]);
+}
+
+#[test]
+fn nobody_becomes_more_than_they_are() {
+    Surroundings::new().check(Network::Full, &[
+        ("capabilities", "text = open('/proc/self/status').read(); print('ESCAPED' if any(int(line.split()[1], 16) for line in text.splitlines() if line.startswith('Cap')) else text)"),
+        ("new privileges", "print('ESCAPED' if 'NoNewPrivs:\\t0' in open('/proc/self/status').read() else 'none')"),
+        ("mount", "call(165, b'none', b'/mnt', b'tmpfs', 0, 0); call(166, b'/mnt', 0); print('ESCAPED')"),
+        ("a new mount tree", "call(428, -100, b'/', 1); print('ESCAPED')"),
+        ("a namespace of mounts", "call(272, 0x20000); print('ESCAPED')"),
+        ("a namespace of users", "pid = os.fork()\nif pid == 0:\n    os._exit(0 if libc.unshare(0x10000000) == 0 else 1)\nprint('ESCAPED' if os.waitpid(pid, 0)[1] == 0 else 'refused')"),
+        ("a namespace by clone", "pid = libc.syscall(56, 0x20000 | 17, 0, 0, 0, 0)\nif pid == 0: os._exit(0)\nprint('ESCAPED' if pid > 0 else 'refused')"),
+        ("another root", "os.chroot('/usr'); print('ESCAPED')"),
+        ("another user", "os.setgroups([1]); os.setuid(65534); print('ESCAPED')"),
+        ("a device", "os.mknod('device', 0o600 | 0o20000, os.makedev(1, 3)); print('ESCAPED')"),
+        ("the host's name", "socket.sethostname(socket.gethostname()); print('ESCAPED')"),
+        ("a higher priority", "os.setpriority(os.PRIO_PROCESS, 0, -5); print('ESCAPED')"),
+        ("a file by its handle", "handle = ctypes.create_string_buffer(struct.pack('Ii', 128, 0) + bytes(128)); mount = ctypes.c_int()\ncall(303, -100, b'/usr', handle, ctypes.byref(mount), 0)\nroot = os.open('/usr', 0); call(304, root, handle, 0); print('ESCAPED')"),
+    ]);
+}
+
+#[test]
+fn sockets_of_others_are_out_of_reach() {
+    let around = Surroundings::new();
+    around.check(
+        Network::Full,
+        &[
+            ("by path", "reach(socket.SOCK_STREAM, SECRET + '/socket'); print('ESCAPED')"),
+            ("abstract", "reach(socket.SOCK_STREAM, '\\0' + SECRET); print('ESCAPED')"),
+            ("raw", "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('ESCAPED')"),
+            (
+                "raw, of the new kind",
+                "socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58); print('ESCAPED')",
+            ),
+            ("packets", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW); print('ESCAPED')"),
+            (
+                "of the kernel's other parts",
+                "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15); print('ESCAPED')",
+            ),
+        ],
+    );
+    around.check(Network::None, &[
+        ("loopback of the machine", "reach(socket.SOCK_STREAM, ('127.0.0.1', PORT), socket.AF_INET); print('ESCAPED')"),
+        ("abstract, without a network", "reach(socket.SOCK_STREAM, '\\0' + SECRET); print('ESCAPED')"),
+        ("a route to the metadata", "routes = open('/proc/net/route').read().splitlines()[1:]; print('ESCAPED' if routes else 'no route')"),
+        ("interfaces", "print('ESCAPED' if len(socket.if_nameindex()) > 1 else 'loopback only')"),
+        ("interfaces by name", "print('ESCAPED' if os.listdir('/sys/class/net') else 'none')"),
+    ]);
+    around.check(Network::Loopback, &[
+        ("a way out of the loopback", "routes = open('/proc/net/route').read().splitlines()[1:]; print('ESCAPED' if routes else 'no route')"),
+    ]);
+}
+
+#[test]
+fn the_kernel_is_asked_for_little() {
+    // Called with arguments that make no sense: what matters is who says no. Outside it is the
+    // call itself, inside nobody hears it.
+    let refused = |number: i32, arguments: &str| {
+        format!(
+            "libc.syscall({number}, {arguments}); error = ctypes.get_errno()\n\
+             print('ESCAPED' if error != 1 else 'refused')"
+        )
+    };
+    let attempts = [
+        ("io_uring_setup", refused(425, "0, 0")),
+        ("io_uring_enter", refused(426, "-1, 0, 0, 0, 0, 0")),
+        ("io_uring_register", refused(427, "-1, 0, 0, 0")),
+        ("perf_event_open", refused(298, "0, 0, -1, -1, 0")),
+        ("bpf", refused(321, "0, 0, 0")),
+        ("userfaultfd", refused(323, "0xffff")),
+        ("keyctl", refused(250, "0, -3, 0, 0, 0")),
+        ("add_key", refused(248, "0, 0, 0, 0, 0")),
+        ("request_key", refused(249, "0, 0, 0, 0")),
+        ("kcmp", refused(312, "1 << 22, 1 << 22, 0, 0, 0")),
+        ("syslog", refused(103, "10, 0, 0")),
+        ("fanotify_init", refused(300, "0xffffffff, 0")),
+        ("move_mount", refused(429, "-1, 0, -1, 0, 0xffffffff")),
+        ("fsopen", refused(430, "0, 0")),
+        ("setns", refused(308, "-1, 0")),
+        ("acct", refused(163, "b'/nonexistent'")),
+        ("quotactl", refused(179, "0xffffffff, 0, 0, 0")),
+        ("typing into a terminal", "import fcntl, termios\nprimary, terminal = os.openpty(); pid = os.fork()\nif pid == 0:\n    os.setsid(); fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)\n    try: fcntl.ioctl(terminal, termios.TIOCSTI, b'x'); os._exit(0)\n    except OSError as error: os._exit(0 if error.errno == 5 else 1)\nprint('ESCAPED' if os.waitpid(pid, 0)[1] == 0 else 'refused')".to_owned()),
+        ("numbers of another kind", "pid = os.fork()\nif pid == 0: libc.syscall(0x40000000 + 39); os._exit(0)\nprint('ESCAPED' if os.waitpid(pid, 0)[1] == 0 else 'killed')".to_owned()),
+    ];
+    let attempts: Vec<_> = attempts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    Surroundings::new().check(Network::Full, &attempts);
+}
+
+#[test]
+fn nothing_of_ours_leaks_in() {
+    let script = "import os\n\
+        print(sorted(os.environ))\n\
+        for number in sorted(os.listdir('/proc/self/fd'), key=int):\n\
+        \x20   try: print(number, os.readlink(f'/proc/self/fd/{number}').split(':')[0])\n\
+        \x20   except OSError: pass";
+    let mut run = TestRun::of(script);
+    run.launch.sandbox = Some(policy());
+
+    let (run, _) = run.carried_out();
+
+    assert_eq!(
+        run.text(),
+        "['LC_CTYPE', 'PATH', 'TMPDIR', 'TRAINYARD_RUN_ID']\n0 /dev/null\n1 pipe\n2 pipe\n"
+    );
+}
+
+#[test]
+fn a_script_cannot_end_the_process_that_reports_on_it() {
+    let script = "import os, signal\n\
+        for number in signal.valid_signals():\n\
+        \x20   os.kill(1, number)\n\
+        print('still here', flush=True)\nraise SystemExit(4)";
+    let mut run = TestRun::of(script);
+    run.launch.sandbox = Some(policy());
+
+    let (run, record) = run.carried_out();
+
+    assert_eq!((run.text().as_str(), record.code), ("still here\n", Some(4)));
+}
