@@ -1,4 +1,4 @@
-"""What tests/bench measures of a long queue, and of many short runs beside Task Spooler."""
+"""What tests/bench measures of a long queue, and of many short runs beside pueue and Task Spooler."""
 
 import concurrent.futures
 import contextlib
@@ -163,10 +163,39 @@ class Spooler:
         return seconds
 
 
-def short_runs(binary, scratch, rounds):
+class Pueue:
+    """pueue with a daemon of its own."""
+
+    def __init__(self, scratch, name):
+        directory = scratch / f"pueue-{name}"
+        directory.mkdir()
+        names = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"]
+        self.env = {**os.environ, **dict.fromkeys(names, str(directory))}
+        self.daemon = subprocess.Popen(["pueued"], env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while subprocess.run(["pueue", "status"], env=self.env, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL).returncode:
+            time.sleep(0.05)
+        self.call("parallel", AT_ONCE)
+
+    def call(self, *arguments):
+        return subprocess.run(["pueue", *map(str, arguments)], check=True, env=self.env, stdout=subprocess.PIPE,
+                              text=True).stdout
+
+    def carry_out(self):
+        begun = time.perf_counter()
+        for _ in range(SHORT):
+            self.call("add", "--", "true")
+        self.call("wait", "--quiet")
+        seconds = time.perf_counter() - begun
+        self.call("shutdown")
+        self.daemon.wait()
+        return seconds
+
+
+def short_runs(binary, scratch, rivals, rounds):
     """Returns the seconds that 1,000 runs of `true` take: by one job file, by one command each, and
-    with Task Spooler, by one command each."""
-    by_file, by_command, spooler = [], [], []
+    with each of `rivals`, by one command each."""
+    by_file, by_command, theirs = [], [], [[] for _ in rivals]
     for index in range(rounds):
         yard = Yard(binary, scratch, f"short{index}", AT_ONCE)
         yard.command("true")
@@ -174,10 +203,11 @@ def short_runs(binary, scratch, rounds):
         jobs = scratch / f"short{index}.toml"
         jobs.write_text(f'[[run]]\nsource = "{yard.source}"\ncommand = "true"\n\n' * SHORT)
         by_file.append(seconds_of(yard, lambda: yard.call("submit", "--json", jobs)))
-        spooler.append(Spooler(scratch, index).carry_out())
+        for rival, seconds in zip(rivals, theirs):
+            seconds.append(rival(scratch, index).carry_out())
         by_command.append(seconds_of(yard, lambda: [yard.command("true") for _ in range(SHORT)]))
         yard.call("agent", "stop")
-    return by_file, by_command, spooler
+    return by_file, by_command, theirs
 
 
 def seconds_of(yard, hand_in):
