@@ -249,7 +249,7 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     let yard = Yard::new();
-    let arguments = ["run", "--python", "python3", "--disk", "1g", "--command", "true"];
+    let arguments = ["run", "--python", "python3", "--shm-size", "1g", "--command", "true"];
     let (code, out, err) = said(yard.trainyard().args(arguments));
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("not yet"), "{err}");
