@@ -89,10 +89,12 @@ mod tests {
         time_limit          -       -       -       again
         cancelled           -       -       -       -
         disk_full           -       -       -       -
+        disk_limit          -       -       -       -
         host_rebooted       again   again   again   again
         lost_contact        again   again   again   again
         supervisor_killed   again   again   again   again
         environment_failed  -       -       -       -
+        sandbox_failed      -       -       -       -
         cannot_start        -       -       -       -
         engine_stopped      again   again   again   again
         dependency_failed   -       -       -       -

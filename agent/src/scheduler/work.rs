@@ -182,8 +182,9 @@ impl Work {
             return Err(StoreError::NotWaiting { run: run.to_string(), status });
         }
         let row = self.agent.store.change_waiting(run, change).await?;
+        // Before the queue is taken hold of, which the clock is with.
+        let changed = self.waiting(&row);
         if let Some(waiting) = self.agent.scheduler.seen().queue.get_mut(run) {
-            let changed = self.waiting(&row);
             // What it still waits for is known here only.
             let after = std::mem::take(&mut waiting.after);
             *waiting = Waiting { after, ..changed };

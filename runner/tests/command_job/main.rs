@@ -94,6 +94,8 @@ fn the_sample_is_read_and_refused_nothing() {
         "gpus": null
       },
       "network": "full",
+      "sandbox": null,
+      "mounts": [],
       "distribution": null,
       "remoteData": [],
       "services": [],
