@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -38,6 +38,9 @@ pub(crate) enum SandboxError {
     /// A layer is missing.
     #[error("the sandbox could not be closed: {message}")]
     NotClosed { message: String },
+    /// What was to be shown is a link to what no run sees, made since it was checked or by a run.
+    #[error("--mount {} leads to {}, which no run is shown: {why}", link.display(), real.display())]
+    Guarded { link: PathBuf, real: PathBuf, why: String },
     /// There is not even what is needed to try.
     #[error("the sandbox could not be started")]
     Start { source: io::Error },

@@ -1,15 +1,17 @@
 //! Puts a script into the best sandbox that its policy asks for and this machine can make.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::container::ContainerPolicy;
 use crate::launch::Launch;
 use crate::run_directory::RunDirectory;
 use crate::sandbox::cgroup::Join;
 use crate::sandbox::host::HostFacts;
 use crate::sandbox::places::{Places, Wanted};
 use crate::sandbox::plan::{Plan, SandboxRecord, plan};
-use crate::sandbox::policy::SandboxPolicy;
+use crate::sandbox::policy::{Mount, SandboxPolicy};
 use crate::sandbox::probe;
 use crate::supervisor::attempt::NotStarted;
 use crate::supervisor::sandboxed::{self, SandboxError, Sandboxed};
@@ -42,6 +44,7 @@ impl SandboxPlace<'_> {
         policy: &SandboxPolicy,
         join: Option<&Arc<Join>>,
     ) -> Result<SandboxedScript, NotStarted> {
+        self.check_links(policy).map_err(NotStarted::Sandbox)?;
         let mut facts = HostFacts::look();
         let places = self.places(script);
         places.make()?;
@@ -61,6 +64,26 @@ impl SandboxPlace<'_> {
         }
     }
 
+    /// Refuses mounts that are links to what no run sees. The paths themselves were checked when the
+    /// run was handed in; where links lead is known now, and runs may have made them.
+    fn check_links(self, policy: &SandboxPolicy) -> Result<(), SandboxError> {
+        for Mount { source, .. } in &policy.mounts {
+            // What is not there is bubblewrap's to refuse, which names it.
+            let Ok(real) = fs::canonicalize(source) else { continue };
+            let state = fs::canonicalize(self.state()).ok();
+            let why = ContainerPolicy::default().refusal(&real, state.as_deref());
+            if let Some(why) = why.filter(|_| real != *source) {
+                return Err(SandboxError::Guarded { link: source.clone(), real, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the agent's state: where the directory of the runs is.
+    fn state(&self) -> &Path {
+        self.run.path().ancestors().nth(2).unwrap_or_else(|| Path::new("/"))
+    }
+
     fn try_start(
         self,
         script: &mut Script<'_>,
@@ -73,14 +96,12 @@ impl SandboxPlace<'_> {
     }
 
     fn places(self, script: &Script<'_>) -> Places {
-        // The state is where the directory of the runs is.
-        let state = self.run.path().ancestors().nth(2).unwrap_or_else(|| Path::new("/"));
         Places::look(&Wanted {
             program: script.program.first().map_or("", String::as_str),
             environment: &script.environment,
             work: &self.run.work(),
             temporary: self.temporary.path(),
-            state,
+            state: self.state(),
             gpus: script.environment.get(GPUS).is_none_or(|gpus| !gpus.is_empty()),
         })
     }

@@ -331,3 +331,32 @@ fn where_bubblewrap_is_missing_or_refused_there_is_less_and_it_is_said() {
         }
     }
 }
+
+#[test]
+fn a_mount_that_is_a_link_to_what_no_run_sees_is_refused() {
+    // Not beside the runs of these tests, whose state is the directory for temporary files.
+    let elsewhere = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (link, harmless) = (elsewhere.path().join("link"), elsewhere.path().join("harmless"));
+    std::fs::create_dir(elsewhere.path().join("data")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("data"), &harmless).unwrap();
+    let end = |source: &Path, to: Option<&str>| {
+        let mut run = sandboxed("print('seen')");
+        if let Some(to) = to {
+            let _older = std::fs::remove_file(source);
+            // As a run could that was given the directory.
+            std::os::unix::fs::symlink(run.base().join(to), source).unwrap();
+        }
+        let mount = Mount { source: source.to_owned(), at: "/in".into(), writable: false };
+        run.launch.sandbox.as_mut().unwrap().mounts.push(mount);
+        let (run, record) = run.carried_out();
+        (record.reason, record.message, run.text())
+    };
+
+    for guarded in ["/etc", "."] {
+        let (reason, message, text) = end(&link, Some(guarded));
+        assert_eq!((reason, text.as_str()), (ExitReason::SandboxFailed, ""), "{message}");
+        assert!(message.contains("which no run is shown"), "{message}");
+    }
+    let (reason, message, _) = end(&harmless, None);
+    assert_eq!(reason, ExitReason::Completed, "{message}");
+}
