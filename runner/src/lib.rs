@@ -4,6 +4,7 @@
 //! A run is a directory with a supervisor: everything else gets that directory to some machine
 //! and starts that supervisor there.
 
+pub mod allocator;
 pub mod base_environment;
 pub mod build_log;
 pub mod cancel_request;

@@ -95,6 +95,8 @@ fn a_secret_reaches_the_script_and_nothing_else() {
 
 #[test]
 fn secrets_of_a_run_whose_supervisor_was_killed_are_gone() {
+    // Its own: the tests run at once, and look at the whole of /dev/shm.
+    const SECRET: &str = "s3cr3t-value-of-a-killed-run";
     let Some(yard) = engine::yard() else { return };
     let output = yard
         .trainyard()

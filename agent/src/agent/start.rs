@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use images::cache::{CacheOptions, EnvironmentCache};
 use jiff::Timestamp;
+use runner::allocator;
 use runner::compute_target::local::LocalTarget;
 use runner::compute_target::ssh::HomeSide;
 use runner::compute_target::supervisors::Supervisors;
@@ -43,6 +44,7 @@ const THREADS: Duration = Duration::from_millis(500);
 /// The state directory cannot be used, another agent has it, the records cannot be read, or it
 /// cannot listen where it is to.
 pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> {
+    allocator::keep_little();
     workspace.create()?;
     let lock = AgentLock::take(&workspace)?;
     service::log::begin(&workspace.log(), options.verbose)?;
