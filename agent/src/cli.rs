@@ -37,6 +37,7 @@ mod wait;
 mod waiting;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -114,6 +115,11 @@ enum Command {
         /// The run directory
         run_directory: std::path::PathBuf,
     },
+}
+
+/// Says whether `file` is a job file, for who looks for those that break us.
+pub(crate) fn read_job_file(file: &Path) -> Result<(), Failure> {
+    run::job_file::read(file).map(drop)
 }
 
 /// Reads `arguments` (the program's name first) and does what they say.

@@ -48,7 +48,7 @@ fn no_source_file_is_longer_than_500_lines() {
 
 #[test]
 fn only_the_runner_may_use_unsafe_code() {
-    for (name, file) in [("snapshots", "lib.rs"), ("images", "lib.rs"), ("agent", "main.rs")] {
+    for (name, file) in [("snapshots", "lib.rs"), ("images", "lib.rs"), ("agent", "lib.rs")] {
         let source = fs::read_to_string(root().join(name).join("src").join(file)).unwrap();
         assert!(source.contains("#![forbid(unsafe_code)]"), "{name} does not forbid unsafe code");
     }

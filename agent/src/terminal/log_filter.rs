@@ -16,6 +16,8 @@ pub(crate) struct LogFilter {
     state: State,
     /// The first bytes of a character whose end has not come yet.
     partial: Vec<u8>,
+    /// How many characters of a string have come.
+    string_length: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,11 +45,10 @@ impl LogFilter {
     pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let mut whole = std::mem::take(&mut self.partial);
         whole.extend_from_slice(bytes);
-        let mut string_length = 0usize;
         let mut chunks = whole.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {
             for character in chunk.valid().chars() {
-                self.step(character, &mut string_length, out);
+                self.step(character, out);
             }
             let invalid = chunk.invalid();
             if invalid.is_empty() {
@@ -57,14 +58,19 @@ impl LogFilter {
                 self.partial = invalid.to_vec();
             } else if let &[byte @ 0x80..=0x9f] = invalid {
                 // A lone C1 byte: the 8-bit form of a control sequence.
-                self.step(char::from(byte), &mut string_length, out);
+                self.step(char::from(byte), out);
             } else {
-                self.step('\u{fffd}', &mut string_length, out);
+                self.step('\u{fffd}', out);
             }
         }
     }
 
-    fn step(&mut self, character: char, string_length: &mut usize, out: &mut Vec<u8>) {
+    fn begin_string(&mut self) -> State {
+        self.string_length = 0;
+        State::String
+    }
+
+    fn step(&mut self, character: char, out: &mut Vec<u8>) {
         self.state = match (self.state, character) {
             (State::StringEscape, '\\') => State::Text,
             (State::String | State::StringEscape, '\u{7}' | '\u{9c}' | '\u{18}' | '\u{1a}') => {
@@ -72,9 +78,8 @@ impl LogFilter {
             }
             (State::String, '\u{1b}') => State::StringEscape,
             (State::String | State::StringEscape, _) => {
-                *string_length += 1;
-                if *string_length > LONGEST_STRING || character == '\n' {
-                    *string_length = 0;
+                self.string_length += 1;
+                if self.string_length > LONGEST_STRING || character == '\n' {
                     show(character, out);
                     State::Text
                 } else {
@@ -83,9 +88,9 @@ impl LogFilter {
             }
             (_, '\u{1b}') => State::Escape,
             (_, '\u{9b}') => State::Csi,
-            (_, '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}') => State::String,
+            (_, '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}') => self.begin_string(),
             (State::Escape, '[') => State::Csi,
-            (State::Escape, 'P' | 'X' | ']' | '^' | '_') => State::String,
+            (State::Escape, 'P' | 'X' | ']' | '^' | '_') => self.begin_string(),
             (State::Escape | State::EscapeIntermediate, ' '..='/') => State::EscapeIntermediate,
             (State::Escape | State::EscapeIntermediate, '0'..='~') => State::Text,
             (State::Csi, '\u{20}'..='\u{3f}') => State::Csi,

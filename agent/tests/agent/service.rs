@@ -246,3 +246,46 @@ fn who_may_connect_to_a_passed_socket_may_use_the_agent_and_not_rule_it() {
     service.signal(Signal::SIGTERM);
     assert!(service.agent.wait().unwrap().success());
 }
+
+/// Counts the pools that the C library made for threads: each is a reserved 64 MiB, at a multiple of
+/// that, of which the first part can be written.
+#[cfg(target_env = "gnu")]
+fn pools(pid: &str) -> usize {
+    const RESERVED: u64 = 64 << 20;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let ranges: Vec<(u64, u64, bool)> = maps
+        .lines()
+        .map(|line| {
+            let (range, rest) = line.split_once(' ').unwrap();
+            let (from, to) = range.split_once('-').unwrap();
+            let at = |text| u64::from_str_radix(text, 16).unwrap();
+            (at(from), at(to), rest.starts_with("rw-p"))
+        })
+        .collect();
+    let is_pool = |pair: &&[(u64, u64, bool)]| {
+        let [(from, to, writable), (next, end, next_writable)] = pair else { return false };
+        from % RESERVED == 0 && *writable && to == next && !next_writable && end - from == RESERVED
+    };
+    ranges.windows(2).filter(is_pool).count()
+}
+
+#[test]
+#[cfg(target_env = "gnu")]
+fn many_who_ask_at_once_leave_little_memory_behind() {
+    let mut workspace = Workspace::new(&[("a.txt", "a")]);
+    workspace.start();
+    let pid = workspace.get("/v1/status").json()["pid"].to_string();
+
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    assert_eq!(workspace.get("/v1/runs").status, 200);
+                }
+            });
+        }
+    });
+
+    let pools = pools(&pid);
+    assert!(pools <= 1, "beside the first there are {pools}");
+}
