@@ -73,6 +73,9 @@ pub(crate) struct ListQuery {
     /// Of all users.
     #[serde(rename = "allUsers", skip_serializing_if = "std::ops::Not::not")]
     pub(crate) all_users: bool,
+    /// Handed in by oneself under this idempotency key.
+    #[serde(rename = "idempotencyKey", skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
 }
 
 /// A part of a run's log.

@@ -182,6 +182,7 @@ impl From<Refused> for ApiError {
             Refused::Directory(error) => Self::internal("prepare the run directory")(error),
             Refused::Records(error) => Self::Records(error),
             Refused::NoRoom(error) => error.into(),
+            Refused::Short(shortage) => Self::Short(shortage),
         }
     }
 }

@@ -52,7 +52,7 @@ const SELDOM: Duration = Duration::from_millis(20);
 /// What to follow.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[into_params(rename_all = "camelCase")]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
 pub(super) struct FollowQuery {
     /// From which attempt on. Default: the header `Last-Event-ID`, else the latest.
     attempt: Option<u32>,

@@ -79,6 +79,9 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
 
 #[cfg(test)]
 mod tests {
+    use utoipa::openapi::RefOr;
+    use utoipa::openapi::path::ParameterIn;
+
     use super::*;
 
     #[test]
@@ -91,6 +94,12 @@ mod tests {
                 assert!(operation.summary.is_some(), "{path} has no summary");
                 let successes = operation.responses.responses.keys().filter(|k| k.starts_with('2'));
                 assert_eq!(successes.count(), 1, "{path} documents one success");
+                for parameter in operation.parameters.iter().flatten() {
+                    let RefOr::T(parameter) = parameter else { panic!("{path} refers elsewhere") };
+                    let in_path = path.contains(&format!("{{{}}}", parameter.name));
+                    let said = parameter.parameter_in == ParameterIn::Path;
+                    assert_eq!(said, in_path, "{} of {path}", parameter.name);
+                }
             }
         }
         insta::assert_snapshot!("openapi", document.to_pretty_json().unwrap());

@@ -53,6 +53,7 @@ pub(super) fn list(args: &Args, context: &Context) -> Outcome {
         status: args.status.as_deref().map(status).transpose()?,
         tag: args.tag.clone(),
         all_users: args.all_users,
+        key: None,
     };
     let runs = context.wait_for(async { Ok(client.runs(&query).await?) })?;
     if args.json {

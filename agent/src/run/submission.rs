@@ -20,6 +20,7 @@ use super::display_name;
 use super::sandboxing::SandboxNotAllowed;
 use crate::agent::Agent;
 use crate::api::wire::submission::{Hidden, SubmitRequest, Submitted};
+use crate::disk::shortage::Shortage;
 use crate::objects::StoreOf;
 use crate::peer::Peer;
 use crate::quota::NoRoom;
@@ -74,10 +75,13 @@ pub(crate) enum Refused {
     /// The user may have no more.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
+    /// The disk is kept for the runs that are on.
+    #[error(transparent)]
+    Short(#[from] Shortage),
 }
 
 /// Accepts a run handed in by `peer`. It is on the disk and in the queue when this returns, and will
-/// be run.
+/// be run. One that was accepted before under `key` takes nothing more, so nothing stands in its way.
 ///
 /// # Errors
 ///
@@ -94,6 +98,12 @@ pub(crate) async fn submit(
     for after in &mut request.after {
         after.run = agent.store.resolve(&after.run, peer).await?.to_string();
     }
+    let sealed = Sealed::taken_from(&mut request)?;
+    let idempotency = key.map(|key| (key, asked(&request, &sealed)));
+    if let Some((id, display_name)) = agent.store.accepted_before(peer.uid, &idempotency).await? {
+        return Ok(found(&id, display_name));
+    }
+    agent.disk.has_room()?;
     agent.check_bytes(peer).await?;
     // Neither objects nor targets go meanwhile.
     let _all_stays = agent.collecting.read().await;
@@ -102,36 +112,32 @@ pub(crate) async fn submit(
         source::store_for(agent, peer, request.snapshot_id, request.environment.build_context())
             .await?;
     let whose = Whose { uid: peer.uid, store, max_runs: agent.users.quota.of(peer).max_runs };
-    let (run, sealed) = new_run(whose, key, request)?;
+    let run = new_run(whose, idempotency, request);
     let directory = agent.workspace.run_directory(&run.id);
     if !sealed.is_empty() {
         let directory = directory.clone();
         task::blocking(move || sealed.put_into(&directory)).await?;
     }
-    let submitted = Submitted {
-        run_id: run.id.to_string(),
-        display_name: run.display_name.clone(),
-        existing: false,
-    };
     let (id, experiment) = (run.id.clone(), run.request.experiment.clone());
-    match agent.store.submit(run).await {
-        Ok(Accepted::New(row)) => {
-            info!(run = %id, uid = peer.uid, %experiment, "Accepted a run.");
-            agent.live.publish(&id, super::status::RunStatus::Queued);
-            agent.scheduler.enqueue(&row);
-            // Whoever asks next hears where it stands in the queue, or that it is on.
-            agent.scheduler.look().await;
-            Ok(submitted)
-        }
-        Ok(Accepted::Before { id, display_name }) => {
-            remove_unused(directory).await;
-            Ok(Submitted { run_id: id.to_string(), display_name, existing: true })
-        }
-        Err(error) => {
-            remove_unused(directory).await;
-            Err(error.into())
-        }
+    let display_name = run.display_name.clone();
+    let accepted = agent.store.submit(run).await;
+    if let Ok(Accepted::New(row)) = &accepted {
+        info!(run = %id, uid = peer.uid, %experiment, "Accepted a run.");
+        agent.live.publish(&id, super::status::RunStatus::Queued);
+        agent.scheduler.enqueue(row);
+        // Whoever asks next hears where it stands in the queue, or that it is on.
+        agent.scheduler.look().await;
+    } else {
+        remove_unused(directory).await;
     }
+    Ok(match accepted? {
+        Accepted::New(_) => Submitted { run_id: id.to_string(), display_name, existing: false },
+        Accepted::Before { id, display_name } => found(&id, display_name),
+    })
+}
+
+fn found(id: &RunId, display_name: String) -> Submitted {
+    Submitted { run_id: id.to_string(), display_name, existing: true }
 }
 
 async fn remove_unused(directory: RunDirectory) {
@@ -151,6 +157,25 @@ struct Sealed {
 }
 
 impl Sealed {
+    /// Takes it out of `request`, of which only the names of secrets stay.
+    fn taken_from(request: &mut SubmitRequest) -> Result<Self, Refused> {
+        let patch = request.git_patch.take().map(|patch| {
+            BASE64_STANDARD
+                .decode(patch)
+                .map_err(|error| check::invalid(format!("gitPatch is not base64: {error}")))
+        });
+        let sealed = Self {
+            secrets: request.secrets.0.clone(),
+            registry_password: request.registry_password.take(),
+            patch: patch.transpose()?,
+            is_kept: request.retry.is_some(),
+        };
+        for value in request.secrets.0.values_mut() {
+            value.clear();
+        }
+        Ok(sealed)
+    }
+
     fn is_empty(&self) -> bool {
         self.secrets.is_empty() && self.registry_password.is_none() && self.patch.is_none()
     }
@@ -185,37 +210,25 @@ struct Whose {
     max_runs: Option<u64>,
 }
 
+/// Returns what tells a submission from others under the same key: without the values of secrets,
+/// whose digest would let others try guesses.
+fn asked(request: &SubmitRequest, sealed: &Sealed) -> Digest {
+    let patch = sealed.patch.as_deref().map(Digest::of);
+    Digest::of(format!("{:?}{patch:?}", serde_json::to_string(request)).as_bytes())
+}
+
 fn new_run(
     Whose { uid, store, max_runs }: Whose,
-    key: Option<String>,
-    mut request: SubmitRequest,
-) -> Result<(NewRun, Sealed), Refused> {
-    let patch = request.git_patch.take().map(|patch| {
-        BASE64_STANDARD
-            .decode(patch)
-            .map_err(|error| check::invalid(format!("gitPatch is not base64: {error}")))
-    });
-    let sealed = Sealed {
-        secrets: request.secrets.0.clone(),
-        registry_password: request.registry_password.take(),
-        patch: patch.transpose()?,
-        is_kept: request.retry.is_some(),
-    };
-    for value in request.secrets.0.values_mut() {
-        value.clear();
-    }
-    let idempotency = key.map(|key| {
-        // Without the values of secrets: their digest would let others try guesses.
-        let patch = sealed.patch.as_deref().map(Digest::of);
-        (key, Digest::of(format!("{:?}{patch:?}", serde_json::to_string(&request)).as_bytes()))
-    });
+    idempotency: Option<(String, Digest)>,
+    request: SubmitRequest,
+) -> NewRun {
     let created = Timestamp::now();
     let seconds = u64::try_from(created.as_second()).unwrap_or_default();
     let display_name = match &request.display_name {
         Some(name) => name.clone(),
         None => display_name::made_up(rand::random()),
     };
-    let run = NewRun {
+    NewRun {
         store,
         max_runs,
         id: RunId::generate(&request.experiment, seconds, rand::random()),
@@ -225,8 +238,7 @@ fn new_run(
         request,
         created,
         idempotency,
-    };
-    Ok((run, sealed))
+    }
 }
 
 /// What a run does, as one would type it.
@@ -256,15 +268,16 @@ mod tests {
         handed_in.registry_password = Some(Hidden("hunter2".to_owned()));
         assert!(!format!("{handed_in:?}").contains("hunter2"));
 
-        let whose = || Whose { uid: 1000, store: StoreOf::Agent, max_runs: None };
-        let (run, sealed) = new_run(whose(), Some("key".to_owned()), handed_in.clone()).unwrap();
-        handed_in.registry_password = Some(Hidden("other".to_owned()));
-        let (again, _) = new_run(whose(), Some("key".to_owned()), handed_in).unwrap();
+        let mut again = handed_in.clone();
+        again.registry_password = Some(Hidden("other".to_owned()));
+        let sealed = Sealed::taken_from(&mut handed_in).unwrap();
+        let other = Sealed::taken_from(&mut again).unwrap();
 
-        assert_eq!(run.request.registry_password, None);
-        assert_eq!(run.idempotency, again.idempotency, "the digest would let others try guesses");
+        assert_eq!(handed_in.registry_password, None);
+        let guesses = "the digest would let others try guesses";
+        assert_eq!(asked(&handed_in, &sealed), asked(&again, &other), "{guesses}");
         let runs = tempfile::tempdir().unwrap();
-        let directory = RunDirectory::new(runs.path().join(run.id.as_str()));
+        let directory = RunDirectory::new(runs.path().join("exp_1_00000000"));
         sealed.put_into(&directory).unwrap();
         let file = directory.registry_json();
         assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), r#""hunter2""#);

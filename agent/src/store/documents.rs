@@ -31,6 +31,8 @@ pub(crate) struct ListFilter {
     pub(crate) status: Option<RunStatus>,
     /// Only those with this label and, if given, this value.
     pub(crate) tag: Option<(String, Option<String>)>,
+    /// Only that which this user handed in under this idempotency key.
+    pub(crate) key: Option<(u32, String)>,
 }
 
 const SUMMARY_COLUMNS: &str = "number, id, experiment, display_name, status, target, \
@@ -75,6 +77,10 @@ fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<RunSummary>,
             values.push(value);
         }
         sql += ")";
+    }
+    if let Some((uid, key)) = &filter.key {
+        sql += " and number = (select run from idempotency_keys where uid = ? and key = ?)";
+        values.extend([uid as &dyn ToSql, key]);
     }
     let limit = filter.limit.map_or(-1, i64::from);
     sql += " order by number desc limit ?";

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use runner::run_configuration::RetryPolicy;
 use runner::run_id::RunId;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use snapshots::digest::Digest;
 
 use super::{RunRow, SqlContext, Store, StoreError};
@@ -58,13 +58,28 @@ impl Store {
     pub(crate) async fn submit(&self, run: NewRun) -> Result<Accepted, StoreError> {
         self.writer.write(move |transaction| submit(transaction, &run)).await
     }
+
+    /// Returns id and name of what `uid` handed in before under the same key, if there is a key.
+    /// Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyReused`]: the key stands for another submission.
+    pub(crate) async fn accepted_before(
+        &self,
+        uid: u32,
+        idempotency: &Option<(String, Digest)>,
+    ) -> Result<Option<(RunId, String)>, StoreError> {
+        let Some((key, request)) = idempotency.clone() else { return Ok(None) };
+        self.readers.read(move |connection| accepted_before(connection, uid, &key, &request)).await
+    }
 }
 
 fn submit(transaction: &Transaction, run: &NewRun) -> Result<Accepted, StoreError> {
     if let Some((key, request)) = &run.idempotency
-        && let Some(before) = accepted_before(transaction, run.uid, key, request)?
+        && let Some((id, display_name)) = accepted_before(transaction, run.uid, key, request)?
     {
-        return Ok(before);
+        return Ok(Accepted::Before { id, display_name });
     }
     if let Some(limit) = run.max_runs {
         check_runs(transaction, run.uid, limit)?;
@@ -138,12 +153,12 @@ fn insert(transaction: &Transaction, run: &NewRun) -> Result<i64, StoreError> {
 }
 
 fn accepted_before(
-    transaction: &Transaction,
+    connection: &Connection,
     uid: u32,
     key: &str,
     request: &Digest,
-) -> Result<Option<Accepted>, StoreError> {
-    let found: Option<(String, String, String)> = transaction
+) -> Result<Option<(RunId, String)>, StoreError> {
+    let found: Option<(String, String, String)> = connection
         .prepare_cached(
             "select idempotency_keys.request, id, display_name from idempotency_keys
              join runs on runs.number = idempotency_keys.run
@@ -160,5 +175,5 @@ fn accepted_before(
         return Err(StoreError::KeyReused { key: key.to_owned(), run: id });
     }
     let id = id.parse().map_err(|_| StoreError::NoSuchRun { reference: id })?;
-    Ok(Some(Accepted::Before { id, display_name }))
+    Ok(Some((id, display_name)))
 }

@@ -59,7 +59,7 @@ const RULER: Peer = Peer { uid: 1000, rules: true };
 
 /// All runs.
 fn everything() -> ListFilter {
-    ListFilter { scope: Scope::All, limit: None, experiment: None, status: None, tag: None }
+    ListFilter { scope: Scope::All, limit: None, experiment: None, status: None, tag: None, key: None }
 }
 
 /// A run that was just handed in.
@@ -252,8 +252,21 @@ async fn a_key_stands_for_one_submission() {
     let changed = fixture.store.submit(keyed(3, 1000, b"b")).await.unwrap_err();
     let others = fixture.store.submit(keyed(4, 1001, b"b")).await.unwrap();
 
-    assert_eq!(again, Accepted::Before { id, display_name: "exp-1".to_owned() });
+    assert_eq!(again, Accepted::Before { id: id.clone(), display_name: "exp-1".to_owned() });
     assert!(matches!(changed, StoreError::KeyReused { .. }), "{changed:?}");
+    let before = async |uid, asked: &[u8]| {
+        let idempotency = Some(("key".to_owned(), Digest::of(asked)));
+        fixture.store.accepted_before(uid, &idempotency).await
+    };
+    assert_eq!(before(1000, b"a").await.unwrap(), Some((id.clone(), "exp-1".to_owned())));
+    assert!(matches!(before(1000, b"b").await, Err(StoreError::KeyReused { .. })));
+    assert_eq!(before(1002, b"a").await.unwrap(), None);
+    let under = |uid, key: &str| {
+        fixture.store.list(ListFilter { key: Some((uid, key.to_owned())), ..everything() })
+    };
+    assert_eq!(under(1000, "key").await.unwrap()[0].run_id, id.to_string());
+    assert!(under(1000, "other").await.unwrap().is_empty());
+    assert!(under(1002, "key").await.unwrap().is_empty());
     assert!(matches!(others, Accepted::New(_)));
     assert_eq!(fixture.store.list(everything()).await.unwrap().len(), 2);
 }

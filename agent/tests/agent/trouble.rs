@@ -150,6 +150,45 @@ fn runs_wait_while_less_is_free_than_is_kept_free() {
     workspace.wait(&waits, |run| run["status"] == "Completed");
 }
 
+#[test]
+fn a_key_finds_its_run_also_while_nothing_more_is_taken() {
+    let mut workspace = Workspace::new(&[("a.txt", "a")]);
+    workspace.start_with(&[NOTHING_KEPT]);
+    // From a home of its own the source has to travel.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let runs = |workspace: &Workspace, key: &str, more: &[&str]| {
+        let run = ["run", "--detach", "--json", "--hold", "--command", "true"];
+        let key = ["--idempotency-key", key, "--source", "."];
+        let mut command = workspace.command(&[&run[..], &key, more].concat());
+        command.env("TRAINYARD_HOME", elsewhere.path()).env("TRAINYARD_SOCKET", workspace.socket());
+        command.current_dir(workspace.source()).output().unwrap()
+    };
+    let accepted = runs(&workspace, "nightly", &[]);
+    assert!(accepted.status.success(), "{accepted:?}");
+    let accepted: Value = serde_json::from_slice(&accepted.stdout).unwrap();
+    workspace.kill();
+    workspace.start_with(&[("TRAINYARD_DISK_MIN_FREE", "1000000 TiB")]);
+    workspace.post("/v1/agent/drain", &json!({}));
+
+    let again = runs(&workspace, "nightly", &[]);
+    std::fs::write(workspace.source().join("a.txt"), "b").unwrap();
+    let changed = runs(&workspace, "nightly", &[]);
+    let other = runs(&workspace, "weekly", &[]);
+
+    assert!(again.status.success(), "{again:?}");
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(
+        (&again["runId"], &accepted["existing"], &again["existing"]),
+        (&accepted["runId"], &json!(false), &json!(true))
+    );
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said(&changed).contains("was submitted otherwise"), "{changed:?}");
+    assert!(said(&other).contains("disk_full"), "{other:?}");
+    assert!(said(&other).contains("takes nothing more for want of disk space"), "{other:?}");
+    assert_eq!((changed.status.code(), other.status.code()), (Some(125), Some(125)));
+    assert_eq!(workspace.get("/v1/runs").json().as_array().unwrap().len(), 1);
+}
+
 /// A source distribution whose build says that it is on and does not end.
 fn hanging_package(at: &Path) {
     let package = at.join("hangs-1.0");

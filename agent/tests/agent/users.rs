@@ -195,9 +195,29 @@ fn a_user_gets_no_more_than_they_may_and_hears_what_to_do() {
         (507, Some("over_quota"))
     );
 
+    let keyed = |uid, body: &Value| {
+        let headers = ["content-type: application/json", "idempotency-key: nightly"];
+        let body = body.to_string();
+        as_user(uid, || call(&workspace.socket(), "POST", "/v1/runs", &headers, body.as_bytes()))
+    };
+    assert_eq!(keyed(ANA, &held).status, 507, "there is no run under that key");
+
     let removed = asks(&workspace, ANA, "DELETE", &format!("/v1/runs/{next}"), None);
     assert_eq!(removed.status, 204, "{removed:?}");
-    submit(&workspace, ANA, &held);
+    let accepted = keyed(ANA, &held).json();
+    assert_eq!(accepted["existing"], Value::Null, "{accepted}");
+    let work = workspace.home().join("runs").join(accepted["runId"].as_str().unwrap());
+    std::fs::create_dir_all(&work).unwrap();
+    std::fs::write(work.join("big"), noise(300_000)).unwrap();
+
+    // They have all the runs and bytes that they may: the key is looked at first.
+    let again = keyed(ANA, &held).json();
+    assert_eq!((&again["runId"], &again["existing"]), (&accepted["runId"], &json!(true)));
+    let under = |uid| ids(&get(&workspace, uid, "/v1/runs?idempotencyKey=nightly"));
+    assert_eq!(under(ANA), [accepted["runId"].as_str().unwrap()]);
+    assert!(under(DAEMON).is_empty(), "a key belongs to a user");
+    held["priority"] = json!(1);
+    assert_eq!(keyed(ANA, &held).status, 409);
 }
 
 /// Hands in a run as one who has no limits.

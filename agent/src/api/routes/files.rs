@@ -28,6 +28,7 @@ use crate::task;
 /// Whose file.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in super::super) struct FileQuery {
     /// Of which attempt, from 1. Default: the latest that has begun.
     attempt: Option<u32>,

@@ -24,6 +24,7 @@ const LARGEST: usize = 4 << 20;
 /// Which part of the log.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in super::super) struct LogQuery {
     /// From which byte of `std_log.txt` on. Default: 0.
     #[serde(default)]

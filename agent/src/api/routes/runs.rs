@@ -36,7 +36,7 @@ const LONGEST_KEY: usize = 255;
 /// Which runs to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[into_params(rename_all = "camelCase")]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
 pub(in super::super) struct ListQuery {
     /// At most so many. Default: all.
     limit: Option<u32>,
@@ -49,6 +49,8 @@ pub(in super::super) struct ListQuery {
     /// Those of all users too, for who rules the agent. Default: one's own.
     #[serde(default)]
     all_users: bool,
+    /// Only that which one handed in oneself under this idempotency key.
+    idempotency_key: Option<String>,
 }
 
 /// Lists one's own runs, or everybody's, the latest first.
@@ -76,8 +78,10 @@ pub(in super::super) async fn list(
         }
         false => Scope::Of(peer.uid),
     };
+    let key = query.idempotency_key.map(|key| (peer.uid, key));
     let ListQuery { limit, experiment, .. } = query;
-    let mut runs = agent.store.list(ListFilter { scope, limit, experiment, status, tag }).await?;
+    let filter = ListFilter { scope, limit, experiment, status, tag, key };
+    let mut runs = agent.store.list(filter).await?;
     if runs.iter().any(|run| run.status == RunStatus::Queued) {
         let mut waits = agent.waits();
         for run in &mut runs {
@@ -105,7 +109,7 @@ fn named(name: &str) -> Result<RunStatus, ApiError> {
 /// Hands in a run. It is on the disk when the answer comes.
 #[utoipa::path(post, path = "/v1/runs", operation_id = "submitRun", tag = "runs",
     params(("Idempotency-Key" = Option<String>, Header,
-        description = "Handing in again under the same key makes no second run.")),
+        description = "Handing in again under the same key makes no second run, and is answered with the first also while nothing more is taken.")),
     request_body = SubmitRequest,
     responses(
         (status = 201, description = "The run is accepted.", body = Submitted),
@@ -124,7 +128,6 @@ pub(in super::super) async fn submit(
     headers: HeaderMap,
     Document(request): Document<SubmitRequest>,
 ) -> Result<(StatusCode, Json<Submitted>), ApiError> {
-    agent.disk.has_room().map_err(ApiError::Short)?;
     let key = match headers.get("idempotency-key").map(|key| key.to_str()) {
         None => None,
         Some(Ok(key)) if (1..=LONGEST_KEY).contains(&key.len()) => Some(key.to_owned()),

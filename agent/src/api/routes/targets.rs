@@ -172,6 +172,7 @@ pub(in super::super) async fn send(
 /// How to let a machine go.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in super::super) struct DetachQuery {
     /// Removes all of ours from it first.
     #[serde(default)]

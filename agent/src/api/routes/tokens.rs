@@ -26,7 +26,7 @@ use crate::user_database;
 /// Whose tokens.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[into_params(rename_all = "camelCase")]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
 pub(in super::super) struct TokensQuery {
     /// Those of all users; only for who rules the agent. Default: one's own.
     #[serde(default)]

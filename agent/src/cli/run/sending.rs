@@ -19,7 +19,7 @@ use crate::api::wire::agent::AgentStatus;
 use crate::api::wire::submission::{SubmitRequest, Submitted, Variables};
 use crate::api::wire::waiting::After;
 use crate::cli::{Context, Failure, snapshotting};
-use crate::client::Client;
+use crate::client::{Client, ListQuery};
 use crate::terminal::measure;
 use crate::workspace::Workspace;
 
@@ -109,19 +109,32 @@ impl<'a> Sender<'a> {
             warnings.extend(build_context.warnings.iter().cloned());
         }
         snapshotting::warn(context, &warnings);
-        let records = [Some(&taken.record), build_context.as_ref().map(|taken| &taken.record)];
-        for record in records.into_iter().flatten() {
-            transfer::to_agent(context, client, agent, &self.store, record)?;
-        }
         let key = with.key.clone();
+        if !self.is_known(key.as_deref())? {
+            let records = [Some(&taken.record), build_context.as_ref().map(|taken| &taken.record)];
+            for record in records.into_iter().flatten() {
+                transfer::to_agent(context, client, agent, &self.store, record)?;
+            }
+        }
         let mut request = request(wanted, chosen, with, &taken.record, git.clone(), warnings);
         if let Some(build_context) = &build_context {
             build_context::note_in(&mut request.environment, build_context.record.id);
         }
         let submitted =
             context.wait_for(async { Ok(client.submit(&request, key.as_deref()).await?) })?;
-        warn_if_draining(context, agent);
+        if !submitted.existing {
+            warn_if_draining(context, agent);
+        }
         Ok(submitted)
+    }
+
+    /// Says whether `key` stands for a run already: then nothing has to travel, and nothing would
+    /// be taken where the agent is short of room.
+    fn is_known(&self, key: Option<&str>) -> Result<bool, Failure> {
+        let Some(key) = key else { return Ok(false) };
+        let query = ListQuery { key: Some(key.to_owned()), ..ListQuery::default() };
+        let runs = self.context.wait_for(async { Ok(self.client.runs(&query).await?) })?;
+        Ok(!runs.is_empty())
     }
 
     /// Takes the snapshot of `directory` unless a run before had it taken, and says so.
