@@ -21,7 +21,7 @@ use crate::disk::governor::Governor;
 use crate::disk::shortage::DiskPolicy;
 use crate::drain::Drain;
 use crate::gpus::GpuBook;
-use crate::listen::{ListenPolicy, Listening};
+use crate::listen::{Entrance, ListenPolicy};
 use crate::objects::Objects;
 use crate::peer::ADMINISTRATORS;
 use crate::queue::Capacity;
@@ -52,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) policies: Policies,
     /// Where to answer over TCP.
     pub(crate) listen: Option<ListenPolicy>,
+    /// The machine's file says where the service listens, which this agent is not.
+    pub(crate) service_listens: bool,
 }
 
 /// What the administrator lets builds, containers and attached machines have.
@@ -139,7 +141,7 @@ pub(crate) struct Agent {
     /// This boot of the machine.
     pub(crate) boot_id: String,
     /// How it is reached over TCP, once that is so.
-    pub(crate) listening: OnceLock<Listening>,
+    pub(crate) listening: OnceLock<Entrance>,
 }
 
 /// What an agent is made of, less what it makes itself.

@@ -61,6 +61,8 @@ pub(crate) struct Setting {
 /// All settings that were made, by key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    /// The machine's file.
+    system: PathBuf,
     made: BTreeMap<Key, Setting>,
     /// The entries of tables, each with who made it.
     entries: BTreeMap<Key, BTreeMap<String, Setting>>,
@@ -103,7 +105,7 @@ impl Settings {
         files: &Files,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
-        let mut settings = Self::default();
+        let mut settings = Self { system: files.system.clone(), ..Self::default() };
         for (path, is_project) in [
             (Some(&files.system), false),
             (files.user.as_ref(), false),

@@ -7,14 +7,14 @@ mod validity;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
-use tokio_rustls::TlsAcceptor;
 use utoipa::ToSchema;
 
-pub(crate) use certificate::CertificateError;
+pub(crate) use certificate::{Certificate, CertificateError, renew};
 
 /// What the configuration says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,14 +51,32 @@ pub(crate) struct Listening {
 pub(crate) struct Listener {
     /// Where connections come in. Nobody is let in yet.
     pub(crate) socket: TcpListener,
-    /// What they are encrypted with.
-    pub(crate) tls: Option<TlsAcceptor>,
     /// What the agent may be called.
     pub(crate) hosts: Hosts,
     /// How many there may be at once.
     pub(crate) connections: usize,
-    /// What is told of it.
-    pub(crate) facts: Listening,
+    /// Where that is, for others.
+    pub(crate) entrance: Entrance,
+}
+
+/// Where the agent answers over TCP.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    url: String,
+    /// What connections are encrypted with.
+    pub(crate) certificate: Option<Arc<Certificate>>,
+}
+
+impl Entrance {
+    /// Returns what is told of it.
+    pub(crate) fn told(&self) -> Listening {
+        let certificate = self.certificate.as_ref();
+        Listening {
+            url: self.url.clone(),
+            certificate: certificate.map(|it| it.file().to_owned()),
+            certificate_expires_time_utc: certificate.and_then(|it| it.expires()),
+        }
+    }
 }
 
 /// Why the agent does not listen as it was asked to, and so does not start.
@@ -162,18 +180,13 @@ impl Listener {
             return Err(ListenError::Connections { asked: connections, most });
         }
         let hosts = Hosts::new(address, &policy.hosts)?;
-        let tls = pair.map(|(file, key)| certificate::read(file, key)).transpose()?;
-        let (tls, expires) = tls.map_or((None, None), |it| (Some(it.acceptor), it.expires));
+        let certificate = pair.map(|(file, key)| Certificate::open(file, key)).transpose()?;
         let failed = |source| ListenError::Bind { address, source };
         let socket = TcpListener::bind(address).map_err(failed)?;
         let bound = socket.local_addr().map_err(failed)?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let facts = Listening {
-            url: format!("{scheme}://{bound}"),
-            certificate: policy.certificate.clone(),
-            certificate_expires_time_utc: expires,
-        };
-        Ok(Self { socket, tls, hosts, connections, facts })
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let entrance = Entrance { url: format!("{scheme}://{bound}"), certificate };
+        Ok(Self { socket, hosts, connections, entrance })
     }
 }
 
@@ -262,8 +275,8 @@ mod tests {
             let listener = Listener::open(&policy(address)).unwrap();
 
             let bound = listener.socket.local_addr().unwrap();
-            assert_eq!(listener.facts.url, format!("http://{bound}"));
-            assert!(listener.tls.is_none() && listener.facts.certificate.is_none());
+            let told = listener.entrance.told();
+            assert_eq!((told.url, told.certificate), (format!("http://{bound}"), None));
         }
     }
 }

@@ -170,6 +170,11 @@ impl Workspace {
         Ok(())
     }
 
+    /// Says whether it is that of the machine's service, by the directory that its unit names.
+    pub(crate) fn is_of_service(&self) -> bool {
+        self.home == Path::new("/var/lib/trainyard")
+    }
+
     /// The state directory.
     pub(crate) fn home(&self) -> &Path {
         &self.home

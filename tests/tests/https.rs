@@ -266,6 +266,40 @@ fn whoever_is_not_who_they_should_be_is_told_apart() {
 }
 
 #[test]
+fn a_new_certificate_is_shown_to_whoever_connects_and_a_broken_one_to_nobody() {
+    let afar = Afar::start();
+    let pid = afar.server.agent_pid();
+    let log = || fs::read_to_string(afar.server.home().join("agent.log")).unwrap();
+    let following = afar.submit("import time\nprint('on', flush=True)\ntime.sleep(600)");
+    let follower = afar.trainyard().args(["logs", "-f", &following]).stdout(Stdio::null()).spawn();
+
+    fs::write(afar.file("cert.pem"), "no certificate").unwrap();
+    wait_until("the broken one is told", || log().contains("Still shows the old certificate"));
+    afar.ok(&["list"]);
+    assert_eq!(log().matches("Still shows the old certificate").count(), 1, "{}", log());
+    assert!(log().contains("it has to be a certificate in PEM"), "{}", log());
+
+    let others = certificates::make("127.0.0.1");
+    let another = || {
+        let ca = others.path().join("ca.pem");
+        afar.trainyard().env("TRAINYARD_CA_FILE", ca).arg("list").output().unwrap()
+    };
+    assert!(!another().status.success(), "it is not shown yet");
+    for name in ["key.pem", "cert.pem"] {
+        fs::copy(others.path().join(name), afar.file(name)).unwrap();
+        fs::set_permissions(afar.file(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    wait_until("the new one is shown", || another().status.success());
+    let untrusted = afar.call(&["list"]);
+    assert!(text(&untrusted.stderr).contains("is not trusted"), "{}", text(&untrusted.stderr));
+
+    // Whoever was connected by then has noticed nothing.
+    assert_eq!(afar.server.agent_pid(), pid);
+    afar.server.ok(["cancel", "--now", &following]);
+    assert!(follower.unwrap().wait().unwrap().success());
+}
+
+#[test]
 fn an_agent_does_not_start_with_a_certificate_or_a_key_that_will_not_do() {
     let [ours, others] = [(); 2].map(|()| certificates::make("127.0.0.1"));
     let file = |of: &TempDir, name: &str| of.path().join(name).to_str().unwrap().to_owned();

@@ -14,14 +14,14 @@ use runner::compute_target::local::LocalTarget;
 use runner::compute_target::ssh::HomeSide;
 use runner::compute_target::supervisors::Supervisors;
 use runner::{passed_socket, process_identity};
-use tracing::{error, info, info_span, warn};
+use tracing::{debug, error, info, info_span, warn};
 
 use super::{Agent, Options, Parts};
 use crate::api::server;
 use crate::containers;
 use crate::disk::governor::{self, Governor};
 use crate::drain::Drain;
-use crate::listen::Listener;
+use crate::listen::{self, Listener};
 use crate::objects::Objects;
 use crate::queue;
 use crate::recovery;
@@ -48,6 +48,9 @@ pub(crate) fn run(workspace: Workspace, options: Options) -> anyhow::Result<()> 
     workspace.create()?;
     let lock = AgentLock::take(&workspace)?;
     service::log::begin(&workspace.log(), options.verbose)?;
+    if options.service_listens {
+        debug!("[listen] of the machine's configuration is for its service, not for this agent.");
+    }
     let listener = options.listen.as_ref().map(Listener::open).transpose()?;
     let cores = available_parallelism().map_or(1, std::num::NonZero::get);
     let limit = options.max_runs.map(std::num::NonZero::get);
@@ -145,7 +148,10 @@ impl Agent {
         let Caller { notifier, socket, listener, announce } = caller;
         info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "Started.");
         recovery::recover(self).await?;
+        let certificate = listener.as_ref().and_then(|it| it.entrance.certificate.clone());
         let doors = server::open(self, socket, listener)?;
+        let renewing =
+            certificate.map(|it| task::spawn(info_span!("certificate"), listen::renew(it)));
         let signals =
             task::spawn(info_span!("signals"), service::stop_on_signals(self.stop.clone()));
         let scheduling =
@@ -164,7 +170,7 @@ impl Agent {
             never = service::keep_told(self, &notifier) => match never {},
         }
         notifier.tell("STOPPING=1");
-        drop((signals, scheduling, sweeping, cleaning, governing));
+        drop((signals, scheduling, sweeping, cleaning, governing, renewing));
         Ok(())
     }
 }

@@ -103,8 +103,16 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
         users: context.settings.user_policy(),
         sandbox: context.settings.sandbox_rules().map_err(Failure::usage)?,
     };
-    let listen = context.settings.listen_policy();
-    let options = Options { max_runs, announce: detached, verbose: !detached, policies, listen };
+    let mut settings = context.settings.clone();
+    let service_listens = !workspace.is_of_service() && settings.forget_where_the_service_listens();
+    let options = Options {
+        max_runs,
+        announce: detached,
+        verbose: !detached,
+        policies,
+        listen: settings.listen_policy(),
+        service_listens,
+    };
     crate::agent::run(workspace, options).map_err(|error| {
         let hint = error.downcast_ref().map(ListenError::hint);
         Failure::failed(error).maybe_hint(hint)

@@ -7,7 +7,7 @@ use runner::container::ContainerPolicy;
 use runner::run_configuration::duration::parse_seconds;
 use runner::sandbox::policy::InvalidMount;
 
-use super::{Key, Settings};
+use super::{KEYS, Key, Origin, Setting, Settings};
 use crate::agent::UserPolicy;
 use crate::disk::shortage::DiskPolicy;
 use crate::listen::ListenPolicy;
@@ -71,6 +71,19 @@ impl Settings {
             max_objects: self.number(Key::DiskMaxObjects),
             max_environments: self.number(Key::EnvironmentsMaxBytes),
         }
+    }
+
+    /// Forgets where the machine's file says to listen; says whether it did. That is for the
+    /// machine's service, whose port agents of users' own would take.
+    pub(crate) fn forget_where_the_service_listens(&mut self) -> bool {
+        let keys = KEYS.iter().filter(|definition| definition.name.starts_with("listen."));
+        let of_machine = |setting: &Setting| matches!(&setting.origin, Origin::File { path, .. } if *path == self.system);
+        let keys: Vec<_> = keys
+            .map(|definition| definition.key)
+            .filter(|key| self.made.get(key).is_some_and(of_machine))
+            .collect();
+        keys.iter().for_each(|key| drop(self.made.remove(key)));
+        keys.contains(&Key::ListenAddress)
     }
 
     /// Returns where the agent listens on TCP, if anywhere. The address was checked when it was read.
@@ -149,6 +162,15 @@ mod tests {
             connections: 256,
         };
         assert_eq!(settings.listen_policy(), Some(listen));
+        let mut of_a_user = settings.clone();
+        assert!(of_a_user.forget_where_the_service_listens());
+        assert_eq!(of_a_user.listen_policy(), None);
+        assert!(!of_a_user.forget_where_the_service_listens());
+        let own = |name: &str| (name == "TRAINYARD_LISTEN_ADDRESS").then(|| "[::1]:1".into());
+        let mut own = Settings::load(&files, own).unwrap();
+        assert!(!own.forget_where_the_service_listens(), "a user says where their own listens");
+        let own = own.listen_policy().unwrap();
+        assert_eq!((own.address, own.certificate), ("[::1]:1".parse().unwrap(), None));
 
         let sandbox = SandboxRules {
             default: SandboxMode::Strict,

@@ -12,6 +12,7 @@ use super::super::error::ApiError;
 use super::super::wire::agent::{AgentStatus, UserUsage};
 use super::super::wire::problem::Problem;
 use crate::agent::Agent;
+use crate::listen::Entrance;
 use crate::peer::Peer;
 use crate::quota::QuotaPolicy;
 use crate::task;
@@ -45,7 +46,7 @@ async fn document(agent: &Agent, peer: Peer) -> Result<AgentStatus, ApiError> {
         runs: agent.scheduler.counts(),
         concurrency: agent.capacity_here.places,
         draining: agent.drain.now(),
-        listening: agent.listening.get().cloned(),
+        listening: agent.listening.get().map(Entrance::told),
         rules: peer.rules,
     })
 }

@@ -23,7 +23,7 @@ use super::gate::{self, Gate};
 use super::patient::Patient;
 use super::places::{Place, Places};
 use crate::agent::Agent;
-use crate::listen::Listener;
+use crate::listen::{Certificate, Listener};
 use crate::peer::may_connect;
 use crate::store::TokenRow;
 use crate::task;
@@ -65,11 +65,12 @@ struct Visit {
 
 impl Door {
     pub(super) fn open(agent: &Agent, listener: Listener) -> std::io::Result<Self> {
-        let Listener { socket, tls, hosts, connections, facts } = listener;
+        let Listener { socket, hosts, connections, entrance } = listener;
         socket.set_nonblocking(true)?;
+        let tls = entrance.certificate.as_ref().map(Certificate::acceptor);
         let scheme = if tls.is_some() { "https" } else { "http" };
-        info!(url = facts.url, "Listening on TCP.");
-        agent.listening.set(facts).ok();
+        info!(url = entrance.told().url, "Listening on TCP.");
+        agent.listening.set(entrance).ok();
         Ok(Self {
             listener: TcpListener::from_std(socket)?,
             tls,
