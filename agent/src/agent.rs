@@ -71,6 +71,8 @@ pub(crate) struct Policies {
     pub(crate) users: UserPolicy,
     /// How runs outside of containers are kept to what they are given.
     pub(crate) sandbox: SandboxRules,
+    /// Whether runs are given only those GPUs that nobody else uses.
+    pub(crate) only_free_gpus: bool,
 }
 
 /// Who rules an agent, and what its users may have.
@@ -159,8 +161,13 @@ pub(crate) struct Parts {
 impl Agent {
     /// Returns what the target called `name` has for runs.
     pub(crate) fn capacity(&self, name: &str) -> Capacity {
-        let gpus = self.gpus.count(name);
-        Capacity { gpus, ..self.targets.capacity(name, &self.capacity_here) }
+        let capacity = self.targets.capacity(name, &self.capacity_here);
+        let others = self.gpus.of_others(name).len();
+        Capacity {
+            gpus: self.gpus.count(name).or(capacity.gpus),
+            others_gpus: u32::try_from(others).unwrap_or(u32::MAX),
+            ..capacity
+        }
     }
 
     /// Records that something happened to `run`, and tells those who watch it. While the records

@@ -18,7 +18,7 @@ pub(crate) use work::work;
 
 use crate::agent::Agent;
 use crate::api::wire::agent::RunCounts;
-use crate::api::wire::waiting::{ChangeWaiting, WaitsFor};
+use crate::api::wire::waiting::{ChangeWaiting, GpuInUse, WaitsFor};
 use crate::disk::shortage::Shortage;
 use crate::queue::{Capacity, On, Queue};
 use crate::run::driver::Begin;
@@ -125,11 +125,12 @@ impl Scheduler {
         looked.await.is_ok()
     }
 
-    /// Says of all runs in the queue how they wait, where `capacity` is what targets have and
-    /// `shortage` why none starts at all.
+    /// Says of all runs in the queue how they wait, where `capacity` is what targets have, `in_use`
+    /// which of their GPUs others use, and `shortage` why none starts at all.
     fn waits(
         &self,
         capacity: impl Fn(&str) -> Capacity,
+        in_use: impl Fn(&str) -> Vec<GpuInUse>,
         shortage: Option<Shortage>,
     ) -> HashMap<String, Waits> {
         let seen = self.seen();
@@ -149,6 +150,9 @@ impl Scheduler {
             let mut waits_for = short.or_else(|| obstacle.map(WaitsFor::from));
             if let Some(WaitsFor::Time { time_utc }) = &mut waits_for {
                 *time_utc = seen.clock.told(*time_utc);
+            }
+            if let Some(WaitsFor::Gpus { in_use: gpus, .. }) = &mut waits_for {
+                *gpus = in_use(&waiting.target);
             }
             if let Some(WaitsFor::Turn { run_id }) = &mut waits_for {
                 // Nobody learns of others' runs more than that there are some.
@@ -185,7 +189,8 @@ impl Scheduler {
 impl Agent {
     /// Says of all runs in the queue how they wait.
     pub(crate) fn waits(&self) -> HashMap<String, Waits> {
-        self.scheduler.waits(|target| self.capacity(target), self.disk.shortage())
+        let in_use = |target: &str| self.gpus.of_others(target);
+        self.scheduler.waits(|target| self.capacity(target), in_use, self.disk.shortage())
     }
 }
 

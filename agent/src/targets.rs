@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use absent::Absent;
 use attached::Now;
-pub(crate) use attached::{Attached, Kept, LastCleaning};
+pub(crate) use attached::{Attached, Kept, LastCleaning, Size};
 pub(crate) use attaching::{Asked, Hop};
 use credentials::CredentialFiles;
 pub(crate) use credentials::KeptCredential;
@@ -148,12 +148,14 @@ impl Targets {
         if name == self.local.name() {
             return here.clone();
         }
-        let cpus = self.attached(name).and_then(|target| target.kept().cpus);
+        let size = self.attached(name).map(|target| target.kept().size);
+        let Size { cpus, memory_bytes, gpus } = size.unwrap_or_default();
         Capacity {
             places: queue::places_elsewhere(cpus),
             millicpus: cpus.filter(|cpus| *cpus > 0).map(|cpus| u64::from(cpus) * 1000),
-            memory: None,
-            gpus: None,
+            memory: memory_bytes,
+            gpus,
+            others_gpus: 0,
         }
     }
 
@@ -183,9 +185,10 @@ impl Targets {
         let before = Timestamp::now();
         let report = target.machine().report().map_err(RegistryError::of(name))?;
         let checked = Checked::new(report, before, Timestamp::now());
-        if target.kept().cpus != Some(checked.report.cpus) && checked.report.cpus > 0 {
+        let size = Size::of(&checked.report).filter(|size| *size != target.kept().size);
+        if let Some(size) = size {
             let _alone = self.change();
-            target.set_cpus(checked.report.cpus);
+            target.set_size(size);
             self.write(&target.kept())?;
         }
         Ok(checked)

@@ -16,7 +16,7 @@ use snapshots::store::local::LocalStore;
 
 use crate::cancel_request::CancelRequest;
 use crate::exit_record::ExitRecord;
-use crate::gpu::GpuError;
+use crate::gpu::{GpuError, GpuUser};
 use crate::installed_packages::NoPackages;
 use crate::outputs::Outputs;
 use crate::process_identity::ProcessIdentity;
@@ -85,6 +85,13 @@ pub trait ComputeTarget: Send + Sync {
     ///
     /// There are not as many, or the place cannot be asked.
     fn gpus(&self, count: u32) -> Result<Vec<String>, TargetError>;
+
+    /// Returns the processes that have memory on GPUs, whosever they are.
+    ///
+    /// # Errors
+    ///
+    /// The place or its driver cannot be asked.
+    fn gpu_users(&self) -> Result<Vec<GpuUser>, TargetError>;
 
     /// Starts a supervisor for `run`, whose `launch.json` is there, and returns as soon as it
     /// has taken the run over. The supervisor outlives the caller.

@@ -6,11 +6,15 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// Stands for as many as there are, none included.
 pub const ALL: u32 = u32::MAX;
 
 /// What asks the driver.
 const PROGRAM: &str = "nvidia-smi";
+const UUIDS: &str = "--query-gpu=uuid";
+const USERS: &str = "--query-compute-apps=gpu_uuid,pid,used_memory";
 /// How long it may take: a driver that has to wake its GPUs takes seconds.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -53,6 +57,15 @@ impl GpuError {
     }
 }
 
+/// A process that has memory on a GPU.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GpuUser {
+    /// The UUID of the GPU.
+    pub gpu: String,
+    /// The process, as the driver counts them.
+    pub pid: u32,
+}
+
 /// Returns the UUIDs of the first `count` GPUs of this machine; of [`ALL`], those there are.
 ///
 /// # Errors
@@ -62,14 +75,28 @@ pub fn choose(count: u32) -> Result<Vec<String>, GpuError> {
     if count == 0 {
         return Ok(Vec::new());
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let program =
-        std::env::split_paths(&path).map(|directory| directory.join(PROGRAM)).find(|p| p.is_file());
-    match program {
-        Some(program) => first(count, list(program, DEADLINE)?),
+    match program() {
+        Some(program) => first(count, uuids(&ask(program, UUIDS, DEADLINE)?)),
         None if count == ALL => Ok(Vec::new()),
         None => Err(GpuError::NoDriver { wanted: count }),
     }
+}
+
+/// Returns the processes that have memory on the GPUs of this machine, whosever they are.
+///
+/// # Errors
+///
+/// They cannot be listed.
+pub fn users() -> Result<Vec<GpuUser>, GpuError> {
+    match program() {
+        Some(program) => Ok(users_in(&ask(program, USERS, DEADLINE)?)),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|directory| directory.join(PROGRAM)).find(|p| p.is_file())
 }
 
 fn first(count: u32, mut all: Vec<String>) -> Result<Vec<String>, GpuError> {
@@ -84,11 +111,11 @@ fn first(count: u32, mut all: Vec<String>) -> Result<Vec<String>, GpuError> {
     Ok(all)
 }
 
-/// Asks `program` for the UUIDs.
-fn list(program: PathBuf, deadline: Duration) -> Result<Vec<String>, GpuError> {
+/// Asks `program` something; returns what it says.
+fn ask(program: PathBuf, query: &str, deadline: Duration) -> Result<String, GpuError> {
     let silent = |error: io::Error| GpuError::Silent { said: format!("failed: {error}") };
     let mut child = Command::new(program)
-        .args(["--query-gpu=uuid", "--format=csv,noheader"])
+        .args([query, "--format=csv,noheader"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -96,12 +123,13 @@ fn list(program: PathBuf, deadline: Duration) -> Result<Vec<String>, GpuError> {
         .map_err(silent)?;
     let ended = ended(&mut child, deadline).map_err(silent)?;
     let mut text = String::new();
-    // A list of UUIDs fits into a pipe, so that all of it is there when the program is over.
+    // A list of GPUs or of those who use them fits into a pipe, so that all of it is there when the
+    // program is over.
     if let (Some(_), Some(out)) = (ended, child.stdout.take()) {
         out.take(64 * 1024).read_to_string(&mut text).map_err(silent)?;
     }
     match ended {
-        Some(true) => Ok(uuids(&text)),
+        Some(true) => Ok(text),
         Some(false) => {
             let said = text.lines().next().unwrap_or("failed").to_owned();
             Err(GpuError::Silent { said: format!("says: {said}") })
@@ -128,6 +156,17 @@ fn uuids(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| line.starts_with("GPU-")).map(str::to_owned).collect()
 }
 
+/// Reads lines such as `GPU-1, 4711, 1024 MiB`. Memory that the driver does not tell is some.
+fn users_in(text: &str) -> Vec<GpuUser> {
+    let user = |line: &str| {
+        let mut words = line.split(',').map(str::trim);
+        let (gpu, pid, memory) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+        let has_memory = memory.split(' ').next() != Some("0");
+        has_memory.then(|| GpuUser { gpu: gpu.to_owned(), pid })
+    };
+    text.lines().filter_map(user).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -140,7 +179,18 @@ mod tests {
         let program = directory.path().join(PROGRAM);
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        list(program, Duration::from_millis(300))
+        ask(program, UUIDS, Duration::from_millis(300)).map(|text| uuids(&text))
+    }
+
+    #[test]
+    fn who_has_memory_on_a_gpu_uses_it() {
+        let said = "GPU-1, 4711, 1024 MiB\nGPU-1, 4712, [N/A]\nGPU-2, 4713, 0 MiB\nNo devices\n";
+
+        let users = users_in(said);
+
+        let user = |pid| GpuUser { gpu: "GPU-1".to_owned(), pid };
+        assert_eq!(users, [user(4711), user(4712)]);
+        assert_eq!(users_in(""), []);
     }
 
     #[test]

@@ -134,6 +134,31 @@ fn with_gpus(yard: &Yard, gpus: &str) {
 }
 
 #[test]
+fn a_gpu_that_others_use_is_given_when_they_are_gone() {
+    let yard = Yard::new();
+    yard.configure("[gpus]\nonly-free = true\n");
+    with_gpus(&yard, "GPU-1\\n");
+    let bin = yard.home().with_extension("bin");
+    let busy = bin.join("busy");
+    let driver = format!(
+        "#!/bin/sh\ncase $1 in\n--query-gpu=uuid) echo GPU-1 ;;\n\
+         --query-compute-apps=gpu_uuid,pid,used_memory) cat {busy:?} 2>/dev/null; true ;;\nesac\n"
+    );
+    std::fs::write(&busy, "GPU-1, 4711, 1024 MiB\n").unwrap();
+    std::fs::write(bin.join("nvidia-smi"), driver).unwrap();
+    let source = yard.script("import os\nprint(os.environ['CUDA_VISIBLE_DEVICES'])");
+
+    let run = yard.submit(&source, &["--gpus", "1"]);
+    wait_until("it waits", || waits_for(&yard, &run) == "gpus");
+    let why = yard.ok(["explain", &run]);
+    assert!(why.contains("0 are free; GPU-1 is in use by others (pid 4711)"), "{why}");
+    std::fs::remove_file(&busy).unwrap();
+
+    assert_eq!(yard.ended(&run)["status"], "Completed");
+    assert_eq!(yard.ok(["logs", &run]), "GPU-1\n");
+}
+
+#[test]
 fn every_gpu_is_one_runs_at_a_time() {
     let yard = Yard::new();
     with_gpus(&yard, "GPU-1\\nGPU-2\\n");

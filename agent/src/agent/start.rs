@@ -21,6 +21,7 @@ use crate::api::server;
 use crate::containers;
 use crate::disk::governor::{self, Governor};
 use crate::drain::Drain;
+use crate::gpus::{self, GpuBook};
 use crate::listen::{self, Listener};
 use crate::objects::Objects;
 use crate::queue;
@@ -127,7 +128,7 @@ impl Agent {
             live: Default::default(),
             packages: Default::default(),
             releases: Default::default(),
-            gpus: Default::default(),
+            gpus: GpuBook { only_free: policies.only_free_gpus, ..GpuBook::default() },
             scheduler,
             drain: Drain::load(workspace.draining())?,
             disk: Governor::new(workspace.home().to_owned(), policies.disk),
@@ -159,6 +160,7 @@ impl Agent {
         let sweeping = task::spawn(info_span!("sweep"), sweep(Arc::clone(self)));
         let cleaning =
             task::spawn(info_span!("upkeep"), upkeep::clean_those_in_use(Arc::clone(self)));
+        let watching = task::spawn(info_span!("gpus"), gpus::watch(Arc::clone(self)));
         let governing = task::spawn(info_span!("disk"), governor::govern(Arc::clone(self)));
         if announce && let Err(error) = service::announce_ready() {
             // Whoever started us has gone; that is no reason not to work.
@@ -170,7 +172,7 @@ impl Agent {
             never = service::keep_told(self, &notifier) => match never {},
         }
         notifier.tell("STOPPING=1");
-        drop((signals, scheduling, sweeping, cleaning, governing, renewing));
+        drop((signals, scheduling, sweeping, cleaning, watching, governing, renewing));
         Ok(())
     }
 }

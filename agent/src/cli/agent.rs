@@ -102,6 +102,7 @@ fn run(max_runs: Option<NonZeroUsize>, detached: bool, context: &Context) -> Out
         disk: context.settings.disk_policy(),
         users: context.settings.user_policy(),
         sandbox: context.settings.sandbox_rules().map_err(Failure::usage)?,
+        only_free_gpus: context.settings.text(Key::GpusOnlyFree).as_deref() == Some("true"),
     };
     let mut settings = context.settings.clone();
     let service_listens = !workspace.is_of_service() && settings.forget_where_the_service_listens();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::api::wire::run::RunSummary;
-use crate::api::wire::waiting::WaitsFor;
+use crate::api::wire::waiting::{GpuInUse, WaitsFor};
 use crate::terminal::measure;
 
 /// Returns what follows "it waits".
@@ -31,8 +31,13 @@ pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary, now: Timestamp) -
             measure::size(*wanted_bytes),
             measure::size(*free_bytes)
         ),
-        WaitsFor::Gpus { wanted, free } => {
-            format!("for GPUs{there}: it takes {wanted}, and {free} are free")
+        WaitsFor::Gpus { wanted, free, in_use } => {
+            let others = in_use.iter().map(|GpuInUse { gpu, pids }| {
+                let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
+                format!("; {gpu} is in use by others (pid {})", pids.join(", "))
+            });
+            let others: String = others.collect();
+            format!("for GPUs{there}: it takes {wanted}, and {free} are free{others}")
         }
         WaitsFor::Disk { shortage } => {
             format!("for disk space: {shortage}; `trainyard gc --dry-run` shows what can be freed")
@@ -99,7 +104,12 @@ mod tests {
             WaitsFor::Places { most: 1 },
             WaitsFor::Cpus { wanted: 1.5, free: 0.25 },
             WaitsFor::Memory { wanted_bytes: 4 << 30, free_bytes: 1 << 30 },
-            WaitsFor::Gpus { wanted: 2, free: 1 },
+            WaitsFor::Gpus { wanted: 2, free: 1, in_use: Vec::new() },
+            WaitsFor::Gpus {
+                wanted: 1,
+                free: 0,
+                in_use: vec![GpuInUse { gpu: "GPU-1".to_owned(), pids: vec![4711, 4712] }],
+            },
             WaitsFor::Disk {
                 shortage: Shortage::Free { free_bytes: 1 << 30, kept_bytes: 2 << 30 },
             },
@@ -117,6 +127,7 @@ mod tests {
         processors: it waits for processors: it takes 1.5, and 0.25 are free
         memory: it waits for memory: it takes 4.3 GB, and 1.1 GB are free
         GPUs: it waits for GPUs: it takes 2, and 1 are free
+        GPUs: it waits for GPUs: it takes 1, and 0 are free; GPU-1 is in use by others (pid 4711, 4712)
         disk space: it waits for disk space: 1.1 GB free where 2.1 GB are kept free; `trainyard gc --dry-run` shows what can be freed
         its turn: it waits for its turn: what is free is kept for a_1_00000001, which has waited long
         its turn: it waits for its turn: what is free is kept for a run of another user, which has waited long

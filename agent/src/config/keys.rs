@@ -79,6 +79,8 @@ pub(crate) enum Key {
     SandboxAllowOff,
     /// What every run is shown.
     SandboxMounts,
+    /// Whether a GPU that others use is given to no run.
+    GpusOnlyFree,
     /// Colours.
     Color,
 }

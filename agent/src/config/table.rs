@@ -312,6 +312,15 @@ pub(crate) const KEYS: &[Definition] = &[
         about: "what every run in a sandbox is shown: [\"/data\", \"/scratch:/scratch:rw\"]",
     },
     Definition {
+        key: Key::GpusOnlyFree,
+        name: "gpus.only-free",
+        variable: Some("TRAINYARD_GPUS_ONLY_FREE"),
+        kind: Kind::Choice(&["true", "false"]),
+        default: Some("false"),
+        in_project: false,
+        about: "whether a GPU on which processes of no run have memory is given to no run",
+    },
+    Definition {
         key: Key::Color,
         name: "color",
         variable: Some("TRAINYARD_COLOR"),

@@ -24,6 +24,7 @@ pub(crate) fn of_this_machine(limit: Option<usize>, cores: usize) -> Capacity {
         millicpus: Some(cores as u64 * 1000),
         memory,
         gpus: None,
+        others_gpus: 0,
     }
 }
 
@@ -38,6 +39,8 @@ pub(crate) struct Capacity {
     pub(crate) memory: Option<u64>,
     /// GPUs.
     pub(crate) gpus: Option<u32>,
+    /// How many of them others use, so that no run is to have them.
+    pub(crate) others_gpus: u32,
 }
 
 /// What a run takes of its target while it is on: what it named, and an equal part of what it did
@@ -119,7 +122,8 @@ impl Capacity {
             (wanted > free).then_some(free)
         };
         let Share { millicpus, memory, gpus } = *share;
-        if let Some(free) = short(gpus.into(), self.gpus.map(u64::from), used.share.gpus.into()) {
+        let taken = used.share.gpus.saturating_add(self.others_gpus);
+        if let Some(free) = short(gpus.into(), self.gpus.map(u64::from), taken.into()) {
             let free = u32::try_from(free).unwrap_or(u32::MAX);
             return Some(Lack::Gpus { wanted: gpus, free });
         }
@@ -154,7 +158,13 @@ mod tests {
     use super::*;
 
     fn machine() -> Capacity {
-        Capacity { places: 4, millicpus: Some(2000), memory: Some(8 << 30), gpus: Some(1) }
+        Capacity {
+            places: 4,
+            millicpus: Some(2000),
+            memory: Some(8 << 30),
+            gpus: Some(1),
+            others_gpus: 0,
+        }
     }
 
     fn asks(cpus: Option<f64>, memory: Option<u64>, gpus: Option<u32>) -> Resources {
@@ -188,6 +198,9 @@ mod tests {
         assert_eq!(lack(0.6, 0, 0), Some(Lack::Cpus { wanted: 600, free: 500 }));
         assert_eq!(lack(0.1, 2 << 30, 0), Some(Lack::Memory { wanted: 2 << 30, free: 1 << 30 }));
         assert_eq!(lack(0.1, 0, 1), Some(Lack::Gpus { wanted: 1, free: 0 }));
+        let shared = Capacity { gpus: Some(4), others_gpus: 2, ..machine };
+        let wants = |gpus| shared.lacks(&used, &shared.share(&asks(None, Some(0), Some(gpus))));
+        assert_eq!(wants(2), Some(Lack::Gpus { wanted: 2, free: 1 }), "and not what there is");
     }
 
     #[test]

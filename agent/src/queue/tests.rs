@@ -31,7 +31,13 @@ fn queue(waiting: impl IntoIterator<Item = Waiting<i64>>) -> Queue<i64> {
 
 /// A machine of two cores.
 fn machine(_: &str) -> Capacity {
-    Capacity { places: 4, millicpus: Some(2000), memory: Some(4 << 30), gpus: Some(0) }
+    Capacity {
+        places: 4,
+        millicpus: Some(2000),
+        memory: Some(4 << 30),
+        gpus: Some(0),
+        others_gpus: 0,
+    }
 }
 
 fn starts(queue: &Queue<i64>, on: &[On], now: i64) -> Vec<i64> {

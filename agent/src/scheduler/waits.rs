@@ -21,7 +21,9 @@ impl From<Obstacle<RunId>> for WaitsFor {
             Obstacle::Lack(Lack::Memory { wanted, free }) => {
                 Self::Memory { wanted_bytes: wanted, free_bytes: free }
             }
-            Obstacle::Lack(Lack::Gpus { wanted, free }) => Self::Gpus { wanted, free },
+            Obstacle::Lack(Lack::Gpus { wanted, free }) => {
+                Self::Gpus { wanted, free, in_use: Vec::new() }
+            }
         }
     }
 }

@@ -59,7 +59,14 @@ const RULER: Peer = Peer { uid: 1000, rules: true };
 
 /// All runs.
 fn everything() -> ListFilter {
-    ListFilter { scope: Scope::All, limit: None, experiment: None, status: None, tag: None, key: None }
+    ListFilter {
+        scope: Scope::All,
+        limit: None,
+        experiment: None,
+        status: None,
+        tag: None,
+        key: None,
+    }
 }
 
 /// A run that was just handed in.

@@ -13,6 +13,7 @@ use runner::compute_target::{
     TargetError, Told,
 };
 use runner::exit_record::{ExitReason, ExitRecord};
+use runner::gpu::GpuUser;
 use runner::outputs::Outputs;
 use runner::run_directory::RunDirectory;
 use snapshots::digest::Digest;
@@ -65,6 +66,10 @@ impl ComputeTarget for Absent {
     }
 
     fn gpus(&self, _: u32) -> Result<Vec<String>, TargetError> {
+        self.refuse()
+    }
+
+    fn gpu_users(&self) -> Result<Vec<GpuUser>, TargetError> {
         self.refuse()
     }
 

@@ -16,8 +16,10 @@ use runner::compute_target::{
     ComputeTarget, Needs, NotPrepared, OutOfContact, Place, Ready, SupervisorState, TargetError,
 };
 use runner::exit_record::ExitRecord;
+use runner::gpu::GpuUser;
 use runner::outputs::Outputs;
 use runner::remote::message::Cleaned;
+use runner::remote::report::MachineReport;
 use runner::run_directory::RunDirectory;
 use serde::{Deserialize, Serialize};
 use snapshots::digest::Digest;
@@ -34,12 +36,34 @@ pub(crate) struct Kept {
     /// The user whose it is; none where it is everybody's to use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<u32>,
-    /// How many processors it had when it was last asked.
-    #[serde(default)]
-    pub(crate) cpus: Option<u32>,
+    /// What it has for runs.
+    #[serde(flatten)]
+    pub(crate) size: Size,
     /// When it was cleaned last, and of what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cleaned: Option<LastCleaning>,
+}
+
+/// What a machine had for runs when it was last asked; none is not known, or of a record that was
+/// written before it was asked for that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Size {
+    /// Processors.
+    pub(crate) cpus: Option<u32>,
+    /// Memory, in bytes.
+    pub(crate) memory_bytes: Option<u64>,
+    /// GPUs.
+    pub(crate) gpus: Option<u32>,
+}
+
+impl Size {
+    /// Takes it from what the machine says; none where it does not say at all.
+    pub(super) fn of(report: &MachineReport) -> Option<Self> {
+        let cpus = Some(report.cpus).filter(|cpus| *cpus > 0)?;
+        let gpus = u32::try_from(report.gpus.len()).ok();
+        Some(Self { cpus: Some(cpus), memory_bytes: report.memory_bytes, gpus })
+    }
 }
 
 /// What went from a machine when it was cleaned last.
@@ -93,8 +117,8 @@ impl Attached {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    pub(super) fn set_cpus(&self, cpus: u32) {
-        self.now.write().unwrap_or_else(PoisonError::into_inner).kept.cpus = Some(cpus);
+    pub(super) fn set_size(&self, size: Size) {
+        self.now.write().unwrap_or_else(PoisonError::into_inner).kept.size = size;
     }
 
     pub(super) fn set_cleaned(&self, cleaned: LastCleaning) {
@@ -185,6 +209,10 @@ impl ComputeTarget for Attached {
 
     fn gpus(&self, count: u32) -> Result<Vec<String>, TargetError> {
         self.machine().gpus(count)
+    }
+
+    fn gpu_users(&self) -> Result<Vec<GpuUser>, TargetError> {
+        self.machine().gpu_users()
     }
 
     fn start(&self, run: &RunDirectory) -> Result<(), TargetError> {

@@ -7,7 +7,7 @@ use runner::compute_target::ssh::{FirstContact, Jump, SshTargetSpec};
 use runner::ssh::{Endpoint, HostKeyPolicy};
 use tracing::info;
 
-use super::attached::Kept;
+use super::attached::{Kept, Size};
 use super::credentials::{KeptCredential, to_ssh};
 use super::error::RegistryError;
 use super::{Checked, Targets, name};
@@ -123,7 +123,7 @@ impl Targets {
                 Some(before) => before.owner,
                 None => (!peer.rules).then_some(peer.uid),
             },
-            cpus: Some(contact.report.cpus).filter(|cpus| *cpus > 0),
+            size: Size::of(&contact.report).unwrap_or_default(),
             cleaned: before.and_then(|before| before.cleaned),
             spec: spec(asked, contact),
         };

@@ -73,6 +73,36 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, RegistryError>) -> String {
 }
 
 #[test]
+fn what_a_machine_has_for_runs_is_learned_whenever_it_is_looked_at() {
+    let fixture = Fixture::new();
+    fixture.targets().attach(&asked("gpu-vm", "one"), ROOT).unwrap();
+    let path = fixture.workspace.targets().join("gpu-vm.json");
+    let mut old: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!((&old["memoryBytes"], &old["gpus"]), (&(8_u64 << 32).into(), &0.into()));
+    for key in ["memoryBytes", "gpus"] {
+        old.as_object_mut().unwrap().remove(key);
+    }
+    std::fs::write(&path, old.to_string()).unwrap();
+
+    let targets = fixture.targets();
+    let has = |targets: &Targets| {
+        let capacity = targets.capacity("gpu-vm", &crate::queue::of_this_machine(Some(3), 2));
+        (capacity.millicpus, capacity.memory, capacity.gpus)
+    };
+    assert_eq!(has(&targets), (Some(8000), None, None), "of a record that does not say");
+    {
+        let mut world = fixture.world.state();
+        let machine = world.machines.get_mut("one").unwrap();
+        (machine.cpus, machine.gpus) = (4, vec!["A100".to_owned(), "A100".to_owned()]);
+    }
+    targets.check("gpu-vm", None, ROOT).unwrap();
+
+    let learned = (Some(4000), Some(4 << 32), Some(2));
+    assert_eq!((has(&targets), has(&fixture.targets())), (learned, learned));
+}
+
+#[test]
 fn an_attached_machine_is_there_after_a_restart_and_gone_after_a_detach() {
     let fixture = Fixture::new();
     let targets = fixture.targets();

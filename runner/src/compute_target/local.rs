@@ -21,7 +21,7 @@ use crate::build_log::BuildLog;
 use crate::cancel_request::CancelRequest;
 use crate::durable_file;
 use crate::exit_record::ExitRecord;
-use crate::gpu;
+use crate::gpu::{self, GpuUser};
 use crate::installed_packages::{InstalledPackages, NoPackages};
 use crate::outputs::{self, OutputLimits, Outputs};
 use crate::process_identity::boot_id;
@@ -128,6 +128,10 @@ impl ComputeTarget for LocalTarget {
 
     fn gpus(&self, count: u32) -> Result<Vec<String>, TargetError> {
         Ok(gpu::choose(count)?)
+    }
+
+    fn gpu_users(&self) -> Result<Vec<GpuUser>, TargetError> {
+        Ok(gpu::users()?)
     }
 
     fn start(&self, run: &RunDirectory) -> Result<(), TargetError> {

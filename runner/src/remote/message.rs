@@ -94,6 +94,8 @@ pub enum Request {
         /// How many.
         count: u32,
     },
+    /// Who has memory on GPUs? Answer: a list of [`GpuUser`](crate::gpu::GpuUser).
+    GpuUsers,
     /// What a run left, or has left so far. Answer: [`Left`].
     Collect {
         /// Which run.

@@ -166,6 +166,7 @@ impl Server<'_> {
             Request::Cancel { run, cancel } => Answer::of(&self.cancel(&run, &cancel)?),
             Request::Settle { run } => Answer::of(&self.settle(&run)?),
             Request::Gpus { count } => Answer::of(&self.workshop()?.target.gpus(count)?),
+            Request::GpuUsers => Answer::of(&self.workshop()?.target.gpu_users()?),
             Request::Collect { run, snapshot } => Answer::of(&self.collect(&run, &snapshot)?),
             Request::Fetch { run, path, offset } => self.fetch(&run, &path, offset),
             Request::Packages { environment } => {

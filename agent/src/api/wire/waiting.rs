@@ -47,11 +47,15 @@ pub(crate) enum WaitsFor {
         free_bytes: u64,
     },
     /// GPUs.
+    #[serde(rename_all = "camelCase")]
     Gpus {
         /// What it takes.
         wanted: u32,
         /// What is free.
         free: u32,
+        /// Those that no run has, and that are not given because others use them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        in_use: Vec<GpuInUse>,
     },
     /// Room on the disk of the agent.
     Disk {
@@ -65,6 +69,16 @@ pub(crate) enum WaitsFor {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run_id: Option<String>,
     },
+}
+
+/// A GPU that others use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GpuInUse {
+    /// Its UUID.
+    pub(crate) gpu: String,
+    /// The processes that have memory on it.
+    pub(crate) pids: Vec<u32>,
 }
 
 /// Changes how a run waits. What is left out stays.

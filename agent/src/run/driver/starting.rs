@@ -174,7 +174,11 @@ async fn there(
             // First, so that too few in all are an error.
             target.gpus(wanted)?;
             let all = target.gpus(gpu::ALL)?;
-            let gpus = agent.gpus.give(&run, &request.target, wanted, all);
+            let users = match agent.gpus.only_free {
+                true => target.gpu_users()?,
+                false => Vec::new(),
+            };
+            let gpus = agent.gpus.give(&run, &request.target, wanted, (all, users));
             Ok(gpus.map(|gpus| There { place, contained, gpus }))
         });
         match asked.await {

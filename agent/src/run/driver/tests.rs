@@ -10,6 +10,7 @@ use runner::cancel_request::CancelledBy;
 use runner::compute_target::{
     ComputeTarget, Needs, NotPrepared, OutOfContact, Place, Ready, SupervisorState, TargetError,
 };
+use runner::gpu::GpuUser;
 use runner::outputs::Outputs;
 use runner::process_identity::ProcessIdentity;
 use snapshots::digest::Digest;
@@ -58,6 +59,10 @@ impl ComputeTarget for Faulty {
     }
 
     fn gpus(&self, _: u32) -> Result<Vec<String>, TargetError> {
+        Ok(Vec::new())
+    }
+
+    fn gpu_users(&self) -> Result<Vec<GpuUser>, TargetError> {
         Ok(Vec::new())
     }
 

@@ -10,6 +10,7 @@ use runner::cancel_request::CancelRequest;
 use runner::compute_target::ssh::{FirstContact, SshTargetSpec};
 use runner::compute_target::{Needs, NotPrepared, Place, Ready, SupervisorState, TargetError};
 use runner::exit_record::ExitRecord;
+use runner::gpu::GpuUser;
 use runner::outputs::Outputs;
 use runner::remote::message::{Cleaned, Cleaning, Hello};
 use runner::run_directory::RunDirectory;
@@ -46,6 +47,7 @@ pub(crate) struct MadeUp {
     pub(super) id: String,
     pub(super) key: String,
     pub(super) cpus: u32,
+    pub(super) gpus: Vec<String>,
 }
 
 pub(crate) fn key(text: &str) -> HostKey {
@@ -62,7 +64,7 @@ impl World {
 
     /// Puts machine `id` with host key `key` at `address`.
     pub(crate) fn put(&self, address: &str, id: &str, key: &str) {
-        let machine = MadeUp { id: id.to_owned(), key: key.to_owned(), cpus: 8 };
+        let machine = MadeUp { id: id.to_owned(), key: key.to_owned(), cpus: 8, gpus: Vec::new() };
         self.state().machines.insert(address.to_owned(), machine);
     }
 
@@ -99,6 +101,8 @@ impl World {
     fn report(machine: &MadeUp) -> MachineReport {
         MachineReport {
             cpus: machine.cpus,
+            memory_bytes: Some(u64::from(machine.cpus) << 32),
+            gpus: machine.gpus.clone(),
             os: Some("ubuntu".to_owned()),
             time_utc: Some(Timestamp::now()),
             ..MachineReport::default()
@@ -213,6 +217,10 @@ impl ComputeTarget for Stand {
     }
 
     fn gpus(&self, _: u32) -> Result<Vec<String>, TargetError> {
+        unreachable!("no run gets so far")
+    }
+
+    fn gpu_users(&self) -> Result<Vec<GpuUser>, TargetError> {
         unreachable!("no run gets so far")
     }
 

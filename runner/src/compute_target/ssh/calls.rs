@@ -23,6 +23,7 @@ use super::{SshTarget, fetch};
 use crate::cancel_request::CancelRequest;
 use crate::durable_file;
 use crate::exit_record::{ExitReason, ExitRecord};
+use crate::gpu::GpuUser;
 use crate::launch::Launch;
 use crate::outputs::Outputs;
 use crate::remote::frame::PROTOCOL;
@@ -68,6 +69,10 @@ impl ComputeTarget for SshTarget {
 
     fn gpus(&self, count: u32) -> Result<Vec<String>, TargetError> {
         if count == 0 { Ok(Vec::new()) } else { self.ask(&Request::Gpus { count }) }
+    }
+
+    fn gpu_users(&self) -> Result<Vec<GpuUser>, TargetError> {
+        self.ask(&Request::GpuUsers)
     }
 
     fn start(&self, run: &RunDirectory) -> Result<(), TargetError> {

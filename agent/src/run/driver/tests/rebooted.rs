@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use images::environment::PreparedEnvironment;
+use runner::gpu::GpuUser;
 use runner::script_user::ScriptUser;
 
 use super::*;
@@ -58,6 +59,10 @@ impl ComputeTarget for Rebooted {
     }
 
     fn gpus(&self, _: u32) -> Result<Vec<String>, TargetError> {
+        Ok(Vec::new())
+    }
+
+    fn gpu_users(&self) -> Result<Vec<GpuUser>, TargetError> {
         Ok(Vec::new())
     }
 
