@@ -5,7 +5,7 @@
 # as this machine's, with Python. A change of what is in it changes its tag too.
 base_image=trainyard-test-base:2
 # The same with systemd, to be a machine that boots.
-systemd_image=trainyard-test-systemd:1
+systemd_image=trainyard-test-systemd:2
 engine_pid=
 base_image_pid=
 
@@ -118,8 +118,8 @@ add_systemd() (
     container=$(docker create --network host -v /etc/apt:/etc/apt:ro -v /etc/ssl/certs:/etc/ssl/certs:ro \
         -e DEBIAN_FRONTEND=noninteractive "$base_image" sh -ec '
             apt-get update -q
-            apt-get install -yq --no-install-recommends systemd systemd-sysv dbus init-system-helpers libssl3
-            systemctl mask getty.target console-getty.service systemd-logind.service ssh.service
+            apt-get install -yq --no-install-recommends systemd systemd-sysv libpam-systemd dbus init-system-helpers libssl3
+            systemctl mask getty.target console-getty.service ssh.service
             mkdir /etc/systemd/system.conf.d
             printf "[Manager]\nDefault%sAccounting=yes\n" CPU Memory Tasks >/etc/systemd/system.conf.d/count.conf
             rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*')

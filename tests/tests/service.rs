@@ -21,6 +21,39 @@ fn add_ana(machine: &Booted) {
     machine.user_ok("ana", &write);
 }
 
+#[test]
+fn an_agent_of_ones_own_outlasts_the_login_and_a_crash_costs_no_run() {
+    let Some(machine) = Booted::start() else { return };
+    machine.install(&package("1.0"));
+    // The machine's service listens, and its port is not for agents of users.
+    machine.ok("mkdir -p /etc/trainyard && printf '[listen]\\naddress = \"127.0.0.1:8443\"\\n' \
+                > /etc/trainyard/config.toml && systemctl restart trainyard");
+    add_ana(&machine);
+    machine.ok("loginctl enable-linger ana");
+    let ana = |line: &str| machine.ok(&format!("su --login ana --command '{line}'"));
+    ana("systemctl --user enable --now trainyard");
+    ana("trainyard run -d -q --source ~/project --python /usr/bin/python3 train.py");
+    wait_until("the run is on", || ana("trainyard logs @").contains("begun"));
+    wait_until("ana has left", || machine.ok("loginctl list-sessions --no-legend").is_empty());
+    let pid = || ana("systemctl --user show --value -p MainPID trainyard");
+    let (first, process) = (pid(), "pgrep -u ana -f '[s]upervise '");
+    let supervisors = machine.ok(process);
+    assert!(!ana("trainyard agent status --json").contains("listening"));
+    assert!(machine.ok("cat /proc/net/tcp").contains("0100007F:20FB"), "the service listens");
+
+    machine.ok(&format!("kill -KILL {first}"));
+    wait_until("it is started again", || ![first.as_str(), "0"].contains(&pid().as_str()));
+
+    assert_eq!(machine.ok(process), supervisors);
+    open_gate(&machine);
+    ana("trainyard wait @");
+    let uid = machine.ok("id -u ana");
+    assert_eq!(ana("trainyard logs @"), format!("begun {uid}\nover"));
+    assert_eq!(ana("systemctl --user show --value -p NRestarts trainyard"), "1");
+    let journal = machine.ok("journalctl _UID=$(id -u ana) -o cat");
+    assert!(journal.contains("Started."), "{journal}");
+}
+
 /// Submits ana's script and returns the run's id once it is on.
 fn begin(machine: &Booted) -> String {
     let line = format!(
