@@ -210,6 +210,7 @@ impl Agent {
         info!(event, %status, "Run moved on.");
         if let Some(reason) = ended.filter(|_| status.is_ended()) {
             self.statistics.ended(reason);
+            self.disk.runs_changed.notify_one();
         }
         self.live.publish(run, status);
         Ok(status)

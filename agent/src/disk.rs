@@ -1,6 +1,7 @@
 //! Telling a full disk from other trouble, and keeping it from filling up.
 
 pub(crate) mod governor;
+pub(crate) mod runs;
 pub(crate) mod shortage;
 
 use std::error::Error;

@@ -14,6 +14,7 @@ mod readers;
 mod reference;
 mod removal;
 mod row;
+mod sizes;
 mod statistics;
 mod submission;
 mod tokens;
@@ -27,6 +28,7 @@ pub(crate) use changes::{Change, Facts, NewAttempt};
 pub(crate) use documents::ListFilter;
 pub(crate) use metrics::{MOST_PER_RUN as MOST_METRICS, MetricRow};
 pub(crate) use row::RunRow;
+pub(crate) use sizes::RunSize;
 pub(crate) use submission::{Accepted, NewRun};
 pub(crate) use tokens::TokenRow;
 

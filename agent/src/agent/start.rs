@@ -20,6 +20,7 @@ use super::{Agent, Options, Parts};
 use crate::api::server;
 use crate::containers;
 use crate::disk::governor::{self, Governor};
+use crate::disk::runs;
 use crate::drain::Drain;
 use crate::gpus::{self, GpuBook};
 use crate::listen::{self, Listener};
@@ -128,7 +129,7 @@ impl Agent {
             live: Default::default(),
             packages: Default::default(),
             releases: Default::default(),
-            gpus: GpuBook { only_free: policies.only_free_gpus, ..GpuBook::default() },
+            gpus: GpuBook::new(policies.only_free_gpus),
             scheduler,
             drain: Drain::load(workspace.draining())?,
             disk: Governor::new(workspace.home().to_owned(), policies.disk),
@@ -161,6 +162,7 @@ impl Agent {
         let cleaning =
             task::spawn(info_span!("upkeep"), upkeep::clean_those_in_use(Arc::clone(self)));
         let watching = task::spawn(info_span!("gpus"), gpus::watch(Arc::clone(self)));
+        let counting = task::spawn(info_span!("runs"), runs::count(Arc::clone(self)));
         let governing = task::spawn(info_span!("disk"), governor::govern(Arc::clone(self)));
         if announce && let Err(error) = service::announce_ready() {
             // Whoever started us has gone; that is no reason not to work.
@@ -172,7 +174,7 @@ impl Agent {
             never = service::keep_told(self, &notifier) => match never {},
         }
         notifier.tell("STOPPING=1");
-        drop((signals, scheduling, sweeping, cleaning, watching, governing, renewing));
+        drop((signals, scheduling, sweeping, cleaning, watching, counting, governing, renewing));
         Ok(())
     }
 }

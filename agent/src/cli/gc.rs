@@ -130,7 +130,8 @@ fn line(report: &GcReport) -> String {
         (report.tools_removed.len() as u64, "tool"),
         (report.containers_removed, "container"),
     ];
-    told(report.bytes_freed + report.environment_bytes_freed + report.tool_bytes_freed, &things)
+    let bytes = report.bytes_freed + report.run_bytes_freed;
+    told(bytes + report.environment_bytes_freed + report.tool_bytes_freed, &things)
 }
 
 /// Returns how many bytes went, and of what, as far as something did.
@@ -202,9 +203,11 @@ mod tests {
             objects_removed: 12,
             snapshots_removed: 1,
             bytes_freed: 4_100_000,
+            runs_removed: 2,
+            run_bytes_freed: 2_000_000,
             ..GcReport::default()
         };
-        assert_eq!(line(&report), "4.1 MB: 12 objects, 1 snapshot");
+        assert_eq!(line(&report), "6.1 MB: 12 objects, 1 snapshot, 2 runs");
         assert_eq!(line(&GcReport::default()), "0 B");
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn sentence(waits_for: &WaitsFor, run: &RunSummary, now: Timestamp) -
             format!("for GPUs{there}: it takes {wanted}, and {free} are free{others}")
         }
         WaitsFor::Disk { shortage } => {
-            format!("for disk space: {shortage}; `trainyard gc --dry-run` shows what can be freed")
+            let command = shortage.shown_by();
+            format!("for disk space: {shortage}; `{command}` shows what can be freed")
         }
         WaitsFor::Turn { run_id } => {
             let run = run_id.as_deref().unwrap_or("a run of another user");

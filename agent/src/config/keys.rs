@@ -81,6 +81,10 @@ pub(crate) enum Key {
     SandboxMounts,
     /// Whether a GPU that others use is given to no run.
     GpusOnlyFree,
+    /// What runs that are over may take on the disk.
+    RunsMaxBytes,
+    /// What of that their logs may take.
+    LogsMaxBytes,
     /// Colours.
     Color,
 }

@@ -70,6 +70,8 @@ impl Settings {
             min_free: self.number(Key::DiskMinFree).unwrap_or(default.min_free),
             max_objects: self.number(Key::DiskMaxObjects),
             max_environments: self.number(Key::EnvironmentsMaxBytes),
+            max_runs: self.number(Key::RunsMaxBytes),
+            max_logs: self.number(Key::LogsMaxBytes),
         }
     }
 
@@ -125,6 +127,7 @@ mod tests {
              [environments]\nmax-bytes = '5 GiB'\n[docker]\nallow = ['--privileged', '--volume=/data']\n\
              [targets]\nkeep-runs = '2d'\nmax-bytes = '1 GiB'\n\
              [disk]\nmin-free = '3 GiB'\nmax-objects = '4 GiB'\n\
+             [runs]\nmax-bytes = '6 GiB'\n[logs]\nmax-bytes = '1 GiB'\n\
              [users]\nadmin-group = 'ops'\nmax-runs = 20\nmax-bytes = '5 GiB'\n\
              [sandbox]\ndefault = 'strict'\nminimum = 'full'\nallow-off = true\nmounts = ['/data:rw']\n\
              [listen]\naddress = '[::]:8443'\ncertificate = 'c.pem'\nkey = '/k.pem'\nhosts = ['x']\n",
@@ -150,6 +153,8 @@ mod tests {
             min_free: 3 << 30,
             max_objects: Some(4 << 30),
             max_environments: Some(5 << 30),
+            max_runs: Some(6 << 30),
+            max_logs: Some(1 << 30),
         };
         assert_eq!(settings.disk_policy(), disk);
         let quota = QuotaPolicy { max_runs: Some(20), max_bytes: Some(5 << 30) };

@@ -14,6 +14,7 @@ use super::shortage::{DiskPolicy, Room, Shortage};
 use crate::agent::Agent;
 use crate::api;
 use crate::statistics::bytes_under;
+use crate::store::RunSize;
 use crate::task;
 
 /// How often it is looked while there is room.
@@ -29,7 +30,11 @@ pub(crate) struct Governor {
     policy: DiskPolicy,
     /// What was last counted: that costs a call a file.
     counted: Mutex<Room>,
+    /// What runs that are over take, once it was added up.
+    runs: Mutex<Option<RunSize>>,
     crossed: Notify,
+    /// A run ended, or one that had ended went.
+    pub(crate) runs_changed: Notify,
 }
 
 /// The disk, and what the agent may take of it.
@@ -48,6 +53,18 @@ pub(crate) struct DiskReport {
     /// What built environments may take, where there is a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_environment_bytes: Option<u64>,
+    /// What the directories of runs that are over take, as counted when they ended.
+    #[serde(default)]
+    pub(crate) run_bytes: u64,
+    /// What they may take, where there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_run_bytes: Option<u64>,
+    /// Of that, what their scripts printed.
+    #[serde(default)]
+    pub(crate) log_bytes: u64,
+    /// What that may take, where there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_log_bytes: Option<u64>,
     /// Why no run starts, where that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shortage: Option<Shortage>,
@@ -56,7 +73,14 @@ pub(crate) struct DiskReport {
 impl Governor {
     /// Governs what is under `home`.
     pub(crate) fn new(home: PathBuf, policy: DiskPolicy) -> Self {
-        Self { home, policy, counted: Mutex::default(), crossed: Notify::new() }
+        Self {
+            home,
+            policy,
+            counted: Mutex::default(),
+            runs: Mutex::default(),
+            crossed: Notify::new(),
+            runs_changed: Notify::new(),
+        }
     }
 
     /// Says what there is too little room for: free space as it is now, the rest as it was last
@@ -64,7 +88,20 @@ impl Governor {
     pub(crate) fn shortage(&self) -> Option<Shortage> {
         let free = self.space().map(|(free, _)| free);
         let counted = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        self.policy.shortage(&Room { free, ..counted })
+        self.policy.shortage(&Room { free, runs: self.size_of_runs(), ..counted })
+    }
+
+    fn size_of_runs(&self) -> Option<RunSize> {
+        *self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what runs that are over take; where that matters it is seen to soon.
+    pub(crate) fn set_size_of_runs(&self, size: RunSize) {
+        let before = self.shortage();
+        *self.runs.lock().unwrap_or_else(PoisonError::into_inner) = Some(size);
+        if self.shortage() != before {
+            self.crossed.notify_one();
+        }
     }
 
     /// Says whether no run may start now. Where that is so, it is seen to soon.
@@ -88,12 +125,17 @@ impl Governor {
     /// Returns all that is known.
     pub(crate) fn report(&self) -> DiskReport {
         let (free_bytes, total_bytes) = self.space().unwrap_or_default();
+        let runs = self.size_of_runs().unwrap_or_default();
         DiskReport {
             total_bytes,
             free_bytes,
             min_free_bytes: self.policy.min_free,
             max_object_bytes: self.policy.max_objects,
             max_environment_bytes: self.policy.max_environments,
+            run_bytes: runs.bytes,
+            max_run_bytes: self.policy.max_runs,
+            log_bytes: runs.log_bytes,
+            max_log_bytes: self.policy.max_logs,
             shortage: self.shortage(),
         }
     }
@@ -160,7 +202,7 @@ async fn count(agent: &Arc<Agent>) {
             let entries = entries.inspect_err(|error| warn!(%error, "Cannot list environments."));
             Some(entries.ok()?.iter().map(|entry| entry.bytes).sum())
         });
-        let counted = Room { free: None, objects, environments };
+        let counted = Room { objects, environments, ..Room::default() };
         *counting.disk.counted.lock().unwrap_or_else(PoisonError::into_inner) = counted;
     })
     .await;

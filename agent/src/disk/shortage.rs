@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::store::RunSize;
 use crate::terminal::measure::size;
 
 /// How long nothing is cleaned that was cleaned while room is short.
@@ -22,11 +23,21 @@ pub(crate) struct DiskPolicy {
     pub(crate) max_objects: Option<u64>,
     /// How many bytes built environments may take.
     pub(crate) max_environments: Option<u64>,
+    /// How many bytes the directories of runs that are over may take.
+    pub(crate) max_runs: Option<u64>,
+    /// How many of these what scripts printed.
+    pub(crate) max_logs: Option<u64>,
 }
 
 impl Default for DiskPolicy {
     fn default() -> Self {
-        Self { min_free: 2 << 30, max_objects: None, max_environments: None }
+        Self {
+            min_free: 2 << 30,
+            max_objects: None,
+            max_environments: None,
+            max_runs: None,
+            max_logs: None,
+        }
     }
 }
 
@@ -39,6 +50,8 @@ pub(crate) struct Room {
     pub(crate) objects: Option<u64>,
     /// Bytes of built environments.
     pub(crate) environments: Option<u64>,
+    /// Runs that are over.
+    pub(crate) runs: Option<RunSize>,
 }
 
 /// Why no run starts for want of room.
@@ -72,6 +85,24 @@ pub(crate) enum Shortage {
         /// What they may take.
         most_bytes: u64,
     },
+    /// Runs that are over take more than they may.
+    #[error("runs that are over take {} of the {} they may", size(*used_bytes), size(*most_bytes))]
+    #[serde(rename_all = "camelCase")]
+    Runs {
+        /// What they take.
+        used_bytes: u64,
+        /// What they may take.
+        most_bytes: u64,
+    },
+    /// Their logs do.
+    #[error("logs take {} of the {} they may", size(*used_bytes), size(*most_bytes))]
+    #[serde(rename_all = "camelCase")]
+    Logs {
+        /// What they take.
+        used_bytes: u64,
+        /// What they may take.
+        most_bytes: u64,
+    },
 }
 
 impl DiskPolicy {
@@ -86,22 +117,41 @@ impl DiskPolicy {
         if let Some((used_bytes, most_bytes)) = over(room.objects, self.max_objects) {
             return Some(Shortage::Objects { used_bytes, most_bytes });
         }
-        let (used_bytes, most_bytes) = over(room.environments, self.max_environments)?;
-        Some(Shortage::Environments { used_bytes, most_bytes })
+        if let Some((used_bytes, most_bytes)) = over(room.environments, self.max_environments) {
+            return Some(Shortage::Environments { used_bytes, most_bytes });
+        }
+        let runs = room.runs.map(|runs| runs.bytes);
+        if let Some((used_bytes, most_bytes)) = over(runs, self.max_runs) {
+            return Some(Shortage::Runs { used_bytes, most_bytes });
+        }
+        let logs = room.runs.map(|runs| runs.log_bytes);
+        let (used_bytes, most_bytes) = over(logs, self.max_logs)?;
+        Some(Shortage::Logs { used_bytes, most_bytes })
     }
 }
 
 impl Shortage {
-    /// Says whether what is handed in would make it worse. Runs that wait take no environment.
+    /// Says whether what is handed in would make it worse. Runs that wait take no environment and
+    /// have left nothing.
     pub(crate) fn refuses(&self) -> bool {
-        !matches!(self, Self::Environments { .. })
+        matches!(self, Self::Free { .. } | Self::Objects { .. })
     }
 
-    /// Says whether to clean, so long after that was last done; none is never.
+    /// Returns the command that shows what could go.
+    pub(crate) fn shown_by(&self) -> &'static str {
+        match self {
+            Self::Runs { .. } | Self::Logs { .. } => "trainyard gc --older 30d --dry-run",
+            _ => "trainyard gc --dry-run",
+        }
+    }
+
+    /// Says whether to clean, so long after that was last done; none is never. Runs are not the
+    /// agent's to remove.
     pub(crate) fn is_to_clean(&self, cleaned: Option<Duration>) -> bool {
         let every = match self {
             Self::Free { .. } | Self::Objects { .. } => EVERY,
             Self::Environments { .. } => EVERY_ENVIRONMENT,
+            Self::Runs { .. } | Self::Logs { .. } => return false,
         };
         cleaned.is_none_or(|passed| passed >= every)
     }
@@ -111,12 +161,21 @@ impl Shortage {
 mod tests {
     use super::*;
 
-    const POLICY: DiskPolicy =
-        DiskPolicy { min_free: 100, max_objects: Some(50), max_environments: Some(70) };
+    const POLICY: DiskPolicy = DiskPolicy {
+        min_free: 100,
+        max_objects: Some(50),
+        max_environments: Some(70),
+        max_runs: Some(60),
+        max_logs: Some(9),
+    };
 
     fn told(policy: DiskPolicy, free: u64, objects: u64, environments: u64) -> String {
-        let room =
-            Room { free: Some(free), objects: Some(objects), environments: Some(environments) };
+        with_runs(policy, [free, objects, environments], RunSize { bytes: 60, log_bytes: 9 })
+    }
+
+    fn with_runs(policy: DiskPolicy, room: [u64; 3], runs: RunSize) -> String {
+        let [free, objects, environments] = room.map(Some);
+        let room = Room { free, objects, environments, runs: Some(runs) };
         match policy.shortage(&room) {
             Some(shortage) if shortage.refuses() => format!("{shortage}; nothing is taken"),
             Some(shortage) => shortage.to_string(),
@@ -126,12 +185,22 @@ mod tests {
 
     #[test]
     fn runs_start_until_something_is_over_its_limit() {
-        let none = DiskPolicy { min_free: 0, max_objects: None, max_environments: None };
+        let none = DiskPolicy {
+            min_free: 0,
+            max_objects: None,
+            max_environments: None,
+            max_runs: None,
+            max_logs: None,
+        };
+        let runs =
+            |bytes, log_bytes| with_runs(POLICY, [100, 50, 70], RunSize { bytes, log_bytes });
         let lines = [
             told(POLICY, 100, 50, 70),
             told(POLICY, 99, 51, 71),
             told(POLICY, 100, 51, 71),
             told(POLICY, 100, 50, 71),
+            runs(61, 10),
+            runs(60, 10),
             told(none, 0, u64::MAX, u64::MAX),
         ];
         insta::assert_snapshot!(lines.join("\n"), @"
@@ -139,6 +208,8 @@ mod tests {
         99 B free where 100 B are kept free; nothing is taken
         objects take 51 B of the 50 B they may; nothing is taken
         environments take 71 B of the 70 B they may
+        runs that are over take 61 B of the 60 B they may
+        logs take 10 B of the 9 B they may
         runs start
         ");
         assert_eq!(POLICY.shortage(&Room::default()), None, "what is not known is not short");
@@ -157,5 +228,8 @@ mod tests {
         assert!(!free.is_to_clean(minutes(59)));
         assert!(environments.is_to_clean(minutes(1)));
         assert!(!environments.is_to_clean(minutes(0)));
+        let runs = Shortage::Runs { used_bytes: 2, most_bytes: 1 };
+        assert!(!runs.is_to_clean(None), "runs are removed by people");
+        assert_eq!(runs.shown_by(), "trainyard gc --older 30d --dry-run");
     }
 }

@@ -27,6 +27,7 @@ impl Agent {
     pub(crate) async fn forget(&self, run: &RunId) -> Result<(), RemovalError> {
         let directory = self.workspace.run_directory(run);
         self.store.remove(run).await?;
+        self.disk.runs_changed.notify_one();
         task::blocking(move || directory.remove()).await?;
         Ok(())
     }

@@ -113,11 +113,18 @@ impl Page {
         self.one("trainyard_disk_free_bytes", "gauge", help, disk.free_bytes);
         let help = "Bytes of it that are to stay free.";
         self.one("trainyard_disk_min_free_bytes", "gauge", help, disk.min_free_bytes);
+        let help = "What runs that are over take on the disk, as counted when they ended.";
+        self.one("trainyard_run_bytes", "gauge", help, disk.run_bytes);
+        let help = "What of that their scripts printed.";
+        self.one("trainyard_log_bytes", "gauge", help, disk.log_bytes);
         let help = "What may be taken on the disk, where there is a limit.";
         self.family("trainyard_disk_limit_bytes", "gauge", help);
-        for (kind, most) in
-            [("objects", disk.max_object_bytes), ("environments", disk.max_environment_bytes)]
-        {
+        for (kind, most) in [
+            ("objects", disk.max_object_bytes),
+            ("environments", disk.max_environment_bytes),
+            ("runs", disk.max_run_bytes),
+            ("logs", disk.max_log_bytes),
+        ] {
             most.iter().for_each(|most| {
                 self.line("trainyard_disk_limit_bytes", &[("kind", kind)], most);
             });
@@ -175,6 +182,10 @@ mod tests {
                 min_free_bytes: 2 << 20,
                 max_object_bytes: Some(5000),
                 max_environment_bytes: None,
+                run_bytes: 4096,
+                max_run_bytes: Some(8192),
+                log_bytes: 512,
+                max_log_bytes: None,
                 shortage: Some(Shortage::Free { free_bytes: 1 << 20, kept_bytes: 2 << 20 }),
             },
         };

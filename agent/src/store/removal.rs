@@ -38,26 +38,30 @@ impl Store {
             .await
     }
 
-    /// Lists the runs in `scope` that ended before `time`.
+    /// Lists the runs in `scope` that ended before `time`, each with the bytes that it takes as far
+    /// as they were counted.
     pub(crate) async fn ended_before(
         &self,
         time: Timestamp,
         scope: Scope,
-    ) -> Result<Vec<RunId>, StoreError> {
+    ) -> Result<Vec<(RunId, u64)>, StoreError> {
         self.readers
             .read(move |connection| {
                 let action = "list old runs";
                 let mut statement = connection
                     .prepare_cached(
-                        "select id from runs
+                        "select id, coalesce(bytes, 0) from runs
                          where ended_at < ?1 and (?2 is null or uid = ?2) order by number",
                     )
                     .doing(action)?;
-                let ids: Vec<String> = statement
-                    .query_map(params![time.as_microsecond(), scope.uid()], |row| row.get(0))
+                let found: Vec<(String, i64)> = statement
+                    .query_map(params![time.as_microsecond(), scope.uid()], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })
                     .and_then(Iterator::collect)
                     .doing(action)?;
-                Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+                let bytes = |number: i64| u64::try_from(number).unwrap_or_default();
+                Ok(found.iter().filter_map(|(id, n)| Some((id.parse().ok()?, bytes(*n)))).collect())
             })
             .await
     }

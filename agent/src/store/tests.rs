@@ -279,6 +279,31 @@ async fn a_key_stands_for_one_submission() {
 }
 
 #[tokio::test]
+async fn what_runs_that_are_over_take_is_counted_once_and_goes_with_them() {
+    let fixture = Fixture::new();
+    fixture.submitted("exp", 1).await;
+    let [second, third] = [fixture.submitted("exp", 2).await, fixture.submitted("exp", 3).await];
+    for run in [&second, &third] {
+        fixture.completed(run).await;
+    }
+    let store = &fixture.store;
+    assert_eq!(store.not_counted().await.unwrap(), [second.clone(), third.clone()]);
+    assert_eq!(store.size_of_runs().await.unwrap(), RunSize::default());
+
+    let size = |bytes, log_bytes| RunSize { bytes, log_bytes };
+    let sizes = vec![(second.clone(), size(100, 10)), (third.clone(), size(50, 0))];
+    store.set_sizes(sizes).await.unwrap();
+
+    assert_eq!(store.not_counted().await.unwrap(), []);
+    assert_eq!(store.size_of_runs().await.unwrap(), size(150, 10));
+    let old = store.ended_before(Timestamp::MAX, Scope::All).await.unwrap();
+    assert_eq!(old, [(second.clone(), 100), (third, 50)]);
+    store.remove(&second).await.unwrap();
+    store.set_sizes(vec![(second, size(100, 10))]).await.unwrap();
+    assert_eq!(store.size_of_runs().await.unwrap(), size(50, 0));
+}
+
+#[tokio::test]
 async fn metrics_count_once_however_often_they_are_reported() {
     let fixture = Fixture::new();
     let run = fixture.submitted("exp", 1).await;
@@ -309,10 +334,7 @@ async fn only_ended_runs_are_forgotten_and_with_all_that_is_theirs() {
     fixture.completed(&run).await;
     let (past, future) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
     assert!(fixture.store.ended_before(past, Scope::All).await.unwrap().is_empty());
-    assert_eq!(
-        fixture.store.ended_before(future, Scope::All).await.unwrap(),
-        std::slice::from_ref(&run)
-    );
+    assert_eq!(fixture.store.ended_before(future, Scope::All).await.unwrap(), [(run.clone(), 0)]);
     assert_eq!(fixture.store.snapshots_in_use(StoreOf::Agent, Vec::new()).await.unwrap().len(), 1);
 
     fixture.store.remove(&run).await.unwrap();

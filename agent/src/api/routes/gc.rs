@@ -68,6 +68,8 @@ async fn collect(agent: &Agent, peer: Peer, request: &GcRequest) -> Result<GcRep
         }
         None => Vec::new(),
     };
+    report.run_bytes_freed = old.iter().map(|(_, bytes)| bytes).sum();
+    let old: Vec<RunId> = old.into_iter().map(|(run, _)| run).collect();
     report.runs_removed = old.len() as u64;
     if !request.dry_run {
         for run in &old {

@@ -105,6 +105,9 @@ pub(crate) struct GcRequest {
 pub(crate) struct GcReport {
     /// Ended runs that went.
     pub(crate) runs_removed: u64,
+    /// What their directories took, as counted when they ended.
+    #[serde(default)]
+    pub(crate) run_bytes_freed: u64,
     /// Objects that went.
     pub(crate) objects_removed: u64,
     /// What they took on the disk.

@@ -68,6 +68,8 @@ fn text(
             _ => format!("{environments}; {} of {asked} reused", counts.environments_reused),
         },
     ));
+    lines.push(("Past runs", within(disk.run_bytes, disk.max_run_bytes)));
+    lines.push(("Logs", within(disk.log_bytes, disk.max_log_bytes)));
     let reasons: Vec<_> =
         counts.ended.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     if !reasons.is_empty() {
@@ -149,7 +151,8 @@ mod tests {
         let mut statistics = serde_json::json!({
             "schemaVersion": 1, "runs": {}, "storeBytes": 5_000_000, "environmentBytes": 0,
             "disk": {"totalBytes": 100_000_000_000_u64, "freeBytes": 20_000_000_000_u64,
-                "minFreeBytes": 2_000_000_000, "maxObjectBytes": 9_000_000},
+                "minFreeBytes": 2_000_000_000, "maxObjectBytes": 9_000_000,
+                "runBytes": 7_000_000, "maxRunBytes": 8_000_000, "logBytes": 1_000},
             "ended": {"completed": 10, "script_failed": 2}, "recovered": 2,
             "queueWait": times(12, 60.0), "preparation": times(12, 3.0),
             "environmentsReused": 11, "environmentsBuilt": 1, "environmentsFailed": 0,
@@ -182,6 +185,8 @@ mod tests {
         Disk         20.0 GB of 100.0 GB free, 2.0 GB are kept free
         Store        5.0 MB, limit 9.0 MB
         Environments 0 B; 11 of 12 reused
+        Past runs    7.0 MB, limit 8.0 MB
+        Logs         1.0 kB
         Ended        10 completed, 2 script_failed
         Waited       5.0s on average, 12 runs
         Prepared     250ms on average, 12 runs
@@ -200,6 +205,7 @@ mod tests {
             statistics[name] = nothing;
         }
         let told = told(&statistics);
-        assert!(told.contains("Environments 0 B\nYou "), "{told}");
+        assert!(told.contains("Environments 0 B\nPast runs "), "{told}");
+        assert!(told.contains("Logs         1.0 kB\nYou "), "{told}");
     }
 }
