@@ -28,6 +28,7 @@ use crate::queue::Capacity;
 use crate::quota::{QuotaPolicy, Uploads};
 use crate::run::errands::Errands;
 use crate::run::live::LiveRuns;
+use crate::run::sandbox_offer::MachineSandbox;
 use crate::run::sandboxing::SandboxRules;
 use crate::run::status::RunStatus;
 use crate::scheduler::Scheduler;
@@ -107,6 +108,8 @@ pub(crate) struct Agent {
     pub(crate) container_policy: ContainerPolicy,
     /// How runs outside of containers are kept to what they are given.
     pub(crate) sandbox: SandboxRules,
+    /// How much of a sandbox its machine makes.
+    pub(crate) machine_sandbox: Arc<MachineSandbox>,
     /// What stays on attached machines.
     pub(crate) upkeep: UpkeepPolicy,
     /// Who rules, and what users may have.

@@ -8,6 +8,7 @@ pub(crate) mod launching;
 pub(crate) mod live;
 pub(crate) mod removal;
 pub(crate) mod retry;
+pub(crate) mod sandbox_offer;
 pub(crate) mod sandboxing;
 pub(crate) mod status;
 pub(crate) mod submission;

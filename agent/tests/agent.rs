@@ -332,7 +332,10 @@ fn a_run_is_cancelled_wherever_it_stands() {
 fn a_killed_supervisor_is_told_as_such_and_leaves_nothing() {
     let mut workspace = Workspace::new(&[("a.txt", "a")]);
     workspace.start();
-    let run = workspace.submit(&workspace.submission("echo $$ > pid; exec sleep 1000"));
+    // Within a sandbox it is told a number of there.
+    let mut submission = workspace.submission("echo $$ > pid; exec sleep 1000");
+    submission["sandbox"] = "off".into();
+    let run = workspace.submit(&submission);
     let found = workspace.wait(&run, |run| run["status"] == "Running");
     let directory = std::path::PathBuf::from(found["runDirectory"].as_str().unwrap());
     workspace.wait(&run, |_| {

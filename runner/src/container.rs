@@ -216,6 +216,14 @@ pub fn plan(request: &ContainerRequest<'_>) -> Result<ContainerPlan, ContainerRe
     Ok(ContainerPlan { gpus, environment, notes, launch })
 }
 
+/// Says whether these arguments of a container name a network.
+#[must_use]
+pub fn names_network(arguments: &[String]) -> bool {
+    let read = arguments::read(arguments);
+    // What cannot be read is refused where it is planned.
+    read.is_ok_and(|all| all.iter().any(|one| ["--network", "--net"].contains(&one.known.name)))
+}
+
 /// The engine refuses memory and swap together that are less than memory.
 fn check_memory(launch: &mut ContainerLaunch, notes: &mut Vec<String>) {
     let (Some(memory), Some(both)) = (launch.memory_bytes, launch.memory_and_swap_bytes) else {

@@ -84,8 +84,8 @@ pub struct RunConfiguration {
     pub grace_seconds: Option<u64>,
     /// What the run may use of the machine.
     pub resources: Resources,
-    /// What of the network the run may reach.
-    pub network: Network,
+    /// What of the network the run may reach; `None` is what the agent lets its user reach.
+    pub network: Option<Network>,
     /// How much it is kept from, outside of a container; `None` is what the agent does with all.
     pub sandbox: Option<SandboxMode>,
     /// What it is shown of the machine in a sandbox.
@@ -126,7 +126,7 @@ impl Default for RunConfiguration {
             timeout_seconds: None,
             grace_seconds: None,
             resources: Resources::default(),
-            network: Network::Full,
+            network: None,
             sandbox: None,
             mounts: Vec::new(),
             distribution: None,

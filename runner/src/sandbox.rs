@@ -11,6 +11,7 @@
 
 pub mod bwrap;
 pub mod cgroup;
+pub mod denials;
 pub mod host;
 pub mod inner;
 pub mod landlock;

@@ -72,6 +72,22 @@ impl Yard {
         fs::write(directory.join("config.toml"), text).unwrap();
     }
 
+    /// Returns a path that this test and all runs here reach, in a directory that they are shown.
+    /// Must be called before there is an agent, and after [`configure`](Self::configure).
+    #[must_use]
+    pub fn shared(&self, name: &str) -> PathBuf {
+        let directory = self.directory.path().join("shared");
+        if !directory.exists() {
+            assert!(!self.home().join("agent.sock").exists(), "the agent would not read of it");
+            fs::create_dir(&directory).unwrap();
+            let configuration = self.user_home().join(".config/trainyard/config.toml");
+            let text = fs::read_to_string(configuration).unwrap_or_default();
+            let mount = format!("{}:rw", directory.display());
+            self.configure(&format!("{text}\n[sandbox]\nmounts = [{mount:?}]\n"));
+        }
+        directory.join(name)
+    }
+
     /// Makes a source directory whose `train.py` reads `script`.
     #[must_use]
     pub fn script(&self, script: &str) -> PathBuf {

@@ -30,8 +30,7 @@ impl SetClock {
             return None;
         }
         let yard = Yard::new();
-        let (offset, gates) =
-            (yard.home().with_file_name("offset"), yard.home().with_file_name("gates"));
+        let (offset, gates) = (yard.home().with_file_name("offset"), yard.shared("gates"));
         fs::create_dir(&gates).unwrap();
         let source = yard.script(
             "

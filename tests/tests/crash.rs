@@ -138,7 +138,7 @@ fn submissions_snapshots_and_gc_at_once_disturb_nobody() {
 #[test]
 fn stopping_the_agent_leaves_the_run_alone() {
     let yard = Yard::new();
-    let gate = yard.home().with_file_name("gate");
+    let gate = yard.shared("gate");
     let source = yard.script(&format!("import os, time\nprint('on')\nwhile not os.path.exists({gate:?}): time.sleep(0.01)\nprint('off')"));
     let run = yard.submit(&source, &[]);
     wait_until("the script runs", || yard.ok(["logs", &run]) == "on\n");

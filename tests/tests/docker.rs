@@ -270,6 +270,7 @@ fn a_container_without_network_has_none() {
     assert_eq!(yard.ok(["logs", "@"]), "['lo']\n", "{shown:#}");
     let (_, shown) = run(&yard, script, &[]);
     assert_eq!(yard.ok(["logs", "@"]), "['eth0', 'lo']\n", "{shown:#}");
+    assert_eq!(shown["exit"]["sandbox"], serde_json::Value::Null, "its engine keeps it in bounds");
 }
 
 #[test]

@@ -46,8 +46,7 @@ impl Faulty {
     fn new() -> Self {
         let yard = Yard::new();
         let source = yard.project("source", &[("data.txt", "x")]);
-        let beside = |name| yard.home().with_file_name(name);
-        let (bare, diary) = (beside("bare"), beside("diary"));
+        let (bare, diary) = (yard.home().with_file_name("bare"), yard.shared("diary"));
         let made = Command::new(python()).args(["-m", "venv", "--without-pip"]).arg(&bare).status();
         assert!(made.unwrap().success());
         yard.ok(["list"]);

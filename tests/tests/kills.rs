@@ -37,7 +37,7 @@ impl Scripts {
         let yard = Yard::new();
         yard.configure(&format!("[agent]\nmax-runs = {IN_FLIGHT}\n"));
         let source = yard.project("source", &[("data.txt", "x")]);
-        let diary = yard.home().with_file_name("diary");
+        let diary = yard.shared("diary");
         fs::write(&diary, "").unwrap();
         let bare = yard.home().with_file_name("bare");
         let made = Command::new(python()).args(["-m", "venv", "--without-pip"]).arg(&bare).status();

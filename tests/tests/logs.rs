@@ -72,7 +72,7 @@ fn since_goes_on_exactly_where_a_reader_stopped() {
 #[test]
 fn a_follower_sees_the_log_while_it_is_written_and_ends_with_the_run() {
     let yard = Yard::new();
-    let gate = yard.home().with_file_name("gate");
+    let gate = yard.shared("gate");
     let script = format!(
         "import os, time\nprint('first')\nwhile not os.path.exists({gate:?}): time.sleep(0.01)\nprint('second')"
     );
@@ -154,7 +154,7 @@ for number in range(COUNT):
 fn a_flood_is_kept_to_the_byte_and_takes_no_memory() {
     let mebibytes = if is_soak() { 1024 } else { 64 };
     let yard = Yard::new();
-    let gate = yard.home().with_file_name("gate");
+    let gate = yard.shared("gate");
     let script = format!(
         "import os, time
 while not os.path.exists({gate:?}):
@@ -217,7 +217,7 @@ fn a_closed_pipe_ends_quietly() {
 #[test]
 fn a_follower_of_a_queued_run_waits_for_it() {
     let yard = Yard::new();
-    let gate = yard.home().with_file_name("gate");
+    let gate = yard.shared("gate");
     let source = yard.script(&format!(
         "import os, time\nprint('on')\nwhile not os.path.exists({gate:?}): time.sleep(0.01)"
     ));

@@ -102,7 +102,7 @@ fn what_a_run_is_to_wait_for_must_be_there() {
 #[test]
 fn a_run_waits_for_processors_and_a_smaller_one_passes() {
     let yard = Yard::new();
-    let gate = yard.home().with_extension("gate");
+    let gate = yard.shared("gate");
     let source = yard
         .script(&format!("import os, time\nwhile not os.path.exists({gate:?}): time.sleep(0.01)"));
     let all = std::thread::available_parallelism().unwrap().get();
@@ -161,8 +161,8 @@ fn a_gpu_that_others_use_is_given_when_they_are_gone() {
 #[test]
 fn every_gpu_is_one_runs_at_a_time() {
     let yard = Yard::new();
+    let gate = yard.shared("gate");
     with_gpus(&yard, "GPU-1\\nGPU-2\\n");
-    let gate = yard.home().with_extension("gate");
     let source = yard.script(&format!(
         "import os, time\nprint('has', os.environ['CUDA_VISIBLE_DEVICES'], flush=True)\n\
          while not os.path.exists({gate:?}): time.sleep(0.01)"

@@ -28,7 +28,7 @@ fn a_restarted_machine_costs_what_was_on_and_nothing_else() {
     let yard = Yard::new();
     yard.configure("[agent]\nmax-runs = 2\n");
     let source = yard.project("source", &[("data.txt", "x")]);
-    let diary = yard.home().with_file_name("diary");
+    let diary = yard.shared("diary");
     let submit = |line: &str| -> String {
         let source = source.to_str().unwrap();
         let line = format!("{line} >>{}", diary.display());

@@ -9,7 +9,7 @@ use tests::{Yard, kill_supervisors, text, wait_until};
 
 /// A script that knows at which attempt it is, and then does `what`.
 fn counting(yard: &Yard, what: &str) -> PathBuf {
-    let count = yard.home().with_extension("count");
+    let count = yard.shared("count");
     yard.script(&format!(
         "import os, sys, time\n\
          n = 1 + (len(open({count:?}).read()) if os.path.exists({count:?}) else 0)\n\
@@ -189,7 +189,7 @@ fn attempts_go_on_however_often_the_agent_is_killed() {
 #[test]
 fn who_follows_goes_on_through_attempts_and_a_restart() {
     let yard = Yard::new();
-    let gate = yard.home().with_extension("gate");
+    let gate = yard.shared("gate");
     let what = format!(
         "while n == 2 and not os.path.exists({gate:?}): time.sleep(0.01)\nsys.exit(7 if n < 3 else 0)"
     );

@@ -22,6 +22,9 @@ fn a_run_on_a_machine_over_ssh_is_as_one_here() {
     let shown = yard.show("@");
     assert_eq!(shown["target"], NAME);
     assert_eq!(shown["environment"], "python3 of test-vm");
+    let sandbox = &shown["exit"]["sandbox"];
+    assert_eq!((&sandbox["tier"], &sandbox["engine"]), (&"reduced".into(), &"landlock".into()));
+    assert_eq!(sandbox["missing"][0]["why"], "bubblewrap is not installed", "{shown:#}");
     yard.ok(["target", "detach", NAME, "--purge", "--yes"]);
     let left = yard.vm.exec_as_user("ls -d .trainyard").status;
     assert_eq!(left.code(), Some(2), "all of ours is gone");

@@ -65,9 +65,11 @@ fn a_run_that_is_on_is_fetched_from_moved_and_not_taken_away() {
 
 /// Tells that `run` is the same here, but for what the commands say of both machines.
 fn is_moved_to_and_fro(yard: &AttachedYard, run: &str) {
-    let go = yard.project("gone", &[("go", "")]).join("go");
-    let source = yard.script(WAITS);
-    let here = ["run", "--json", "-d", "--source", source.to_str().unwrap(), "train.py"];
+    let shown = yard.project("gone", &[("go", "")]);
+    let go = shown.join("go");
+    let (source, shown) = (yard.script(WAITS), shown.to_str().unwrap());
+    let source = source.to_str().unwrap();
+    let here = ["run", "--json", "-d", "--mount", shown, "--source", source, "train.py"];
     let first = yard.json(here.iter().copied().chain([go.to_str().unwrap()]));
     let first = first["runId"].as_str().unwrap();
     assert_eq!(yard.ended(first)["status"], "Completed");

@@ -88,7 +88,7 @@ fn a_reboot_ends_a_run_and_says_so() {
 /// directory, says so.
 const WAITS_ONCE: &str = r#"
 import os, time
-mark = os.path.expanduser("~/tried")
+mark = "/home/azureuser/tries/mark"
 if os.path.exists(mark):
     os.remove(mark)
     print("again", os.listdir("outputs"))
@@ -103,7 +103,9 @@ else:
 fn a_run_is_tried_again_after_a_reboot() {
     let Some(yard) = AttachedYard::new(VmOptions::default()) else { return };
     let source = yard.script(WAITS_ONCE);
+    assert!(yard.vm.exec_as_user("mkdir tries").status.success());
     let mut options = vec!["run", "-d", "--json", "--target", NAME, "--retries", "2"];
+    options.extend(["--mount", "/home/azureuser/tries:rw"]);
     options.extend(["--retry-delay", "1", "--source", source.to_str().unwrap(), "train.py"]);
     let run = yard.json(options)["runId"].as_str().unwrap().to_owned();
     wait_until("the script runs", || yard.ok(["logs", &run]) == "on\n");

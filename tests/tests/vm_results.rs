@@ -90,8 +90,9 @@ fn masked(value: Value) -> Value {
         Value::Object(fields) => {
             let own = |name: &str, value: &Value| {
                 let is_time = name.to_lowercase().contains("time") || name.contains("Seconds");
-                // What holds a run depends on who it is of: of root here, of a user there.
-                name == "confinement"
+                // What holds a run depends on who it is of: of root here, of a user there; and how
+                // much of a sandbox there is on what is installed.
+                ["confinement", "sandbox"].contains(&name)
                     || !value.is_null() && !value.is_object() && (is_time || OWN.contains(&name))
             };
             let fields = fields.into_iter();

@@ -121,6 +121,7 @@ impl Agent {
             environments,
             container_policy: policies.container,
             sandbox: policies.sandbox,
+            machine_sandbox: Default::default(),
             upkeep: policies.upkeep,
             users: policies.users,
             uploads: Default::default(),

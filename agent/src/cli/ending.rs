@@ -85,6 +85,12 @@ pub(super) fn details(run: &Run) -> impl Iterator<Item = &str> {
     other_lines(run).filter(|line| !line.starts_with(ADVICE))
 }
 
+/// Returns what the sandbox of a failed run kept from it, each with the option that allows it.
+pub(super) fn denials(run: &Run) -> Vec<String> {
+    let sandbox = run.summary.exit.as_ref().and_then(|exit| exit.sandbox.as_ref());
+    sandbox.iter().flat_map(|it| &it.denials).map(ToString::to_string).collect()
+}
+
 fn other_lines(run: &Run) -> impl Iterator<Item = &str> {
     let message = run.summary.exit.as_ref().map_or("", |exit| &exit.message);
     message.lines().skip(1).map(str::trim)

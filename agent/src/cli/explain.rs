@@ -95,6 +95,13 @@ fn reasons(run: &Run, target: Option<&Target>) -> Vec<String> {
     } else if let [.., _, last] = run.attempts.as_slice() {
         reasons.push(format!("attempt {}: {}", last.number, last.reason));
     }
+    if let Some(network) = show::network(run).filter(|_| run.summary.status != RunStatus::Completed)
+    {
+        reasons.push(format!(
+            "it reaches {} of the network: --network full is more",
+            if network == "none" { "nothing" } else { "its own loopback" }
+        ));
+    }
     reasons.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
     reasons.extend(ending::next_step(run, &reference::quoted(name)));
     reasons
@@ -133,6 +140,8 @@ fn ended(run: &Run, status: RunStatus, exit: &run::Exit) -> Vec<String> {
     facts.extend(exit.cancelled_by.as_ref().map(|who| format!("cancelled by {who}")));
     reasons.push(facts.join(", "));
     reasons.extend(meaning(run, &exit.reason).map(str::to_owned));
+    // The first is in the message.
+    reasons.extend(ending::denials(run).into_iter().skip(1));
     reasons.extend(ending::advice(run).map(str::to_owned));
     reasons
 }

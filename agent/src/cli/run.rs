@@ -32,6 +32,7 @@ use runner::sandbox::policy::{Mount, SandboxMode};
   trainyard run train.py --epochs 3
   trainyard run --source examples/diabetes --env requirements.txt train.py
   trainyard run -e SEED=1 --secret WANDB_API_KEY --timeout 2h train.py
+  trainyard run --mount /data --network none train.py --data /data/train.csv
   trainyard run --docker python:3.11-slim --env requirements.txt --memory 4g train.py
   trainyard run --retries 3 --on oom,failure --timeout 6h train.py
   trainyard run --command 'make data && python train.py'")]
@@ -132,13 +133,17 @@ pub(super) struct Machine {
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
     /// What of the network the run may reach: full, loopback or none; the latter take a sandbox
+    ///
+    /// Without this option it is as `sandbox.network` of the agent's settings says, else full for
+    /// those who rule the agent and none for others.
     #[arg(long, value_name = "MODE")]
     network: Option<String>,
     /// How much a run outside of containers is kept from: default, strict or off
     ///
     /// In a sandbox it sees its own files, its Python and the system's programs, and none of the
     /// machine's other files and processes. strict does not start it where this machine cannot do
-    /// all of that. Without this option it is as `sandbox.default` of the agent's settings says.
+    /// all of that, off is a process like any other. Without this option it is as `sandbox.default`
+    /// of the agent's settings says.
     #[arg(long, value_name = "MODE")]
     sandbox: Option<SandboxMode>,
     /// Shows the sandbox a file or directory of the machine; :rw lets it be changed

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use anstyle::Style;
 use jiff::Timestamp;
+use runner::run_configuration::Network;
 
 use super::ending::{self, write_section};
 use super::{Context, Exit, Outcome, reference, target, waiting};
@@ -47,6 +48,7 @@ pub(super) fn show(args: &Args, context: &Context) -> Outcome {
     write_section(&mut text, context, "Metrics", &metrics(&run));
     write_section(&mut text, context, "Outputs", &outputs(&run));
     write_section(&mut text, context, "Warnings", &run.warnings);
+    write_section(&mut text, context, "Kept from it", &ending::denials(&run));
     write_section(&mut text, context, last.title, &last.lines);
     let name = reference::quoted(&run.summary.display_name);
     let advice = ending::advice(&run).map(str::to_owned);
@@ -83,6 +85,7 @@ fn facts(run: &Run, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
         ("Environment", environment(run)),
         ("Image", image(run).unwrap_or_default()),
         ("Sandbox", sandbox(run).unwrap_or_default()),
+        ("Network", network(run).unwrap_or_default()),
         ("Source", run.request.source_directory.clone()),
         ("Snapshot", summary.snapshot_id.clone()),
     ];
@@ -205,17 +208,23 @@ fn image(run: &Run) -> Option<String> {
     Some(format!("{} ({exactly}{})", image.reference, base.unwrap_or_default()))
 }
 
-/// Returns `main@9bd01f2, modified`, from Azure's property names.
 /// Says which sandbox a run was in, and what it was not kept from.
 fn sandbox(run: &Run) -> Option<String> {
     let record = run.summary.exit.as_ref()?.sandbox.as_ref()?;
-    let mut text = format!("{}, network {}", record.tier, record.network);
+    let mut text = record.tier.to_string();
     for missing in &record.missing {
         text += &format!("; {}", missing.why);
     }
     Some(text)
 }
 
+/// Returns what of the network a run reaches, where that is less than all.
+pub(super) fn network(run: &Run) -> Option<String> {
+    let network = run.request.network.filter(|network| *network != Network::Full)?;
+    Some(network.to_string())
+}
+
+/// Returns `main@9bd01f2, modified`, from Azure's property names.
 fn git(properties: &BTreeMap<String, String>) -> Option<String> {
     let commit = properties.get("azureml.git.commit")?;
     let short = commit.get(..7).unwrap_or(commit);

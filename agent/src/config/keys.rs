@@ -85,6 +85,8 @@ pub(crate) enum Key {
     RunsMaxBytes,
     /// What of that their logs may take.
     LogsMaxBytes,
+    /// What runs reach that do not say.
+    SandboxNetwork,
     /// Colours.
     Color,
 }

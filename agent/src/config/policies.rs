@@ -50,6 +50,7 @@ impl Settings {
                 .unwrap_or(default.minimum),
             allow_off: self.text(Key::SandboxAllowOff).as_deref() == Some("true"),
             mounts: mounts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            network: self.text(Key::SandboxNetwork).and_then(|text| text.parse().ok()),
         })
     }
 
@@ -112,6 +113,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use runner::run_configuration::Network;
     use runner::sandbox::policy::{SandboxMode, Tier};
 
     use super::*;
@@ -129,7 +131,7 @@ mod tests {
              [disk]\nmin-free = '3 GiB'\nmax-objects = '4 GiB'\n\
              [runs]\nmax-bytes = '6 GiB'\n[logs]\nmax-bytes = '1 GiB'\n\
              [users]\nadmin-group = 'ops'\nmax-runs = 20\nmax-bytes = '5 GiB'\n\
-             [sandbox]\ndefault = 'strict'\nminimum = 'full'\nallow-off = true\nmounts = ['/data:rw']\n\
+             [sandbox]\ndefault = 'strict'\nminimum = 'full'\nallow-off = true\nmounts = ['/data:rw']\nnetwork = 'none'\n\
              [listen]\naddress = '[::]:8443'\ncertificate = 'c.pem'\nkey = '/k.pem'\nhosts = ['x']\n",
         )
         .unwrap();
@@ -182,6 +184,7 @@ mod tests {
             minimum: Tier::Full,
             allow_off: true,
             mounts: vec!["/data:rw".parse().unwrap()],
+            network: Some(Network::None),
         };
         assert_eq!(settings.sandbox_rules(), Ok(sandbox));
 

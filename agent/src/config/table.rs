@@ -298,7 +298,7 @@ pub(crate) const KEYS: &[Definition] = &[
         name: "sandbox.default",
         variable: Some("TRAINYARD_SANDBOX_DEFAULT"),
         kind: Kind::Choice(&["default", "strict", "off"]),
-        default: Some("off"),
+        default: Some("default"),
         in_project: false,
         about: "the sandbox of runs outside of containers that do not say --sandbox",
     },
@@ -337,6 +337,16 @@ pub(crate) const KEYS: &[Definition] = &[
         default: Some("false"),
         in_project: false,
         about: "whether a GPU on which processes of no run have memory is given to no run",
+    },
+    Definition {
+        key: Key::SandboxNetwork,
+        name: "sandbox.network",
+        variable: Some("TRAINYARD_SANDBOX_NETWORK"),
+        kind: Kind::Choice(&["full", "loopback", "none"]),
+        default: None,
+        in_project: false,
+        about: "what runs reach that do not say --network; default full for those who rule the \
+                agent, none for others",
     },
     Definition {
         key: Key::Color,

@@ -84,7 +84,7 @@ pub(crate) fn plan(
     container::plan(&ContainerRequest {
         options: request.container.as_ref().unwrap_or(&none),
         resources: &request.resources,
-        network: request.network,
+        network: request.network.unwrap_or_default(),
         policy,
     })
 }
@@ -122,7 +122,7 @@ pub(crate) fn launch(
         grace_seconds: request.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
         disk_bytes: request.resources.disk_bytes,
         limits: ProcessLimits::of(&request.resources).filter(|_| contained.is_none()),
-        sandbox: sandbox.policy(request).filter(|_| contained.is_none()),
+        sandbox: sandbox.policy(request.into()).filter(|_| contained.is_none()),
         container: contained.map(|Contained { plan, image, home }| {
             plan.launch(&row.id, &image, &user.ids(), &home, gpus)
         }),

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use runner::container::ContainerPolicy;
+use images::environment::Environment;
+use runner::container::{self, ContainerPolicy};
 use runner::run_configuration::Network;
 use runner::sandbox::policy::{InvalidMount, Mount, SandboxMode, SandboxPolicy, Tier};
 
@@ -20,12 +21,14 @@ pub(crate) struct SandboxRules {
     pub(crate) allow_off: bool,
     /// What each is shown.
     pub(crate) mounts: Vec<Mount>,
+    /// What runs reach that do not say, whoever hands them in.
+    pub(crate) network: Option<Network>,
 }
 
 impl Default for SandboxRules {
     fn default() -> Self {
-        let (default, minimum) = (SandboxMode::Off, Tier::Reduced);
-        Self { default, minimum, allow_off: false, mounts: Vec::new() }
+        let (default, minimum) = (SandboxMode::Default, Tier::Reduced);
+        Self { default, minimum, allow_off: false, mounts: Vec::new(), network: None }
     }
 }
 
@@ -69,25 +72,67 @@ impl SandboxNotAllowed {
     }
 }
 
+/// What a run says of its sandbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// How much it is kept from.
+    pub(crate) mode: Option<SandboxMode>,
+    /// What it reaches.
+    pub(crate) network: Option<Network>,
+    /// What it is shown.
+    pub(crate) mounts: &'a [Mount],
+    /// The arguments of its container, where it is in one.
+    pub(crate) container: Option<&'a [String]>,
+}
+
+impl<'a> From<&'a SubmitRequest> for Asked<'a> {
+    fn from(request: &'a SubmitRequest) -> Self {
+        let is_contained = matches!(request.environment, Environment::Docker { .. });
+        let options = request.container.as_ref();
+        Self {
+            mode: request.sandbox,
+            network: request.network,
+            mounts: &request.mounts,
+            container: is_contained
+                .then(|| options.map_or(&[][..], |options| options.arguments.as_slice())),
+        }
+    }
+}
+
 impl SandboxRules {
-    /// Returns what `request` is kept from. What takes a sandbox asks for one.
-    fn mode(&self, request: &SubmitRequest) -> SandboxMode {
-        let asks = request.network != Network::Full || !request.mounts.is_empty();
+    /// Returns how much a process is kept from. What takes a sandbox asks for one.
+    pub(crate) fn mode(&self, asked: Asked<'_>) -> SandboxMode {
+        let takes_one = asked.network.is_some_and(|network| network != Network::Full)
+            || !asked.mounts.is_empty();
         let otherwise = match self.default {
-            SandboxMode::Off if asks => SandboxMode::Default,
+            SandboxMode::Off if takes_one => SandboxMode::Default,
             default => default,
         };
-        request.sandbox.unwrap_or(otherwise)
+        asked.mode.unwrap_or(otherwise)
     }
 
-    /// Returns the sandbox of `request`, if it has one.
-    pub(crate) fn policy(&self, request: &SubmitRequest) -> Option<SandboxPolicy> {
-        let mode = self.mode(request);
-        let mounts = self.mounts.iter().chain(&request.mounts).cloned().collect();
-        (mode != SandboxMode::Off).then_some(SandboxPolicy {
+    /// Returns what a run of `peer` reaches: what it asks for, which everybody may; or what the
+    /// administrator says; or all, for those who rule the agent, and nothing for others.
+    pub(crate) fn network(&self, asked: Asked<'_>, peer: Peer) -> Network {
+        let says_otherwise = match asked.container {
+            Some(arguments) => container::names_network(arguments),
+            // Only a sandbox keeps a process from a network.
+            None => self.mode(asked) == SandboxMode::Off,
+        };
+        let of_peer = if peer.rules { Network::Full } else { Network::None };
+        let otherwise =
+            if says_otherwise { Network::Full } else { self.network.unwrap_or(of_peer) };
+        asked.network.unwrap_or(otherwise)
+    }
+
+    /// Returns the sandbox of a process, if it has one. What it reaches was settled when the run was
+    /// accepted; those that older agents accepted reach all if they do not say.
+    pub(crate) fn policy(&self, asked: Asked<'_>) -> Option<SandboxPolicy> {
+        let mode = self.mode(asked);
+        (mode != SandboxMode::Off && asked.container.is_none()).then(|| SandboxPolicy {
             mode,
-            network: request.network,
-            mounts,
+            network: asked.network.unwrap_or_default(),
+            mounts: self.mounts.iter().chain(asked.mounts).cloned().collect(),
             minimum: self.minimum,
         })
     }
@@ -99,23 +144,24 @@ impl SandboxRules {
     /// The first thing that it may not have.
     pub(crate) fn check(
         &self,
-        request: &SubmitRequest,
+        asked: Asked<'_>,
         peer: Peer,
         home: &Path,
     ) -> Result<(), SandboxNotAllowed> {
-        if request.sandbox == Some(SandboxMode::Off) {
+        if asked.mode == Some(SandboxMode::Off) {
             if !peer.rules && !self.allow_off && self.default != SandboxMode::Off {
                 return Err(SandboxNotAllowed::Off);
             }
-            if let Some(mount) = request.mounts.first() {
+            if let Some(mount) = asked.mounts.first() {
                 return Err(SandboxNotAllowed::Takes { asked: format!("--mount {mount}") });
             }
-            if is_process(request) && request.network != Network::Full {
-                let asked = format!("--network {}", request.network);
+            let narrower = asked.network.filter(|network| *network != Network::Full);
+            if let Some(network) = narrower.filter(|_| asked.container.is_none()) {
+                let asked = format!("--network {network}");
                 return Err(SandboxNotAllowed::Takes { asked });
             }
         }
-        request.mounts.iter().try_for_each(|mount| self.check_mount(mount, peer, home))
+        asked.mounts.iter().try_for_each(|mount| self.check_mount(mount, peer, home))
     }
 
     fn check_mount(&self, mount: &Mount, peer: Peer, home: &Path) -> Result<(), SandboxNotAllowed> {
@@ -139,13 +185,9 @@ impl SandboxRules {
     }
 }
 
-/// Says whether it is to be a process of the machine.
-fn is_process(request: &SubmitRequest) -> bool {
-    !matches!(request.environment, images::environment::Environment::Docker { .. })
-}
-
 #[cfg(test)]
 mod tests {
+    use runner::container::ContainerOptions;
     use snapshots::digest::Digest;
 
     use super::*;
@@ -159,24 +201,25 @@ mod tests {
 
     #[test]
     fn what_takes_a_sandbox_gets_one() {
-        let off = SandboxRules::default();
+        let off = SandboxRules { default: SandboxMode::Off, ..SandboxRules::default() };
         let on = SandboxRules { default: SandboxMode::Strict, ..SandboxRules::default() };
         let mode = |rules: &SandboxRules, request: &SubmitRequest| {
-            rules.policy(request).map(|policy| policy.mode)
+            rules.policy(request.into()).map(|policy| policy.mode)
         };
 
         let nothing = asked(|_| {});
-        let none = asked(|request| request.network = Network::None);
+        let none = asked(|request| request.network = Some(Network::None));
         let without = asked(|request| request.sandbox = Some(SandboxMode::Off));
         assert_eq!((mode(&off, &nothing), mode(&on, &nothing)), (None, Some(SandboxMode::Strict)));
         assert_eq!(mode(&off, &none), Some(SandboxMode::Default));
         assert_eq!(mode(&on, &without), None);
+        assert_eq!(mode(&SandboxRules::default(), &nothing), Some(SandboxMode::Default));
     }
 
     #[test]
     fn who_may_ask_for_what() {
         let mounts = vec!["/data".parse().unwrap()];
-        let rules = SandboxRules { default: SandboxMode::Default, mounts, ..Default::default() };
+        let rules = SandboxRules { mounts, ..SandboxRules::default() };
         let home = Path::new("/home/ana/.local/state/trainyard");
         let (owner, other) = (Peer { uid: 1, rules: true }, Peer { uid: 2, rules: false });
         let mount = |text: &str| {
@@ -191,7 +234,7 @@ mod tests {
                 "off, none",
                 asked(|request| {
                     request.sandbox = Some(SandboxMode::Off);
-                    request.network = Network::None;
+                    request.network = Some(Network::None);
                 }),
             ),
             ("/data/x", mount("/data/x")),
@@ -202,11 +245,46 @@ mod tests {
             ("docker.sock", mount("/run/docker.sock:rw")),
         ] {
             for (who, peer) in [("owner", owner), ("other", other)] {
-                let said = match rules.check(&request, peer, home) {
+                let said = match rules.check((&request).into(), peer, home) {
                     Ok(()) => "yes".to_owned(),
                     Err(refused) => format!("{refused}; {}", refused.hint()),
                 };
                 table += &format!("{name:12}{who:6}{said}\n");
+            }
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn what_runs_reach_that_do_not_say() {
+        let (owner, other) = (Peer { uid: 1, rules: true }, Peer { uid: 2, rules: false });
+        let free = SandboxRules::default();
+        let narrow = SandboxRules { network: Some(Network::Loopback), ..SandboxRules::default() };
+        let off = SandboxRules { default: SandboxMode::Off, ..narrow.clone() };
+        let contained = |arguments: &[&str]| {
+            let arguments: Vec<_> = arguments.iter().map(|word| (*word).to_owned()).collect();
+            asked(|request| {
+                request.environment = serde_json::from_value(serde_json::json!({
+                    "kind": "docker",
+                    "docker": { "base": { "from": "image", "reference": "python:3.11" } },
+                }))
+                .unwrap();
+                request.container = Some(ContainerOptions { arguments, ..Default::default() });
+            })
+        };
+        let mut table = String::new();
+        for (name, request) in [
+            ("process", asked(|_| {})),
+            ("process, full", asked(|request| request.network = Some(Network::Full))),
+            ("process, off", asked(|request| request.sandbox = Some(SandboxMode::Off))),
+            ("process, mount", asked(|request| request.mounts = vec!["/data".parse().unwrap()])),
+            ("container", contained(&[])),
+            ("container, --net bridge", contained(&["--net", "bridge"])),
+        ] {
+            for (whose, rules) in [("nothing", &free), ("loopback", &narrow), ("off", &off)] {
+                let [owner, other] =
+                    [owner, other].map(|peer| rules.network((&request).into(), peer));
+                table += &format!("{name:24}rules say {whose:10}owner {owner:9}other {other}\n");
             }
         }
         insta::assert_snapshot!(table);

@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use runner::container::ContainerRefused;
 use runner::durable_file;
+use runner::run_configuration::Network;
 use runner::run_directory::RunDirectory;
 use runner::run_id::RunId;
 use snapshots::digest::Digest;
@@ -94,7 +95,8 @@ pub(crate) async fn submit(
 ) -> Result<Submitted, Refused> {
     let mut request = request;
     check::check(&request, &agent.container_policy)?;
-    agent.sandbox.check(&request, peer, agent.workspace.home())?;
+    agent.sandbox.check((&request).into(), peer, agent.workspace.home())?;
+    let network = agent.sandbox.network((&request).into(), peer);
     for after in &mut request.after {
         after.run = agent.store.resolve(&after.run, peer).await?.to_string();
     }
@@ -111,7 +113,8 @@ pub(crate) async fn submit(
     let store =
         source::store_for(agent, peer, request.snapshot_id, request.environment.build_context())
             .await?;
-    let whose = Whose { uid: peer.uid, store, max_runs: agent.users.quota.of(peer).max_runs };
+    let max_runs = agent.users.quota.of(peer).max_runs;
+    let whose = Whose { uid: peer.uid, store, max_runs, network };
     let run = new_run(whose, idempotency, request);
     let directory = agent.workspace.run_directory(&run.id);
     if !sealed.is_empty() {
@@ -208,6 +211,8 @@ struct Whose {
     uid: u32,
     store: StoreOf,
     max_runs: Option<u64>,
+    /// What it reaches, which may depend on that.
+    network: Network,
 }
 
 /// Returns what tells a submission from others under the same key: without the values of secrets,
@@ -218,10 +223,12 @@ fn asked(request: &SubmitRequest, sealed: &Sealed) -> Digest {
 }
 
 fn new_run(
-    Whose { uid, store, max_runs }: Whose,
+    Whose { uid, store, max_runs, network }: Whose,
     idempotency: Option<(String, Digest)>,
-    request: SubmitRequest,
+    mut request: SubmitRequest,
 ) -> NewRun {
+    // Not of what was handed in: the same key stands for it whatever the rules are by then.
+    request.network = Some(network);
     let created = Timestamp::now();
     let seconds = u64::try_from(created.as_second()).unwrap_or_default();
     let display_name = match &request.display_name {

@@ -17,9 +17,8 @@ fn said(output: &Output) -> String {
 
 /// A run that is over as soon as the file `gate` is there.
 fn gated(workspace: &Workspace) -> (String, std::path::PathBuf) {
-    let gate = workspace.source().join("gate");
-    let line = format!("while [ ! -e {gate:?} ]; do sleep 0.01; done");
-    let run = workspace.submit(&workspace.submission(&line));
+    let (submission, gate) = workspace.gated("true");
+    let run = workspace.submit(&submission);
     workspace.wait(&run, |run| run["status"] == "Running");
     (run, gate)
 }

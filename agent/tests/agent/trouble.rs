@@ -52,10 +52,8 @@ fn a_full_disk_is_said_and_ends_nothing() {
         None => return,
     }
     workspace.start_with(&[NOTHING_KEPT]);
-    let gate = workspace.source().join("gate");
-    let on = workspace.submit(
-        &workspace.submission(&format!("while [ ! -e {gate:?} ]; do sleep 0.01; done; echo over")),
-    );
+    let (submission, gate) = workspace.gated("echo over");
+    let on = workspace.submit(&submission);
     workspace.wait(&on, |run| run["status"] == "Running");
     let mut large = workspace.submission("true");
     large["arguments"] = json!(["x".repeat(400_000)]);
@@ -115,10 +113,8 @@ fn runs_wait_while_less_is_free_than_is_kept_free() {
         None => return,
     }
     workspace.start_with(&[("TRAINYARD_DISK_MIN_FREE", "4 MiB"), ("TRAINYARD_MAX_RUNS", "1")]);
-    let gate = workspace.source().join("gate");
-    let on = workspace.submit(
-        &workspace.submission(&format!("while [ ! -e {gate:?} ]; do sleep 0.01; done; echo over")),
-    );
+    let (submission, gate) = workspace.gated("echo over");
+    let on = workspace.submit(&submission);
     workspace.wait(&on, |run| run["status"] == "Running");
     let waits = workspace.submit(&workspace.submission("echo later"));
     let refused_one = workspace.submission("true");

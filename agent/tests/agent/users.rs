@@ -267,3 +267,29 @@ fn freeing_what_is_ones_own_takes_nothing_of_others() {
     post(&workspace, DAEMON, "/v1/gc", &json!({"graceSeconds": 0}));
     assert_eq!(missing(BEN), 1);
 }
+
+#[test]
+fn the_network_is_for_who_rules_or_asks_for_it() {
+    let Some(workspace) = shared(&[]) else { return };
+    let own = tempfile::tempdir().unwrap();
+    let shows = |uid: u32, network: Option<&str>| {
+        let record = sent(&workspace, uid, &own.path().join(uid.to_string()));
+        let mut submission = submission(&record.id, "ls /sys/class/net | wc -l");
+        if let Some(network) = network {
+            submission["network"] = network.into();
+        }
+        let run = submit(&workspace, uid, &submission);
+        let ended = workspace.wait(&run, |run| run["status"] == "Completed");
+        let of_sandbox = ended["exit"]["sandbox"]["network"].clone();
+        assert_eq!(ended["request"]["network"], of_sandbox, "{ended}");
+        of_sandbox.as_str().unwrap().to_owned()
+    };
+
+    assert_eq!([ANA, DAEMON, 0].map(|uid| shows(uid, None)), ["none", "full", "full"]);
+    assert_eq!(shows(ANA, Some("full")), "full", "everybody may ask");
+    for (uid, network) in [(ANA, "none"), (DAEMON, "full")] {
+        let status = get(&workspace, uid, "/v1/status").json();
+        assert_eq!(status["sandbox"]["network"], network, "{status}");
+        assert_eq!(status["sandbox"]["mode"], "default", "{status}");
+    }
+}

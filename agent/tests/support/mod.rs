@@ -140,6 +140,17 @@ impl Workspace {
         made["snapshotId"].as_str().unwrap().to_owned()
     }
 
+    /// Returns a submission that goes on to `then` once there is the file that is returned too,
+    /// whose directory it is shown.
+    pub(crate) fn gated(&self, then: &str) -> (Value, PathBuf) {
+        let directory = self.source();
+        let gate = directory.join("gate");
+        let line = format!("while [ ! -e {gate:?} ]; do sleep 0.01; done; {then}");
+        let mut submission = self.submission(&line);
+        submission["mounts"] = serde_json::json!([{ "source": directory, "at": directory }]);
+        (submission, gate)
+    }
+
     /// A submission that runs the line `command`.
     pub(crate) fn submission(&self, command: &str) -> Value {
         serde_json::json!({

@@ -19,6 +19,9 @@ use snapshots::path_error::{IoContext as _, PathError};
 
 use super::files::RemoteHome;
 use crate::durable_file;
+use crate::sandbox::host::HostFacts;
+use crate::sandbox::plan::possible;
+use crate::sandbox::probe;
 use crate::script_user::ScriptUser;
 
 /// How long any one program may take to answer.
@@ -69,8 +72,7 @@ pub struct MachineReport {
     pub docker_problem: Option<String>,
     /// What to do about that.
     pub docker_hint: Option<String>,
-    /// `full`, `reduced` or `none`: what of the sandbox the machine offers. `none` until there is
-    /// one.
+    /// `full`, `reduced` or `none`: how much of a sandbox the machine makes.
     pub sandbox: String,
     /// Whether processes of a user who logs out are ended by the system.
     pub kills_on_logout: bool,
@@ -122,7 +124,7 @@ pub(super) fn report(home: &RemoteHome) -> MachineReport {
             docker,
             docker_problem,
             docker_hint: docker_hint.flatten(),
-            sandbox: "none".to_owned(),
+            sandbox: possible(&probe::tried(HostFacts::look())).0.to_string(),
             kills_on_logout: kills_on_logout.join().unwrap_or_default(),
             time_utc: Some(jiff::Timestamp::now()),
             user: ScriptUser::current().name,

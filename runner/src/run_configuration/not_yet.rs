@@ -212,7 +212,7 @@ mod tests {
             shm_bytes: Some(1),
             gpus: Some(1),
         };
-        let network = Network::None;
+        let network = Some(Network::None);
         let configuration = RunConfiguration { resources, network, ..Default::default() };
         assert_eq!(not_yet(&configuration, Process::InContainer), Ok(()));
     }

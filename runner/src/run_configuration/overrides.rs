@@ -77,7 +77,7 @@ impl RunConfiguration {
         replace(&mut self.arguments, flags.arguments);
         replace(&mut self.target, flags.target);
         replace(&mut self.environment, flags.environment);
-        replace(&mut self.network, flags.network);
+        self.network = flags.network.or(self.network);
         replace(&mut self.priority, flags.priority);
         self.sandbox = flags.sandbox.or(self.sandbox);
         self.mounts.extend(flags.mounts);

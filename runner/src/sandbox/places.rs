@@ -137,6 +137,12 @@ impl Places {
     }
 }
 
+/// Returns the home directory within a run's directory for temporary files.
+#[must_use]
+pub fn home_in(temporary: &Path) -> PathBuf {
+    temporary.join("home")
+}
+
 /// Returns `prefix`, or the parts of it that Python needs where one of `guarded` is in it.
 fn narrowed(prefix: PathBuf, guarded: &[&Path]) -> Vec<PathBuf> {
     let holds_more = guarded.iter().any(|path| path.starts_with(&prefix));

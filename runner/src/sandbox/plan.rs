@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::denials::Denial;
 use super::host::{HostFacts, UserNamespaceBar};
 use super::landlock::Fence;
-use super::places::Places;
+use super::places::{Places, home_in};
 use super::policy::{Mount, SandboxPolicy, Tier};
 use crate::run_configuration::Network;
 
@@ -90,6 +91,9 @@ pub struct SandboxRecord {
     /// What it was not kept from.
     #[serde(default)]
     pub missing: Vec<Missing>,
+    /// What it was kept from, as far as the last words of a run that failed tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denials: Vec<Denial>,
 }
 
 /// Something that a run was not kept from.
@@ -118,7 +122,7 @@ pub enum SandboxRefused {
         missing: Box<Missing>,
     },
     /// A narrower network takes a namespace.
-    #[error("--network {network} takes namespaces, which cannot be had here: {}; {}", missing.why, missing.advice)]
+    #[error("a network of {network} takes namespaces, which cannot be had here: {}; {}", missing.why, missing.advice)]
     Network {
         /// What was asked for.
         network: Network,
@@ -164,7 +168,7 @@ pub fn plan(
     }
     missing.extend(of_network(policy.network, facts.landlock));
     let (network, engine) = (policy.network, engine.to_owned());
-    let record = SandboxRecord { tier, engine, network, missing };
+    let record = SandboxRecord { tier, engine, network, missing, denials: Vec::new() };
     Ok(Plan { record, rooms, fence, filter: facts.seccomp })
 }
 
@@ -263,7 +267,7 @@ fn views(policy: &SandboxPolicy, places: &Places, memory: Option<u64>) -> Vec<Vi
     }
     views.extend(places.devices.iter().map(|at| view(at, Seen::Device)));
     if let Some(home) = home(places) {
-        views.push(view(home, Seen::Given(places.temporary.join("home"))));
+        views.push(view(home, Seen::Given(home_in(&places.temporary))));
     }
     let is_seen = |path: &Path| is_of_system(places, path);
     views.extend(places.prefixes.iter().filter(|path| !is_seen(path)).map(|path| shown(path)));

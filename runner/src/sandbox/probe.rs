@@ -5,7 +5,15 @@ use std::process::{Command, Stdio};
 
 use super::bwrap;
 use super::host::HostFacts;
-use super::plan::{Rooms, Seen, View};
+use super::plan::{Rooms, Seen, View, possible};
+use super::policy::Tier;
+
+/// Returns `facts` with whether what was found can be had.
+#[must_use]
+pub fn tried(facts: HostFacts) -> HostFacts {
+    let is_whole = possible(&facts).0 == Tier::Full;
+    HostFacts { refusal: is_whole.then(|| refusal(&facts)).flatten(), ..facts }
+}
 
 /// Makes rooms with nothing in them but the system's programs. Returns what is said against it.
 #[must_use]

@@ -20,7 +20,7 @@ use crate::launch::{LAUNCH_VERSION, Launch};
 use crate::process_identity::{ProcessIdentity, ProcessStat};
 use crate::run_directory::RunDirectory;
 use crate::sandbox::cgroup::{Join, RunCgroups};
-use crate::sandbox::plan::{SandboxRecord, SandboxRefused};
+use crate::sandbox::plan::{Plan, SandboxRefused};
 use crate::supervisor::claim::SupervisorRecord;
 use crate::supervisor::container::{ContainerError, ContainerStart};
 use crate::supervisor::event_loop::{EventLoop, Limits, Outcome, Watches};
@@ -197,7 +197,18 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
         measure(&mut record);
     }
     record.confinement = record.started_time_utc.map(|_| Box::new(confinement));
-    record.sandbox = sandbox.map(Box::new);
+    if let Some(plan) = sandbox {
+        let place = SandboxPlace { run, launch: &launch, temporary: &temporary };
+        let said = match outcome.ending {
+            None => place.record(plan, outcome.status),
+            Some(_) => plan.record,
+        };
+        // The others are in the record.
+        if let Some(denial) = said.denials.first() {
+            record.message += &format!("; {denial}");
+        }
+        record.sandbox = Some(Box::new(said));
+    }
     if let Err(error) = synced {
         record.message += &format!("; its log may not survive a power cut: {error}");
     }
@@ -213,7 +224,7 @@ struct Started {
     workload: Box<dyn Workload>,
     /// The reading ends of its stdout and stderr.
     output: [OwnedFd; 2],
-    sandbox: Option<SandboxRecord>,
+    sandbox: Option<Plan>,
 }
 
 /// Starts what is to be looked after, and says so.
@@ -235,7 +246,7 @@ fn start(
     let join = cgroups.join();
     let place = SandboxPlace { run, launch, temporary };
     let started = match &launch.sandbox {
-        Some(policy) => place.start(&mut script, policy, join.as_ref()),
+        Some(policy) => place.start(&script, policy, join.as_ref()),
         None => at_large(&mut script, temporary, join.as_ref()),
     };
     let (RunningScript { pid, stdout, stderr }, sandboxed) = match started {

@@ -4,12 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use snapshots::path_error::PathError;
+
 use crate::container::ContainerPolicy;
 use crate::launch::Launch;
+use crate::log_reader::{LogReader, StreamFilter};
 use crate::run_directory::RunDirectory;
 use crate::sandbox::cgroup::Join;
+use crate::sandbox::denials::{self, LAST_WORDS, Surroundings};
 use crate::sandbox::host::HostFacts;
-use crate::sandbox::places::{Places, Wanted};
+use crate::sandbox::places::{self, Places, Wanted};
 use crate::sandbox::plan::{Plan, SandboxRecord, plan};
 use crate::sandbox::policy::{Mount, SandboxPolicy};
 use crate::sandbox::probe;
@@ -17,12 +21,13 @@ use crate::supervisor::attempt::NotStarted;
 use crate::supervisor::sandboxed::{self, SandboxError, Sandboxed};
 use crate::supervisor::script::{RunningScript, Script};
 use crate::supervisor::temporary_directory::TemporaryDirectory;
+use crate::supervisor::verdict::ScriptStatus;
 
 /// Which GPUs a run was given; there when it asked for any, and empty when it asked for none.
 const GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 /// A script that runs, and its sandbox if it is in one.
-pub(super) type SandboxedScript = (RunningScript, Option<(Sandboxed, SandboxRecord)>);
+pub(super) type SandboxedScript = (RunningScript, Option<(Sandboxed, Plan)>);
 
 /// Where a sandbox is made, and what for.
 #[derive(Clone, Copy)]
@@ -40,7 +45,7 @@ impl SandboxPlace<'_> {
     /// is wrong with this run's alone is its end.
     pub(super) fn start(
         self,
-        script: &mut Script<'_>,
+        script: &Script<'_>,
         policy: &SandboxPolicy,
         join: Option<&Arc<Join>>,
     ) -> Result<SandboxedScript, NotStarted> {
@@ -50,8 +55,8 @@ impl SandboxPlace<'_> {
         places.make()?;
         loop {
             let plan = plan(policy, &facts, &places, self.memory())?;
-            match self.try_start(script, &plan, join) {
-                Ok((running, sandboxed)) => return Ok((running, Some((sandboxed, plan.record)))),
+            match self.try_start(script, (&plan, places.home.is_none()), join) {
+                Ok((running, sandboxed)) => return Ok((running, Some((sandboxed, plan)))),
                 Err(SandboxError::Script(error)) => return Err(error.into()),
                 Err(error @ SandboxError::NotMade { .. }) if plan.rooms.is_some() => {
                     facts.refusal = probe::refusal(&facts);
@@ -62,6 +67,28 @@ impl SandboxPlace<'_> {
                 Err(error) => return Err(NotStarted::Sandbox(error)),
             }
         }
+    }
+
+    /// Returns what the record says of the sandbox of a script that ended so: where it failed, with
+    /// what its last words say that it was kept from.
+    pub(super) fn record(self, plan: Plan, status: ScriptStatus) -> SandboxRecord {
+        let signal = match status {
+            ScriptStatus::Code(0) => return plan.record,
+            ScriptStatus::Code(_) => None,
+            ScriptStatus::Signal(signal) => Some(signal),
+        };
+        // Words that cannot be read say nothing.
+        let words = self.last_words().unwrap_or_default();
+        let around = Surroundings { temporary: self.temporary.path(), state: self.state() };
+        let denials = denials::denials(&String::from_utf8_lossy(&words), signal, &plan, around);
+        SandboxRecord { denials, ..plan.record }
+    }
+
+    fn last_words(self) -> Result<Vec<u8>, PathError> {
+        let mut log = LogReader::open(self.run)?;
+        let begin = log.len()?.saturating_sub(LAST_WORDS);
+        let (segments, _) = log.read(begin, usize::MAX, StreamFilter::All)?;
+        Ok(segments.into_iter().flat_map(|segment| segment.bytes).collect())
     }
 
     /// Refuses mounts that are links to what no run sees. The paths themselves were checked when the
@@ -86,13 +113,25 @@ impl SandboxPlace<'_> {
 
     fn try_start(
         self,
-        script: &mut Script<'_>,
-        plan: &Plan,
+        script: &Script<'_>,
+        (plan, has_no_home): (&Plan, bool),
         join: Option<&Arc<Join>>,
     ) -> Result<(RunningScript, Sandboxed), SandboxError> {
-        let own = self.temporary.path().to_string_lossy();
-        script.default_variable("TMPDIR", if plan.rooms.is_some() { "/tmp" } else { &own });
-        sandboxed::start(script, plan, join.cloned())
+        let mut script = script.clone();
+        if plan.rooms.is_none() {
+            // Nothing is put at the places of the real ones.
+            let own = |path: &Path| path.to_string_lossy().into_owned();
+            script.default_variable("TMPDIR", &own(self.temporary.path()));
+            let home = own(&places::home_in(self.temporary.path()));
+            script.environment.insert("HOME".to_owned(), home);
+        } else {
+            script.default_variable("TMPDIR", "/tmp");
+            // Of whom the machine does not know where they are at home.
+            if has_no_home && let Some(home) = script.environment.get_mut("HOME") {
+                "/tmp".clone_into(home);
+            }
+        }
+        sandboxed::start(&script, plan, join.cloned())
     }
 
     fn places(self, script: &Script<'_>) -> Places {

@@ -20,7 +20,7 @@ use crate::sandbox::cgroup::Join;
 pub(crate) const PIPE_BYTES: usize = 1 << 20;
 
 /// What is to be started.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Script<'a> {
     pub(crate) program: &'a [String],
     pub(crate) environment: BTreeMap<String, String>,

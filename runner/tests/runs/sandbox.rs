@@ -305,10 +305,11 @@ fn where_bubblewrap_is_missing_or_refused_there_is_less_and_it_is_said() {
          except OSError as error: print(error.strerror)\n\
          print(subprocess.run(['echo', 'child'], capture_output=True).stdout)\n\
          tempfile.TemporaryFile().write(b'x'); open('outputs/x', 'w')\n\
+         print(os.listdir(os.path.expanduser('~'))); open(os.path.expanduser('~/.cache'), 'w')\n\
          raise SystemExit(5)",
         elsewhere.path()
     );
-    let said = "Permission denied\nPermission denied\nPermission denied\nb'child\\n'\n";
+    let said = "Permission denied\nPermission denied\nPermission denied\nb'child\\n'\n[]\n";
     for (bwrap, why) in [
         (Path::new("/dev/null"), "bubblewrap is not installed"),
         (&fake, "bubblewrap says: bwrap: setting up uid map: Permission denied"),

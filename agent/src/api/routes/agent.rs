@@ -15,6 +15,7 @@ use crate::agent::Agent;
 use crate::listen::Entrance;
 use crate::peer::Peer;
 use crate::quota::QuotaPolicy;
+use crate::run::sandbox_offer::SandboxOffer;
 use crate::task;
 use crate::user_database;
 
@@ -34,6 +35,8 @@ async fn document(agent: &Agent, peer: Peer) -> Result<AgentStatus, ApiError> {
     let store = store.map_err(ApiError::internal("open the object store"))?;
     let store = store.directory().to_owned();
     let found = store.metadata().map_err(ApiError::internal("examine the object store"))?;
+    let machine = agent.machine_sandbox.clone();
+    let facts = task::blocking(move || machine.facts()).await;
     Ok(AgentStatus {
         schema_version: 1,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -48,6 +51,7 @@ async fn document(agent: &Agent, peer: Peer) -> Result<AgentStatus, ApiError> {
         draining: agent.drain.now(),
         listening: agent.listening.get().map(Entrance::told),
         rules: peer.rules,
+        sandbox: Some(SandboxOffer::new(&agent.sandbox, &facts, peer)),
     })
 }
 

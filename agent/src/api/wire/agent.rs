@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::drain::Draining;
 use crate::listen::Listening;
+use crate::run::sandbox_offer::SandboxOffer;
 
 /// Who answers, and how busy it is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -46,6 +47,9 @@ pub(crate) struct AgentStatus {
     /// Whether whoever asks sees everybody's runs, and may stop and drain the agent.
     #[serde(default)]
     pub(crate) rules: bool,
+    /// The sandbox of processes on its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sandbox: Option<SandboxOffer>,
 }
 
 /// What a user has, and may have.

@@ -67,10 +67,11 @@ pub(crate) struct SubmitRequest {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schema(value_type = Object)]
     pub(crate) resources: Resources,
-    /// What of the network it may reach: `full`, `loopback` or `none`.
-    #[serde(default, skip_serializing_if = "is_default")]
-    #[schema(value_type = String)]
-    pub(crate) network: Network,
+    /// What of the network it may reach: `full`, `loopback` or `none`. Default: what
+    /// `sandbox.network` of the agent says, else `full` for those who rule it and `none` for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) network: Option<Network>,
     /// How much it is kept from, outside of a container: `default`, `strict` or `off`. Default:
     /// what the agent does with all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,8 +24,8 @@ pub(super) fn machine(workspace: &Workspace, min_free: u64) -> Vec<Finding> {
     findings.push(program("git", "for you; trainyard reads repositories itself", "optional"));
     findings.push(program(
         "bwrap",
-        "for the sandbox of later versions",
-        "optional: package bubblewrap; nothing needs it yet",
+        "makes the sandbox of runs",
+        "package bubblewrap; without it runs see other processes, and have the machine's network",
     ));
     findings.push(user_namespaces());
     findings
@@ -155,7 +155,11 @@ fn user_namespaces() -> Finding {
     let restricted = number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1);
     if switched_off || restricted {
         let by = if restricted { "AppArmor restricts them" } else { "switched off" };
-        return Finding::missing(NAME, by, "only the sandbox of later versions wants them");
+        return Finding::missing(
+            NAME,
+            by,
+            "the sandbox of runs is made of them, where the agent is not of root",
+        );
     }
     Finding::good(NAME, "may be made")
 }

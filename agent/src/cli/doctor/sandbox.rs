@@ -2,7 +2,6 @@
 
 use runner::sandbox::host::HostFacts;
 use runner::sandbox::plan::possible;
-use runner::sandbox::policy::Tier;
 use runner::sandbox::probe;
 
 use super::Finding;
@@ -11,11 +10,7 @@ const NAME: &str = "sandbox";
 
 /// Makes one, for this user.
 pub(super) fn look() -> Finding {
-    let mut facts = HostFacts::look();
-    if possible(&facts).0 == Tier::Full {
-        facts.refusal = probe::refusal(&facts);
-    }
-    finding(&facts)
+    finding(&probe::tried(HostFacts::look()))
 }
 
 /// Says what runs get.

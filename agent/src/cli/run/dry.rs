@@ -4,15 +4,20 @@ use std::fmt::Write;
 
 use images::environment::{DockerBase, DockerPackages, Environment};
 use runner::container::{self, ContainerRequest};
-use runner::run_configuration::{Network, Process, Resources, size};
+use runner::run_configuration::{Process, Resources, size};
+use runner::sandbox::host::HostFacts;
+use runner::sandbox::policy::SandboxMode;
+use runner::sandbox::probe;
 
-use super::build_context;
 use super::configuration::Wanted;
 use super::environment::{BuildContext, Chosen};
+use super::{build_context, sending};
 use crate::cli::context::SCHEMA_VERSION;
 use crate::cli::{Context, Exit, Failure, Outcome, snapshotting, target};
 use crate::client::Start;
 use crate::config::Settings;
+use crate::peer::Peer;
+use crate::run::sandbox_offer::SandboxOffer;
 use crate::targets::LOCAL;
 use crate::terminal::{Plain, measure};
 
@@ -31,8 +36,11 @@ pub(super) fn show(
     let mut warnings = wanted.notes.clone();
     warnings.extend(chosen.notes.iter().cloned());
     warnings.extend(listing.warnings.iter().map(ToString::to_string));
+    let offer = offer(context)?;
+    warnings.extend(sending::sandbox_warning(wanted, chosen, Some(&offer)));
     let mut facts = facts(wanted, chosen);
     facts.extend(container_facts(wanted, chosen));
+    facts.extend(bounds(wanted, chosen, &offer));
     if let Some(BuildContext::Directory(directory, dockerfile)) = &chosen.build_context {
         let (files, bytes) = build_context::list(context, &workspace, directory, dockerfile)?;
         let (files, bytes) = (measure::count(files, "file"), measure::size(bytes));
@@ -69,6 +77,33 @@ pub(super) fn show(
     Ok(Exit::OK)
 }
 
+/// Returns what the agent offers of a sandbox, or one that this user would start.
+fn offer(context: &Context) -> Result<SandboxOffer, Failure> {
+    let answer = context.agent(Start::Never).ok().and_then(|(_, agent)| agent.sandbox);
+    match answer {
+        Some(offer) => Ok(offer),
+        None => {
+            let rules = context.settings.sandbox_rules().map_err(Failure::usage)?;
+            let peer = Peer { uid: rustix::process::geteuid().as_raw(), rules: true };
+            Ok(SandboxOffer::new(&rules, &probe::tried(HostFacts::look()), peer))
+        }
+    }
+}
+
+/// Says what the run reaches, and how much of a sandbox it has.
+fn bounds(wanted: &Wanted, chosen: &Chosen, offer: &SandboxOffer) -> Vec<(&'static str, String)> {
+    let asked = sending::asked(wanted, chosen);
+    let forecast = offer.forecast(asked);
+    let is_here = wanted.configuration.target == LOCAL;
+    let sandbox = match &forecast.policy {
+        None => SandboxMode::Off.to_string(),
+        Some(policy) if is_here => format!("{}, {} here", policy.mode, offer.tier),
+        Some(policy) => policy.mode.to_string(),
+    };
+    let sandbox = asked.container.is_none().then_some(("sandbox", sandbox));
+    sandbox.into_iter().chain([("network", forecast.network.to_string())]).collect()
+}
+
 /// Checks that there is the target, which the agent knows. Nobody need know of this machine.
 ///
 /// # Errors
@@ -100,7 +135,7 @@ pub(super) fn check_container(
     let request = ContainerRequest {
         options: &chosen.container,
         resources: &wanted.configuration.resources,
-        network: wanted.configuration.network,
+        network: wanted.configuration.network.unwrap_or_default(),
         policy: &settings.container_policy(),
     };
     match container::plan(&request) {
@@ -133,7 +168,6 @@ fn container_facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, Strin
     let resources = &wanted.configuration.resources;
     let bytes = |bytes: Option<u64>| bytes.map(size::print_bytes);
     let arguments = &chosen.container.arguments;
-    let network = wanted.configuration.network;
     let known = [
         ("packages", packages),
         ("platform", docker.platform.clone()),
@@ -141,7 +175,6 @@ fn container_facts(wanted: &Wanted, chosen: &Chosen) -> Vec<(&'static str, Strin
         ("arguments", (!arguments.is_empty()).then(|| format!("{arguments:?}"))),
         ("shm-size", bytes(chosen.container.shm_bytes)),
         ("gpus", resources.gpus.map(|gpus| gpus.to_string())),
-        ("network", (network != Network::Full).then(|| network.to_string())),
     ];
     facts.extend(known.into_iter().filter_map(|(name, value)| Some((name, value?))));
     facts.extend(limits(resources));

@@ -20,6 +20,9 @@ use crate::api::wire::submission::{SubmitRequest, Submitted, Variables};
 use crate::api::wire::waiting::After;
 use crate::cli::{Context, Failure, snapshotting};
 use crate::client::{Client, ListQuery};
+use crate::run::sandbox_offer::SandboxOffer;
+use crate::run::sandboxing::Asked;
+use crate::targets::LOCAL;
 use crate::terminal::measure;
 use crate::workspace::Workspace;
 
@@ -103,6 +106,7 @@ impl<'a> Sender<'a> {
         warnings.extend(taken.warnings.iter().map(ToString::to_string));
         warnings.extend(imports);
         warnings.extend(git.notes.iter().cloned());
+        warnings.extend(sandbox_warning(wanted, chosen, agent.sandbox.as_ref()));
         context.terminal.status("Environment", format!("{} ({})", chosen.name, chosen.because));
         let build_context = build_context::take(context, &self.workspace, &self.store, chosen)?;
         if let Some(build_context) = &build_context {
@@ -277,6 +281,28 @@ fn request(
         held: configuration.held,
         retry: configuration.retry.clone(),
         after: after(configuration),
+    }
+}
+
+/// Says what a run will lack of a whole sandbox. Of other machines that is not known beforehand.
+pub(super) fn sandbox_warning(
+    wanted: &Wanted,
+    chosen: &Chosen,
+    offer: Option<&SandboxOffer>,
+) -> Option<String> {
+    let offer = offer.filter(|_| wanted.configuration.target == LOCAL)?;
+    offer.warning(&offer.forecast(asked(wanted, chosen)))
+}
+
+/// Returns what a run asks of its sandbox.
+pub(super) fn asked<'a>(wanted: &'a Wanted, chosen: &'a Chosen) -> Asked<'a> {
+    let configuration = &wanted.configuration;
+    let is_contained = chosen.process() == Process::InContainer;
+    Asked {
+        mode: configuration.sandbox,
+        network: configuration.network,
+        mounts: &configuration.mounts,
+        container: is_contained.then_some(chosen.container.arguments.as_slice()),
     }
 }
 

@@ -150,7 +150,7 @@ mod tests {
             refusal(|request| request.resources.memory_bytes = Some(1 << 30)),
             refusal(|request| request.resources.memory_bytes = Some(1)),
             refusal(|request| request.resources.shm_bytes = Some(1 << 30)),
-            refusal(|request| request.network = Network::None),
+            refusal(|request| request.network = Some(Network::None)),
             refusal(|request| {
                 request.retry = Some(RetryPolicy::new(0, Default::default(), None));
             }),
