@@ -23,6 +23,7 @@ mod load;
 mod not_yet;
 mod note;
 mod overrides;
+mod own_keys;
 mod reading;
 mod resources;
 mod retry_policy;

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::reading::{Document, Section, Spelling};
 use super::runconfig_v1::distribution::one_process;
-use super::{ConfigurationError, Distribution, LOCAL_TARGET, Loaded, Note, RunConfiguration};
+use super::{
+    ConfigurationError, Distribution, LOCAL_TARGET, Loaded, Note, RunConfiguration, own_keys,
+};
 
 mod bindings;
 mod environment;
@@ -49,6 +51,7 @@ pub(super) fn read(document: &Document) -> Result<Loaded, ConfigurationError> {
         services: job.section("services")?.fields().iter().map(|f| f.name.clone()).collect(),
         ..RunConfiguration::default()
     };
+    own_keys::read(&job, &mut configuration)?;
     configuration.distribution = distribution(&job, &resources, &mut notes)?;
     let bindings = bindings::read(&job, &mut configuration, &mut notes)?;
     configuration.command = Some(command(&job, &bindings)?);

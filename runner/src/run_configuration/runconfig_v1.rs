@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::environment_file::{LoadedEnvironment, SAVED_ENVIRONMENT};
 use super::load::read_document;
 use super::reading::{Document, Section, Spelling};
-use super::{ConfigurationError, Loaded, Note, RunConfiguration};
+use super::{ConfigurationError, Loaded, Note, RunConfiguration, own_keys};
 
 pub(super) mod distribution;
 mod docker;
@@ -41,6 +41,7 @@ pub(super) fn read(document: &Document) -> Result<Loaded, ConfigurationError> {
         services: names_below(&run, "applicationEndpoints")?,
         ..RunConfiguration::default()
     };
+    own_keys::read(&run, &mut configuration)?;
     read_program(&run, &mut configuration, &mut notes)?;
     let file = environment_file(&run, &project)?;
     let section = match &file {

@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use runner::run_configuration::{
-    ConfigurationError, EnvironmentChoice, Loaded, Overrides, Process, load, not_yet,
+    ConfigurationError, EnvironmentChoice, Loaded, Network, Overrides, Process, load, not_yet,
 };
+use runner::sandbox::policy::SandboxMode;
 
 const SAMPLE: &str = include_str!("../samples/v2-command-job.yml");
 
@@ -369,4 +370,39 @@ fn what_is_wrong_is_named_with_its_place() {
         writeln!(table, "{}\n", problem(text)).unwrap();
     }
     insta::assert_snapshot!("wrong_values", table);
+}
+
+#[test]
+fn a_job_says_its_sandbox_under_a_key_of_our_own() {
+    let read = |text: &str| {
+        let job = format!("type: command\ncommand: x\nx-trainyard:\n{text}");
+        let configuration = loaded(&job).configuration;
+        let mounts: Vec<String> = configuration.mounts.iter().map(ToString::to_string).collect();
+        (configuration.sandbox, configuration.network, mounts)
+    };
+    assert_eq!(read("  sandbox: strict"), (Some(SandboxMode::Strict), None, vec![]));
+    assert_eq!(
+        read("  sandbox: { mode: default, network: none, mounts: ['/data', '/out:/o:rw'] }"),
+        (
+            Some(SandboxMode::Default),
+            Some(Network::None),
+            vec!["/data".to_owned(), "/out:/o:rw".to_owned()]
+        )
+    );
+    assert_eq!(read("  sandbox: { network: loopback }"), (None, Some(Network::Loopback), vec![]));
+
+    let refused = [
+        "  sandbox: on",
+        "  sandbox: [strict]",
+        "  sandbox: { net: none }",
+        "  sandbox: { network: host }",
+        "  sandbox: { mounts: /data }",
+        "  sandbox: { mounts: [data] }",
+        "  retries: 3",
+    ];
+    let said = refused.map(|text| {
+        let said = problem(&format!("type: command\ncommand: x\nx-trainyard:\n{text}"));
+        said.lines().next().unwrap_or_default().to_owned()
+    });
+    insta::assert_snapshot!(said.join("\n"));
 }

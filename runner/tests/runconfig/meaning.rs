@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use runner::run_configuration::{EnvironmentChoice, load};
+use runner::run_configuration::{EnvironmentChoice, Network, load};
 
 use crate::project::{Project, described, loaded};
 
@@ -141,4 +141,20 @@ fn a_legacy_file_without_a_compute_file_keeps_its_conda_file_and_target() {
     source: ROOT
     note: ArgumentVector is of a legacy run configuration, from before 2019 (ROOT/.azureml/test.runconfig:1)
     "#);
+}
+
+#[test]
+fn a_sandbox_is_asked_for_under_a_key_of_our_own() {
+    let own = "script: train.py\nx-trainyard:\n  sandbox: {network: none, mounts: ['/data']}\n";
+
+    let loaded = loaded(own);
+
+    let configuration = loaded.configuration;
+    assert_eq!(configuration.network, Some(Network::None));
+    assert_eq!(configuration.mounts, ["/data".parse().unwrap()]);
+    assert!(
+        loaded.notes.iter().all(|note| !note.key.contains("x-trainyard")),
+        "{:?}",
+        loaded.notes
+    );
 }

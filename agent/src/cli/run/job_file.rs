@@ -133,6 +133,8 @@ fn word(key: &str, value: &Value) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use runner::sandbox::policy::SandboxMode;
+
     use super::*;
 
     fn read_text(text: &str) -> Result<Vec<Args>, Failure> {
@@ -162,6 +164,9 @@ mod tests {
             fresh = false
             cpus = 1.5
             priority = -2
+            sandbox = "strict"
+            network = "none"
+            mount = ["/data", "/out:/o:rw"]
 
             [[run]]
             command = "make data"
@@ -177,6 +182,10 @@ mod tests {
         assert_eq!(first.waiting.after, ["a", "b"]);
         assert!(first.waiting.hold && !first.what.fresh);
         assert_eq!((first.machine.cpus, first.waiting.priority), (Some(1.5), Some(-2)));
+        let mounts: Vec<String> = first.machine.mounts.iter().map(ToString::to_string).collect();
+        assert_eq!(mounts, ["/data", "/out:/o:rw"]);
+        assert_eq!(first.machine.sandbox, Some(SandboxMode::Strict));
+        assert_eq!(first.machine.network.as_deref(), Some("none"));
         assert!(first.what.source.as_ref().unwrap().is_absolute());
         assert_eq!(second.command.as_deref(), Some("make data"));
         assert!(second.what.source.as_ref().unwrap().ends_with("../other"));

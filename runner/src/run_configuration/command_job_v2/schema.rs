@@ -1,6 +1,7 @@
 //! The keys of a v2 command job. Unlike v1's, a key that is not among them is an error.
 
 use super::super::ConfigurationError;
+use super::super::own_keys;
 use super::super::reading::{Section, Spelling, plain_name};
 
 pub(super) const JOB: &[&str] = &[
@@ -25,6 +26,7 @@ pub(super) const JOB: &[&str] = &[
     "services",
     "identity",
     "queue_settings",
+    own_keys::KEY,
 ];
 pub(super) const ENVIRONMENT: &[&str] = &[
     "$schema",

@@ -2,7 +2,7 @@
 
 use super::super::reading::{Field, Section, Spelling, plain_name};
 use super::super::yaml::{self, Kind, Node};
-use super::super::{ConfigurationError, Note};
+use super::super::{ConfigurationError, Note, own_keys};
 
 /// What becomes of a key.
 pub(super) enum Use {
@@ -69,6 +69,7 @@ pub(super) const RUN: &[Key] = &[
     read("maxRunDurationSeconds"),
     read("nodeCount"),
     read("priority"),
+    read(own_keys::KEY),
     // Its own table, since it may be in a file of its own.
     read("environment"),
     keys(
