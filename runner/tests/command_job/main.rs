@@ -94,7 +94,7 @@ fn the_sample_is_read_and_refused_nothing() {
         "shmBytes": null,
         "gpus": null
       },
-      "network": "full",
+      "network": null,
       "sandbox": null,
       "mounts": [],
       "distribution": null,
