@@ -55,6 +55,12 @@ pub fn main() -> ExitCode {
     {
         return runner::sandbox::inner::main(rest);
     }
+    // What keeps the network of that sandbox.
+    if let [_, command, rest @ ..] = arguments.as_slice()
+        && command == "sandboxed-network"
+    {
+        return runner::sandbox::network::keeper::main(rest);
+    }
     // What an agent on another machine asks of this one; it takes no configuration.
     if let [_, command, rest @ ..] = arguments.as_slice()
         && command == "remote"

@@ -3,7 +3,7 @@
 //! `supervise supervise RUN_DIR` is what the agent starts of its own program; `supervise start
 //! RUN_DIR` is an agent that starts a supervisor and is killed on the spot; `supervise remote …` is
 //! what an agent on another machine asks of its own program here; `supervise sandboxed …` is the
-//! first process in a sandbox.
+//! first process in a sandbox, and `supervise sandboxed-network …` keeps its network.
 
 use std::env;
 use std::path::Path;
@@ -23,6 +23,9 @@ fn main() -> ExitCode {
             runner::remote::main(rest).expect("serve, or prepare RUN_DIR")
         }
         [command, rest @ ..] if command == "sandboxed" => runner::sandbox::inner::main(rest),
+        [command, rest @ ..] if command == "sandboxed-network" => {
+            runner::sandbox::network::keeper::main(rest)
+        }
         [command, directory] if command == "start" => {
             let target = Supervisors::new(env::current_exe().expect("this program has a path"));
             let started = target.start(&RunDirectory::new(directory));

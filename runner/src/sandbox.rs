@@ -15,6 +15,7 @@ pub mod denials;
 pub mod host;
 pub mod inner;
 pub mod landlock;
+pub mod network;
 pub mod places;
 pub mod plan;
 pub mod policy;

@@ -44,6 +44,7 @@ mod guard;
 mod local_process;
 mod log_writer;
 mod masker;
+pub(crate) mod network_keeper;
 mod pace;
 pub(crate) mod process_tree;
 mod sandboxed;
@@ -53,6 +54,7 @@ mod secret_forms;
 pub(crate) mod secrets;
 mod temporary_directory;
 mod verdict;
+mod watches;
 mod workload;
 
 /// The exit code of a supervisor that could not do its work: [`ExitRecord::process_exit_code`]'s

@@ -106,6 +106,8 @@ impl MachineSandbox {
 
 #[cfg(test)]
 mod tests {
+    use runner::sandbox::network::NetworkFacts;
+
     use super::*;
 
     fn offer(change: impl FnOnce(&mut HostFacts)) -> SandboxOffer {
@@ -115,6 +117,7 @@ mod tests {
             no_user_namespaces: None,
             landlock: 7,
             seccomp: true,
+            network: NetworkFacts::default(),
             refusal: None,
         };
         change(&mut facts);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use super::network::RoomNetwork;
 use super::plan::{Rooms, Seen};
 
 /// Returns the arguments: what is to be unshared, then what is seen, in order.
@@ -15,7 +16,7 @@ pub fn arguments(rooms: &Rooms) -> Vec<OsString> {
         arguments.add(["--unshare-user"]);
     }
     arguments.add(["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]);
-    if rooms.own_network {
+    if rooms.network == RoomNetwork::Alone {
         arguments.add(["--unshare-net"]);
     }
     arguments.add(["--die-with-parent", "--as-pid-1", "--cap-drop", "ALL"]);

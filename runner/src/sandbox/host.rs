@@ -7,6 +7,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use serde::{Deserialize, Serialize};
 
 use super::landlock;
+use super::network::NetworkFacts;
 
 /// Where bubblewrap is looked for: what the agent's user could put elsewhere is no fence.
 const PROGRAMS: [&str; 3] = ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"];
@@ -25,6 +26,9 @@ pub struct HostFacts {
     pub landlock: u32,
     /// Whether the kernel filters system calls.
     pub seccomp: bool,
+    /// What there is to make a network of.
+    #[serde(default)]
+    pub network: NetworkFacts,
     /// Why bubblewrap, which is there, did not make a sandbox when it was tried.
     pub refusal: Option<String>,
 }
@@ -54,6 +58,7 @@ impl HostFacts {
             no_user_namespaces: bar(),
             landlock: landlock::version(),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+            network: NetworkFacts::look(),
             refusal: None,
         }
     }

@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -56,9 +56,12 @@ struct Given {
     inside: OwnedFd,
     stdout: OwnedFd,
     stderr: OwnedFd,
+    /// Ends, after a byte if all went well, when there is a network to wait for.
+    network: Option<OwnedFd>,
 }
 
-/// Carries out `trainyard sandboxed REPORT INSIDE STDOUT STDERR`, each the number of a descriptor.
+/// Carries out `trainyard sandboxed REPORT INSIDE STDOUT STDERR [NETWORK]`, each the number of a
+/// descriptor.
 /// Must be called from a process that has one thread only.
 #[must_use]
 pub fn main(arguments: &[OsString]) -> ExitCode {
@@ -67,6 +70,10 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         return ExitCode::from(2);
     };
     let report = given.report.as_fd();
+    if given.network.is_some_and(|network| !is_connected(network)) {
+        Report::NotConnected.say(report);
+        return ExitCode::FAILURE;
+    }
     match set_up(&given.inside) {
         Ok(inside) => match start(inside, report, given.stdout, given.stderr) {
             Ok(script) => reap(script, report),
@@ -85,28 +92,31 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 
 impl Given {
     fn take(arguments: &[OsString]) -> Option<Self> {
-        let numbers: Vec<i32> =
-            arguments.iter().filter_map(|text| text.to_str()?.parse().ok()).collect();
-        let [report, inside, stdout, stderr] = numbers[..] else { return None };
-        let own = |number: i32| {
-            // The standard streams are somebody's already.
-            let is_open = number > 2
-                && nix::fcntl::fcntl(
-                    // SAFETY: borrowed for one call, which fails on a descriptor that is not open.
-                    unsafe { std::os::fd::BorrowedFd::borrow_raw(number) },
-                    nix::fcntl::FcntlArg::F_GETFD,
-                )
-                .is_ok();
-            // SAFETY: it is open, and whoever started this process made it for us alone.
-            is_open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
-        };
-        Some(Self {
-            report: own(report)?,
-            inside: own(inside)?,
-            stdout: own(stdout)?,
-            stderr: own(stderr)?,
-        })
+        let mut given = arguments.iter().map(|number| inherited(number));
+        let mut next = || given.next().flatten();
+        let (report, inside, stdout, stderr) = (next()?, next()?, next()?, next()?);
+        Some(Self { report, inside, stdout, stderr, network: next() })
     }
+}
+
+/// Takes the descriptor with this number, if it is open and not one of the standard streams.
+pub(super) fn inherited(number: &OsStr) -> Option<OwnedFd> {
+    let number: i32 = number.to_str()?.parse().ok()?;
+    let is_open = number > 2
+        && nix::fcntl::fcntl(
+            // SAFETY: borrowed for one call, which fails on a descriptor that is not open.
+            unsafe { BorrowedFd::borrow_raw(number) },
+            nix::fcntl::FcntlArg::F_GETFD,
+        )
+        .is_ok();
+    // SAFETY: it is open, and whoever started this process made it for us alone.
+    is_open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Waits until the network is connected, or says that it never will be.
+fn is_connected(network: OwnedFd) -> bool {
+    let mut byte = [0];
+    File::from(network).read_exact(&mut byte).is_ok()
 }
 
 /// Reads what is to be done and puts up all layers, in the only order that works: each takes away
@@ -152,7 +162,7 @@ fn drop_capabilities() -> io::Result<()> {
 /// Starts the script in a session of its own, and returns its number here.
 fn start(
     inside: Inside,
-    report: std::os::fd::BorrowedFd<'_>,
+    report: BorrowedFd<'_>,
     stdout: OwnedFd,
     stderr: OwnedFd,
 ) -> io::Result<u32> {
@@ -181,7 +191,7 @@ fn start(
 
 /// Reaps until there is nobody left, and reports how the script ended. Those that outlive it are
 /// ended by the supervisor, which ends this process.
-fn reap(script: u32, report: std::os::fd::BorrowedFd<'_>) {
+fn reap(script: u32, report: BorrowedFd<'_>) {
     loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid.as_raw_nonzero().get().cast_unsigned() == script => {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use snapshots::path_error::{IoContext as _, PathError};
 
+use super::network::resolver;
 use super::prefixes::prefixes;
 
 /// Programs and libraries of the system: for everybody to read, and without secrets.
@@ -48,6 +49,9 @@ const SETTINGS: &[&str] = &[
     "vulkan",
 ];
 
+/// Where programs look for who knows the addresses of names.
+pub(super) const RESOLVER: &str = "/etc/resolv.conf";
+
 /// What a GPU of NVIDIA's is made of, besides `/dev/nvidia0` and so on; then AMD's.
 const GPUS: &[&str] =
     &["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps", "kfd", "dri"];
@@ -72,6 +76,8 @@ pub struct Places {
     pub temporary: PathBuf,
     /// Where programs take their user to be at home.
     pub home: Option<PathBuf>,
+    /// What becomes `/etc/resolv.conf` in a network of its own, where the machine's would not do.
+    pub resolver: Option<String>,
 }
 
 /// What of a run decides where to look.
@@ -117,21 +123,26 @@ impl Places {
             .into_iter()
             .flat_map(|prefix| narrowed(prefix, &guarded))
             .collect();
+        places.resolver = fs::read_to_string(RESOLVER).ok().and_then(|text| resolver::own(&text));
         if wanted.gpus {
             places.devices = gpus();
         }
         places
     }
 
-    /// Makes the directories in the one for temporary files.
+    /// Makes what is in the directory for temporary files.
     ///
     /// # Errors
     ///
-    /// One cannot be made.
+    /// Something cannot be made.
     pub fn make(&self) -> Result<(), PathError> {
         for name in ["tmp", "var-tmp", "home"] {
             let path = self.temporary.join(name);
             DirBuilder::new().mode(0o700).recursive(true).create(&path).context("create", path)?;
+        }
+        if let Some(text) = &self.resolver {
+            let path = self.temporary.join("resolv.conf");
+            fs::write(&path, text).context("write", path)?;
         }
         Ok(())
     }

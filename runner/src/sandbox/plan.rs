@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::denials::Denial;
 use super::host::{HostFacts, UserNamespaceBar};
 use super::landlock::Fence;
-use super::places::{Places, home_in};
+use super::network::{self, NARROWER, RoomNetwork};
+use super::places::{Places, RESOLVER, home_in};
 use super::policy::{Mount, SandboxPolicy, Tier};
 use crate::run_configuration::Network;
 
@@ -35,6 +36,15 @@ pub struct Plan {
     pub filter: bool,
 }
 
+impl Plan {
+    /// Says whether there is a network of its own that is connected.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let network = self.rooms.as_ref().map(|rooms| &rooms.network);
+        matches!(network, Some(RoomNetwork::Connected(_)))
+    }
+}
+
 /// What bubblewrap makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rooms {
@@ -42,8 +52,8 @@ pub struct Rooms {
     pub bwrap: PathBuf,
     /// Whether there is a namespace for users.
     pub own_users: bool,
-    /// Whether there is one for the network.
-    pub own_network: bool,
+    /// What they have of a network.
+    pub network: RoomNetwork,
     /// What is seen, each after what it is in.
     pub views: Vec<View>,
 }
@@ -145,14 +155,23 @@ pub fn plan(
     let (tier, mut missing) = possible(facts);
     let no_rooms = no_rooms(facts);
     let has_fence = facts.landlock > 0;
-    let own_network = policy.network != Network::Full;
+    let (network, shares_network) = match &no_rooms {
+        None => network::choose(policy.network, &facts.network),
+        Some(missing) => {
+            (RoomNetwork::Machine, Some(network::machines_own(&missing.why, NARROWER.to_owned())))
+        }
+    };
     let rooms = facts.bwrap.clone().filter(|_| no_rooms.is_none()).map(|bwrap| Rooms {
         bwrap,
-        own_users: !facts.is_privileged,
-        own_network,
-        views: views(policy, places, memory),
+        // Whoever owns a network's namespace of users has power over it from outside, without any
+        // capability: a run that root connects must be within.
+        own_users: !facts.is_privileged || matches!(network, RoomNetwork::Connected(_)),
+        views: views(policy, &network, places, memory),
+        network,
     });
-    if own_network && let Some(missing) = &no_rooms {
+    if policy.network != Network::Full
+        && let Some(missing) = &no_rooms
+    {
         let missing = Box::new(missing.clone());
         return Err(SandboxRefused::Network { network: policy.network, missing });
     }
@@ -166,7 +185,10 @@ pub fn plan(
         let missing = Box::new(first.clone());
         return Err(SandboxRefused::Tier { found: tier, least: policy.least(), missing });
     }
-    missing.extend(of_network(policy.network, facts.landlock));
+    if let Some(shared) = shares_network {
+        missing.push(shared);
+        missing.extend((facts.landlock < SCOPES).then(abstract_sockets));
+    }
     let (network, engine) = (policy.network, engine.to_owned());
     let record = SandboxRecord { tier, engine, network, missing, denials: Vec::new() };
     Ok(Plan { record, rooms, fence, filter: facts.seccomp })
@@ -228,24 +250,18 @@ fn no_seccomp() -> Missing {
     missing("system calls", "the kernel filters no system calls", advice)
 }
 
-/// Says what the machine's own network leaves open.
-fn of_network(network: Network, landlock: u32) -> Vec<Missing> {
-    const NARROWER: &str = "ask for --network none or loopback where the run needs no more";
-    if network != Network::Full {
-        return Vec::new();
-    }
-    let why = "the network is the machine's own: what listens on its loopback and a cloud's \
-               metadata address can be reached";
-    let mut open = vec![missing("network", why, NARROWER)];
-    if landlock < SCOPES {
-        let why = "this kernel's Landlock does not keep a run from abstract sockets of others";
-        open.push(missing("abstract sockets", why, NARROWER));
-    }
-    open
+fn abstract_sockets() -> Missing {
+    let why = "this kernel's Landlock does not keep a run from abstract sockets of others";
+    missing("abstract sockets", why, NARROWER)
 }
 
 /// Lists what is seen.
-fn views(policy: &SandboxPolicy, places: &Places, memory: Option<u64>) -> Vec<View> {
+fn views(
+    policy: &SandboxPolicy,
+    network: &RoomNetwork,
+    places: &Places,
+    memory: Option<u64>,
+) -> Vec<View> {
     let view = |at: &Path, what| View { at: at.to_owned(), what };
     let shown = |path: &Path| view(path, Seen::Shown(path.to_owned()));
     let mut views: Vec<View> = places.system.iter().map(|path| shown(path)).collect();
@@ -262,8 +278,11 @@ fn views(policy: &SandboxPolicy, places: &Places, memory: Option<u64>) -> Vec<Vi
         views.push(view(Path::new(at), what));
     }
     views.extend(COVERED.iter().map(|at| view(Path::new(at), Seen::Empty)));
-    if policy.network != Network::Full {
+    if *network != RoomNetwork::Machine {
         views.push(view(Path::new("/sys/class/net"), Seen::Empty));
+    }
+    if matches!(network, RoomNetwork::Connected(_)) && places.resolver.is_some() {
+        views.push(view(Path::new(RESOLVER), Seen::Shown(places.temporary.join("resolv.conf"))));
     }
     views.extend(places.devices.iter().map(|at| view(at, Seen::Device)));
     if let Some(home) = home(places) {
@@ -329,6 +348,7 @@ mod tests {
 
     use super::*;
     use crate::sandbox::bwrap;
+    use crate::sandbox::network::{NetworkFacts, Reach};
     use crate::sandbox::policy::SandboxMode;
 
     fn facts() -> HostFacts {
@@ -338,6 +358,12 @@ mod tests {
             no_user_namespaces: None,
             landlock: 7,
             seccomp: true,
+            network: NetworkFacts {
+                pasta: Some("/usr/bin/pasta".into()),
+                has_tap: true,
+                reach: Reach::Everywhere,
+                refusal: None,
+            },
             refusal: None,
         }
     }
@@ -356,13 +382,14 @@ mod tests {
             work: "/home/ana/state/runs/r/work".into(),
             temporary: "/home/ana/state/runs/r/tmp".into(),
             home: Some("/home/ana".into()),
+            resolver: Some("nameserver 192.0.0.8\n".to_owned()),
         }
     }
 
     #[test]
     fn what_a_machine_has_decides_the_tier_and_what_is_missing_is_said() {
         type Change = fn(&mut HostFacts);
-        let machines: [(&str, Change); 8] = [
+        let machines: [(&str, Change); 10] = [
             ("all there is", |_| {}),
             ("root", |facts| {
                 facts.is_privileged = true;
@@ -373,6 +400,11 @@ mod tests {
             ("a limit of 0", |facts| facts.no_user_namespaces = Some(UserNamespaceBar::Limit)),
             ("refused", |facts| facts.refusal = Some("setting up uid map".to_owned())),
             ("an old Landlock", |facts| facts.landlock = 3),
+            ("no pasta", |facts| facts.network.pasta = None),
+            ("no pasta and an old Landlock", |facts| {
+                facts.network.pasta = None;
+                facts.landlock = 3;
+            }),
             ("nothing", |facts| {
                 facts.bwrap = None;
                 facts.landlock = 0;
@@ -436,6 +468,7 @@ mod tests {
 
         insta::assert_snapshot!(shown(false, Network::None));
         insta::assert_snapshot!(shown(true, Network::Full));
+        insta::assert_snapshot!(shown(true, Network::Loopback));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::bwrap;
 use super::host::HostFacts;
+use super::network::RoomNetwork;
 use super::plan::{Rooms, Seen, View, possible};
 use super::policy::Tier;
 
@@ -29,8 +30,8 @@ pub fn refusal(facts: &HostFacts) -> Option<String> {
         view("/dev/shm", Seen::Memory(Some(1 << 20))),
         view("/proc", Seen::Processes),
     ];
-    let rooms =
-        Rooms { bwrap: program, own_users: !facts.is_privileged, own_network: false, views };
+    let own_users = !facts.is_privileged;
+    let rooms = Rooms { bwrap: program, own_users, network: RoomNetwork::Machine, views };
     let tried = Command::new(&rooms.bwrap)
         .args(bwrap::arguments(&rooms))
         .args(["--", "/usr/bin/env", "true"])

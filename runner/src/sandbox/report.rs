@@ -27,6 +27,8 @@ pub enum Report {
         /// Its number.
         pid: i32,
     },
+    /// The network that was waited for is not there: nothing was started.
+    NotConnected,
     /// A layer of the sandbox could not be had: nothing was started.
     NotSetUp {
         /// Which, and why.

@@ -23,7 +23,7 @@ use crate::sandbox::cgroup::{Join, RunCgroups};
 use crate::sandbox::plan::{Plan, SandboxRefused};
 use crate::supervisor::claim::SupervisorRecord;
 use crate::supervisor::container::{ContainerError, ContainerStart};
-use crate::supervisor::event_loop::{EventLoop, Limits, Outcome, Watches};
+use crate::supervisor::event_loop::{EventLoop, Limits, Outcome};
 use crate::supervisor::events::{Event, EventLog};
 use crate::supervisor::local_process::LocalProcess;
 use crate::supervisor::log_writer::LogWriter;
@@ -33,7 +33,8 @@ use crate::supervisor::sandboxing::{SandboxPlace, SandboxedScript};
 use crate::supervisor::script::{RunningScript, Script, StartError};
 use crate::supervisor::secrets::Secrets;
 use crate::supervisor::temporary_directory::TemporaryDirectory;
-use crate::supervisor::verdict::{Ending, Facts, ScriptStatus, verdict};
+use crate::supervisor::verdict::{Ending, Facts, ScriptStatus, ended_by_us, verdict};
+use crate::supervisor::watches::Watches;
 use crate::supervisor::workload::Workload;
 use crate::supervisor::{DISK_FULL, FirstWord, OUR_FAULT, complain};
 
@@ -46,8 +47,9 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Why a run was not started.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotStarted {
-    #[error("the run was cancelled by {} before it started", request.by)]
-    Cancelled { request: CancelRequest },
+    /// Somebody wanted its end before that.
+    #[error("{} before it started", ended_by_us(ending).1)]
+    Ended { ending: Ending },
     #[error(transparent)]
     Script(#[from] StartError),
     #[error(transparent)]
@@ -124,7 +126,7 @@ fn carry_out_claimed(run: &RunDirectory) -> Result<(), PathError> {
 /// Returns the record of a run whose script never ran.
 fn not_started(error: &NotStarted) -> ExitRecord {
     let reason = match error {
-        NotStarted::Cancelled { .. } => ExitReason::Cancelled,
+        NotStarted::Ended { ending } => ended_by_us(ending).0,
         NotStarted::Script(StartError::Pipe { .. }) => ExitReason::AgentFault,
         NotStarted::Container(error) => error.reason(),
         NotStarted::Script(_) => ExitReason::CannotStart,
@@ -146,7 +148,7 @@ fn not_started(error: &NotStarted) -> ExitRecord {
         message += &format!("; {hint}");
     }
     let mut record = ExitRecord::new(reason, message, Timestamp::now());
-    if let NotStarted::Cancelled { request } = error {
+    if let NotStarted::Ended { ending: Ending::Cancelled(request) } = error {
         record.cancelled_by = Some(request.by.clone());
     }
     record
@@ -160,13 +162,13 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
     let limits = limits(&launch)?;
     let watches = Watches::open(run)?;
     if let Some(request) = CancelRequest::read(run)? {
-        return Err(NotStarted::Cancelled { request });
+        return Err(NotStarted::Ended { ending: Ending::Cancelled(request) });
     }
     make_directories(run)?;
     let mut log = LogWriter::create(run, &Masker::new(secrets.values()))?;
     let temporary = TemporaryDirectory::create(run)?;
     let oom_kills_before = oom_kills();
-    let started = start(run, &launch, &secrets, &temporary, events);
+    let started = start(run, &launch, (&secrets, &watches), &temporary, events);
     let Started { mut workload, output, sandbox } = match started {
         Ok(started) => started,
         Err(error) => {
@@ -231,7 +233,7 @@ struct Started {
 fn start(
     run: &RunDirectory,
     launch: &Launch,
-    secrets: &Secrets,
+    (secrets, watches): (&Secrets, &Watches),
     temporary: &TemporaryDirectory,
     events: &mut EventLog,
 ) -> Result<Started, NotStarted> {
@@ -246,7 +248,7 @@ fn start(
     let join = cgroups.join();
     let place = SandboxPlace { run, launch, temporary };
     let started = match &launch.sandbox {
-        Some(policy) => place.start(&script, policy, join.as_ref()),
+        Some(policy) => place.start(&script, policy, join.as_ref(), watches),
         None => at_large(&mut script, temporary, join.as_ref()),
     };
     let (RunningScript { pid, stdout, stderr }, sandboxed) = match started {

@@ -3,11 +3,9 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::Inotify;
 use nix::sys::signal::{SigSet, Signal as Signals};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use snapshots::path_error::{IoContext as _, PathError};
 
 use crate::cancel_request::CancelRequest;
 use crate::log_index::Stream;
@@ -17,12 +15,11 @@ use crate::supervisor::events::{Event, EventLog};
 use crate::supervisor::log_writer::LogWriter;
 use crate::supervisor::pace::Pace;
 use crate::supervisor::verdict::{Ending, ScriptStatus};
+use crate::supervisor::watches::{LOOK_AGAIN, Watches};
 use crate::supervisor::workload::Workload;
 
 /// As much as a pipe holds, so that one read empties it.
 const BUFFER_BYTES: usize = 1 << 20;
-/// How often to look for a cancel request when the kernel has no watch left for us.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long output that somebody passes on is waited for.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
 
@@ -74,31 +71,6 @@ pub(crate) struct EventLoop<'a> {
 /// Returns the signals that a supervisor reads instead of being interrupted by them.
 pub(crate) fn handled_signals() -> SigSet {
     [Signals::SIGCHLD, Signals::SIGTERM, Signals::SIGINT, Signals::SIGHUP].into_iter().collect()
-}
-
-/// What wakes the loop besides output. Opened before the script is started, since what can fail
-/// must fail while there is nothing to end.
-#[derive(Debug)]
-pub(crate) struct Watches {
-    signals: SignalFd,
-    /// `None` when the user has no watch left: the loop then looks now and again.
-    cancel: Option<Inotify>,
-}
-
-impl Watches {
-    /// Watches for signals, and the directory of `run` for a cancel request.
-    pub(crate) fn open(run: &RunDirectory) -> Result<Self, PathError> {
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let signals = SignalFd::with_flags(&handled_signals(), flags)
-            .context("read the signals of", "/proc/self")?;
-        Ok(Self { signals, cancel: watch_for_cancel(run) })
-    }
-}
-
-fn watch_for_cancel(run: &RunDirectory) -> Option<Inotify> {
-    let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok()?;
-    watch.add_watch(run.path(), AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE).ok()?;
-    Some(watch)
 }
 
 impl<'a> EventLoop<'a> {

@@ -7,7 +7,6 @@ use std::os::fd::BorrowedFd;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::process_identity::ProcessStat;
 use crate::run_configuration::size::print_bytes;
 use crate::sandbox::cgroup::{Confinement, RunCgroups};
 use crate::supervisor::events::EventLog;
@@ -34,15 +33,11 @@ impl LocalProcess {
     }
 
     /// Counts the processes of the script besides its main one, in `sandboxed`, which is made of
-    /// one or two processes of its own.
+    /// a few processes of its own.
     fn others(&self, sandboxed: &Sandboxed) -> u32 {
         let me = rustix::process::getpid().as_raw_nonzero().get();
         let below = process_tree::descendants(me).unwrap_or_default();
-        let is_of_sandbox = |process: &ProcessStat| {
-            process.pid == sandboxed.outer
-                || (sandboxed.has_rooms && process.parent == sandboxed.outer)
-        };
-        let others = below.iter().filter(|one| one.pid != self.pid && !is_of_sandbox(one));
+        let others = below.iter().filter(|one| one.pid != self.pid && !sandboxed.is_made_of(one));
         u32::try_from(others.count()).unwrap_or(u32::MAX)
     }
 }
@@ -85,6 +80,9 @@ impl Workload for LocalProcess {
     fn end(&mut self, _events: &mut EventLog, _is_urgent: &dyn Fn() -> bool) -> Leftovers {
         let was_over = self.status().is_some();
         let others = self.sandboxed.as_ref().map(|sandboxed| self.others(sandboxed));
+        if let Some(sandboxed) = &mut self.sandboxed {
+            sandboxed.disconnect();
+        }
         // What left its cgroups, as root can, still descends from us.
         let end = self.cgroups.end().and(process_tree::end_descendants(&mut self.reaper));
         // With the first process of a sandbox the kernel ends the others: they are not counted then.

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,16 +16,21 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, kill_process};
 
+use crate::process_identity::ProcessStat;
+use crate::run_directory::RunDirectory;
 use crate::sandbox::bwrap;
 use crate::sandbox::cgroup::Join;
 use crate::sandbox::inner::Inside;
+use crate::sandbox::network::RoomNetwork;
 use crate::sandbox::plan::{Plan, Rooms};
 use crate::sandbox::report::{self, Report};
+use crate::supervisor::network_keeper::{Namespaces, NetworkKeeper};
 use crate::supervisor::script::{RunningScript, Script, StartError, detach, explain, pipe};
-use crate::supervisor::verdict::ScriptStatus;
+use crate::supervisor::verdict::{Ending, ScriptStatus};
+use crate::supervisor::watches::{LOOK_AGAIN, Watches};
 
-/// How long the rooms may take to be made, in seconds: a mounted disk may be slow to answer.
-const PATIENCE: i64 = 60;
+/// How long the rooms may take to be made: a mounted disk may be slow to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why there is no script in a sandbox.
 #[derive(Debug, thiserror::Error)]
@@ -38,12 +44,25 @@ pub(crate) enum SandboxError {
     /// A layer is missing.
     #[error("the sandbox could not be closed: {message}")]
     NotClosed { message: String },
+    /// The network of its own was not to be had.
+    #[error("the sandbox's network could not be made: {words}")]
+    NotConnected { words: String },
     /// What was to be shown is a link to what no run sees, made since it was checked or by a run.
     #[error("--mount {} leads to {}, which no run is shown: {why}", link.display(), real.display())]
     Guarded { link: PathBuf, real: PathBuf, why: String },
+    /// Somebody wanted the end of the run meanwhile.
+    #[error("the run's end was wanted")]
+    Ended { ending: Ending },
     /// There is not even what is needed to try.
     #[error("the sandbox could not be started")]
     Start { source: io::Error },
+}
+
+/// Where it is heard that somebody wants the end of a run, while its sandbox is being made.
+#[derive(Clone, Copy)]
+pub(crate) struct Wishes<'a> {
+    pub(crate) run: &'a RunDirectory,
+    pub(crate) watches: &'a Watches,
 }
 
 /// The way to the stage within a sandbox.
@@ -54,6 +73,8 @@ pub(crate) struct Sandboxed {
     pub(crate) outer: i32,
     /// Whether it is bubblewrap, with the stage as its only child.
     pub(crate) has_rooms: bool,
+    /// Who keeps its network, if it has one that is connected.
+    keeper: Option<NetworkKeeper>,
     /// How the script ended.
     status: Option<ScriptStatus>,
     is_silent: bool,
@@ -82,6 +103,22 @@ impl Sandboxed {
         self.status.or_else(|| self.is_silent.then_some(killed))
     }
 
+    /// Ends its network.
+    pub(crate) fn disconnect(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.close();
+        }
+    }
+
+    /// Says whether `process` is none of the run's but what its sandbox is made of.
+    pub(crate) fn is_made_of(&self, process: &ProcessStat) -> bool {
+        let keeper = self.keeper.as_ref().map(NetworkKeeper::pid);
+        let is_or_is_below = |pid| process.pid == pid || process.parent == pid;
+        keeper.is_some_and(is_or_is_below)
+            || process.pid == self.outer
+            || (self.has_rooms && process.parent == self.outer)
+    }
+
     /// Returns what becomes readable when there is something to hear.
     pub(crate) fn wakes(&self) -> Option<BorrowedFd<'_>> {
         (!self.is_silent).then(|| self.socket.as_fd())
@@ -93,6 +130,7 @@ pub(crate) fn start(
     script: &Script<'_>,
     plan: &Plan,
     join: Option<Arc<Join>>,
+    wishes: Wishes<'_>,
 ) -> Result<(RunningScript, Sandboxed), SandboxError> {
     let program = script.program.first().ok_or(StartError::Nothing)?;
     if !script.working_directory.is_dir() {
@@ -107,18 +145,26 @@ pub(crate) fn start(
         fence: plan.fence.clone(),
         filter: plan.filter,
     };
-    let begun = begin(&inside, plan.rooms.as_ref(), [theirs_out, theirs_err], join);
+    let (mut keeper, namespaces) = network(plan.rooms.as_ref())?.unzip();
+    let rooms = plan.rooms.as_ref();
+    let begun = begin(&inside, rooms, namespaces, [theirs_out, theirs_err], join);
     let Begun { outer, socket, mut words } =
         begun.map_err(|source| SandboxError::Start { source })?;
-    match first_reports(&socket) {
+    match first_reports(&socket, wishes) {
         Ok(pid) => {
-            let has_rooms = plan.rooms.is_some();
-            let sandboxed = Sandboxed { socket, outer, has_rooms, status: None, is_silent: false };
+            let (status, is_silent, has_rooms) = (None, false, plan.rooms.is_some());
+            let sandboxed = Sandboxed { socket, outer, has_rooms, keeper, status, is_silent };
             Ok((RunningScript { pid, stdout, stderr }, sandboxed))
         }
         Err(never) => {
             end(outer);
+            let network_words = keeper.as_mut().map(NetworkKeeper::words).unwrap_or_default();
+            if let Some(keeper) = keeper {
+                keeper.close();
+            }
             Err(match never {
+                Never::Wanted(ending) => SandboxError::Ended { ending },
+                Never::Connected => SandboxError::NotConnected { words: network_words },
                 Never::Executed(errno) => {
                     let source = io::Error::from_raw_os_error(errno);
                     explain(program, &script.working_directory, source, plan.rooms.is_some()).into()
@@ -129,6 +175,23 @@ pub(crate) fn start(
                     SandboxError::NotMade { words: if said.is_empty() { why } else { said } }
                 }
             })
+        }
+    }
+}
+
+/// Has a network made where `rooms` have one that is connected. It is not yet when this returns:
+/// the stage within waits for that.
+fn network(rooms: Option<&Rooms>) -> Result<Option<(NetworkKeeper, Namespaces)>, SandboxError> {
+    let Some(RoomNetwork::Connected(pasta)) = rooms.map(|rooms| &rooms.network) else {
+        return Ok(None);
+    };
+    let mut keeper =
+        NetworkKeeper::start(pasta).map_err(|source| SandboxError::Start { source })?;
+    match keeper.namespaces() {
+        Ok(made) => Ok(Some((keeper, made))),
+        Err(words) => {
+            keeper.close();
+            Err(SandboxError::NotConnected { words })
         }
     }
 }
@@ -144,6 +207,7 @@ struct Begun {
 fn begin(
     inside: &Inside,
     rooms: Option<&Rooms>,
+    network: Option<Namespaces>,
     [stdout, stderr]: [OwnedFd; 2],
     join: Option<Arc<Join>>,
 ) -> io::Result<Begun> {
@@ -151,18 +215,22 @@ fn begin(
     let told = in_memory("inside", &serde_json::to_vec(inside)?)?;
     let words = in_memory("words", b"")?;
     let stage = File::open("/proc/self/exe")?;
-    let mut passed: Vec<OwnedFd> = vec![theirs, told.into(), stdout, stderr, stage.into()];
-    let at = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let stage_path = at(&passed[4]);
+    let stage_path = format!("/proc/self/fd/{}", stage.as_raw_fd());
+    let mut passed: Vec<OwnedFd> = vec![theirs, told.into(), stdout, stderr];
+    let network = network.map(|Namespaces { connected, way_in }| {
+        passed.push(connected);
+        way_in
+    });
     let numbers: Vec<OsString> =
-        passed[..4].iter().map(|fd| fd.as_raw_fd().to_string().into()).collect();
+        passed.iter().map(|fd| fd.as_raw_fd().to_string().into()).collect();
+    passed.push(stage.into());
     let mut command = match rooms {
         None => Command::new(&stage_path),
         Some(rooms) => {
             let list = in_memory("arguments", &bwrap::file(&bwrap::arguments(rooms)))?;
-            passed.push(list.into());
             let mut command = Command::new(&rooms.bwrap);
-            command.arg("--args").arg(passed[5].as_raw_fd().to_string());
+            command.arg("--args").arg(list.as_raw_fd().to_string());
+            passed.push(list.into());
             command.arg("--").arg(&stage_path);
             command
         }
@@ -171,6 +239,9 @@ fn begin(
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words.try_clone()?);
     let mut detach = detach(join);
     let pass = move || {
+        if let Some(way_in) = &network {
+            way_in.enter()?;
+        }
         for fd in &passed {
             fcntl_setfd(fd, FdFlags::empty())?;
         }
@@ -184,7 +255,7 @@ fn begin(
 }
 
 /// A file without a name, for whoever inherits it.
-fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
+pub(super) fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;
     file.rewind()?;
@@ -193,26 +264,33 @@ fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
 
 /// How it did not come to a script.
 enum Never {
+    Wanted(Ending),
+    Connected,
     Executed(i32),
     Closed(String),
     Made(String),
 }
 
 /// Hears until the script runs, and returns its number.
-fn first_reports(socket: &OwnedFd) -> Result<i32, Never> {
+fn first_reports(socket: &OwnedFd, wishes: Wishes<'_>) -> Result<i32, Never> {
+    let begun = Instant::now();
     let mut script = None;
     loop {
-        let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
-        let mut fds = [PollFd::new(socket, PollFlags::IN)];
-        if poll(&mut fds, Some(&patience)).is_ok_and(|ready| ready == 0) {
-            return Err(Never::Made(format!("it was not there within {PATIENCE} s")));
+        if let Some(ending) = wishes.watches.wanted_end(wishes.run) {
+            return Err(Never::Wanted(ending));
         }
-        match Report::hear(socket, true) {
+        if begun.elapsed() > PATIENCE {
+            return Err(Never::Made(format!("it was not there within {} s", PATIENCE.as_secs())));
+        }
+        wait_for([socket.as_fd()].into_iter().chain(wishes.watches.fds()));
+        match Report::hear(socket, false) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(Some(Report::Here { pid })) => script = Some(pid),
             Ok(Some(Report::Started)) => {
                 return script.ok_or_else(|| Never::Made("it has no process".to_owned()));
             }
             Ok(Some(Report::NotStarted { errno })) => return Err(Never::Executed(errno)),
+            Ok(Some(Report::NotConnected)) => return Err(Never::Connected),
             Ok(Some(Report::NotSetUp { message })) => return Err(Never::Closed(message)),
             Ok(Some(Report::Code { .. } | Report::Signal { .. })) => {}
             Ok(None) => return Err(Never::Made("it ended without a word".to_owned())),
@@ -220,6 +298,14 @@ fn first_reports(socket: &OwnedFd) -> Result<i32, Never> {
             Err(error) => return Err(Never::Made(error.to_string())),
         }
     }
+}
+
+/// Waits until one of `fds` is readable, or it is time to look again anyway.
+fn wait_for<'a>(fds: impl Iterator<Item = BorrowedFd<'a>>) {
+    let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    let again = Timespec::try_from(LOOK_AGAIN).ok();
+    // An interruption is as good as an event: everything is looked at anyway.
+    let _interrupted = poll(&mut fds, again.as_ref());
 }
 
 /// Ends what was started in vain; with it go its rooms.
@@ -231,7 +317,7 @@ fn end(outer: i32) {
 }
 
 /// Returns what was said, on one line.
-fn said(words: &mut File) -> String {
+pub(super) fn said(words: &mut File) -> String {
     let mut text = String::new();
     // What cannot be read was not said.
     let _unread = words.rewind().and_then(|()| words.take(4096).read_to_string(&mut text));

@@ -18,10 +18,11 @@ use crate::sandbox::plan::{Plan, SandboxRecord, plan};
 use crate::sandbox::policy::{Mount, SandboxPolicy};
 use crate::sandbox::probe;
 use crate::supervisor::attempt::NotStarted;
-use crate::supervisor::sandboxed::{self, SandboxError, Sandboxed};
+use crate::supervisor::sandboxed::{self, SandboxError, Sandboxed, Wishes};
 use crate::supervisor::script::{RunningScript, Script};
 use crate::supervisor::temporary_directory::TemporaryDirectory;
 use crate::supervisor::verdict::ScriptStatus;
+use crate::supervisor::watches::Watches;
 
 /// Which GPUs a run was given; there when it asked for any, and empty when it asked for none.
 const GPUS: &str = "CUDA_VISIBLE_DEVICES";
@@ -38,7 +39,7 @@ pub(super) struct SandboxPlace<'a> {
 }
 
 impl SandboxPlace<'_> {
-    /// Starts `script` as `policy` says.
+    /// Starts `script` as `policy` says, unless `watches` tell first that its end is wanted.
     ///
     /// What was found does not tell all: a machine may refuse what it seems to have. Then it is
     /// tried whether it refuses that to everybody, and only if so is there less of a sandbox; what
@@ -48,6 +49,7 @@ impl SandboxPlace<'_> {
         script: &Script<'_>,
         policy: &SandboxPolicy,
         join: Option<&Arc<Join>>,
+        watches: &Watches,
     ) -> Result<SandboxedScript, NotStarted> {
         self.check_links(policy).map_err(NotStarted::Sandbox)?;
         let mut facts = HostFacts::look();
@@ -55,9 +57,15 @@ impl SandboxPlace<'_> {
         places.make()?;
         loop {
             let plan = plan(policy, &facts, &places, self.memory())?;
-            match self.try_start(script, (&plan, places.home.is_none()), join) {
+            match self.try_start(script, (&plan, places.home.is_none()), join, watches) {
                 Ok((running, sandboxed)) => return Ok((running, Some((sandboxed, plan)))),
                 Err(SandboxError::Script(error)) => return Err(error.into()),
+                Err(SandboxError::Ended { ending }) => return Err(NotStarted::Ended { ending }),
+                Err(SandboxError::NotConnected { words }) => facts.network.refusal = Some(words),
+                // Perhaps only within the namespace of users that a network of its own takes.
+                Err(SandboxError::NotMade { words }) if plan.is_connected() => {
+                    facts.network.refusal = Some(words);
+                }
                 Err(error @ SandboxError::NotMade { .. }) if plan.rooms.is_some() => {
                     facts.refusal = probe::refusal(&facts);
                     if facts.refusal.is_none() {
@@ -116,6 +124,7 @@ impl SandboxPlace<'_> {
         script: &Script<'_>,
         (plan, has_no_home): (&Plan, bool),
         join: Option<&Arc<Join>>,
+        watches: &Watches,
     ) -> Result<(RunningScript, Sandboxed), SandboxError> {
         let mut script = script.clone();
         if plan.rooms.is_none() {
@@ -131,7 +140,8 @@ impl SandboxPlace<'_> {
                 "/tmp".clone_into(home);
             }
         }
-        sandboxed::start(&script, plan, join.cloned())
+        let wishes = Wishes { run: self.run, watches };
+        sandboxed::start(&script, plan, join.cloned(), wishes)
     }
 
     fn places(self, script: &Script<'_>) -> Places {

@@ -65,7 +65,8 @@ pub(crate) fn verdict(facts: &Facts) -> (ExitReason, String) {
     (reason, message)
 }
 
-fn ended_by_us(ending: &Ending) -> (ExitReason, String) {
+/// Says why a run is over that somebody or a limit ended.
+pub(crate) fn ended_by_us(ending: &Ending) -> (ExitReason, String) {
     match ending {
         Ending::Cancelled(request) => {
             (ExitReason::Cancelled, format!("the run was cancelled by {}", request.by))

@@ -20,5 +20,6 @@ mod own_engine;
 mod process_tree;
 mod sandbox;
 mod sandbox_escapes;
+mod sandbox_network;
 mod support;
 mod target_contract;

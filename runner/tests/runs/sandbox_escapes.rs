@@ -14,6 +14,7 @@ use runner::sandbox::policy::SandboxPolicy;
 use rustix::net::{SocketAddrUnix, SocketType, bind, listen, socket};
 
 use crate::sandbox::policy;
+use crate::sandbox_network::can_connect;
 use crate::support::TestRun;
 
 /// What every attempt begins with.
@@ -67,10 +68,11 @@ impl Surroundings {
     /// Carries out `attempt`, and returns what it said.
     fn tried(&self, attempt: &str, policy: Option<SandboxPolicy>) -> String {
         let script = format!(
-            "{BEGIN}SECRET = {:?}\nIPC = {:?}\nBYSTANDER = {}\nPORT = {}\ntry:\n{}\nexcept BaseException as \
+            "{BEGIN}SECRET = {:?}\nIPC = {:?}\nNET = {:?}\nBYSTANDER = {}\nPORT = {}\ntry:\n{}\nexcept BaseException as \
              error:\n    print('refused:', repr(error))\n",
             self.directory.path(),
             fs::read_link("/proc/self/ns/ipc").unwrap(),
+            fs::read_link("/proc/self/ns/net").unwrap(),
             self.bystander.id(),
             self.tcp.local_addr().unwrap().port(),
             attempt
@@ -196,6 +198,23 @@ fn sockets_of_others_are_out_of_reach() {
             ),
         ],
     );
+    if can_connect() {
+        // Whoever connects without a stream sends nothing: it is asked for the way only.
+        let ways = "for address in ['169.254.169.254', '168.63.129.16', '169.254.170.2', '100.100.100.200', 'fd00:ec2::254', 'fd20:ce::254']:\n\
+                    \x20   kind = socket.AF_INET6 if ':' in address else socket.AF_INET\n\
+                    \x20   try: reach(socket.SOCK_DGRAM, (address, 9), kind); print('ESCAPED', address)\n\
+                    \x20   except OSError as error: print(address, error.strerror)";
+        let flags = "import fcntl\nany = socket.socket()\n\
+                     flags = fcntl.ioctl(any, 0x8913, struct.pack('16sh14x', b'lo', 0))\n\
+                     fcntl.ioctl(any, 0x8914, flags); print('ESCAPED')";
+        around.check(Network::Full, &[
+            ("loopback of the machine, with a network", "reach(socket.SOCK_STREAM, ('127.0.0.1', PORT), socket.AF_INET); print('ESCAPED')"),
+            ("the metadata of a cloud", ways),
+            ("change an interface", flags),
+            ("the machine's network", "print('ESCAPED' if os.readlink('/proc/self/ns/net') == NET else 'own')"),
+            ("the machine's interfaces by name", "print('ESCAPED' if os.listdir('/sys/class/net') else 'none')"),
+        ]);
+    }
     around.check(Network::None, &[
         ("loopback of the machine", "reach(socket.SOCK_STREAM, ('127.0.0.1', PORT), socket.AF_INET); print('ESCAPED')"),
         ("abstract, without a network", "reach(socket.SOCK_STREAM, '\\0' + SECRET); print('ESCAPED')"),

@@ -1,6 +1,8 @@
 //! The sandbox of runs outside of containers: how much of one this machine makes.
 
+use runner::run_configuration::Network;
 use runner::sandbox::host::HostFacts;
+use runner::sandbox::network::choose;
 use runner::sandbox::plan::possible;
 use runner::sandbox::probe;
 
@@ -15,7 +17,10 @@ pub(super) fn look() -> Finding {
 
 /// Says what runs get.
 fn finding(facts: &HostFacts) -> Finding {
-    let (tier, missing) = possible(facts);
+    let (tier, mut missing) = possible(facts);
+    if missing.is_empty() {
+        missing.extend(choose(Network::Full, &facts.network).1);
+    }
     match missing.first() {
         None => Finding::good(NAME, format!("{tier}: runs see nothing but what they are given")),
         Some(first) => {
@@ -27,6 +32,8 @@ fn finding(facts: &HostFacts) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use runner::sandbox::network::{NetworkFacts, Reach};
+
     use super::*;
 
     #[test]
@@ -37,6 +44,12 @@ mod tests {
             no_user_namespaces: None,
             landlock: 7,
             seccomp: true,
+            network: NetworkFacts {
+                pasta: Some("/usr/bin/pasta".into()),
+                has_tap: true,
+                reach: Reach::Everywhere,
+                refusal: None,
+            },
             refusal: None,
         };
         let refusal = Some("Unknown option --size".to_owned());
@@ -44,6 +57,10 @@ mod tests {
         for facts in [
             HostFacts { refusal, ..whole.clone() },
             HostFacts { bwrap: None, landlock: 0, ..whole.clone() },
+            HostFacts {
+                network: NetworkFacts { pasta: None, ..whole.network.clone() },
+                ..whole.clone()
+            },
             whole,
         ] {
             let Finding { found, advice, .. } = finding(&facts);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::sandbox::landlock::Fence;
+use crate::sandbox::network::RoomNetwork;
 use crate::sandbox::plan::{Rooms, SandboxRecord, View};
 use crate::sandbox::policy::Tier;
 
@@ -25,7 +26,12 @@ fn sandbox(network: Network, has_rooms: bool) -> Plan {
         given("/out", "/srv/out"),
         given("/home/ana/state/runs/r/work", "/home/ana/state/runs/r/work"),
     ];
-    let rooms = Rooms { bwrap: "/usr/bin/bwrap".into(), own_users: true, own_network: true, views };
+    let rooms = Rooms {
+        bwrap: "/usr/bin/bwrap".into(),
+        own_users: true,
+        network: RoomNetwork::Alone,
+        views,
+    };
     let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect();
     let fence = Fence {
         read: paths(&["/usr", "/data"]),
