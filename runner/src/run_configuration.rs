@@ -37,7 +37,7 @@ pub use environment_file::{LoadedEnvironment, SAVED_ENVIRONMENT, load_environmen
 pub use error::ConfigurationError;
 pub use images::yaml::{self, Problem};
 pub use load::{Loaded, load};
-pub use not_yet::{NotYet, NotYetItem, Process, not_yet};
+pub use not_yet::{NotYet, NotYetItem, not_yet};
 pub use note::Note;
 pub use overrides::Overrides;
 pub use resources::{Distribution, InvalidResources, Network, Resources};

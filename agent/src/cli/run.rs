@@ -129,7 +129,7 @@ pub(super) struct Machine {
     /// What its files may take on the disk: source, outputs, logs, temporary files
     #[arg(long, value_name = "SIZE")]
     disk: Option<String>,
-    /// Size of /dev/shm; in containers only
+    /// Size of /dev/shm, as 2g; default half of --memory
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
     /// What of the network the run may reach: full, loopback or none; the latter take a sandbox

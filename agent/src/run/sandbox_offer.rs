@@ -40,8 +40,10 @@ impl SandboxOffer {
         let (tier, missing) = possible(facts);
         // Where none is the default, of those that ask for one.
         let mode = Some(SandboxMode::Default);
-        let network =
-            rules.network(Asked { mode, network: None, mounts: &[], container: None }, peer);
+        let network = rules.network(
+            Asked { mode, network: None, mounts: &[], shm_bytes: None, container: None },
+            peer,
+        );
         Self { mode: rules.default, minimum: rules.minimum, network, tier, missing }
     }
 
@@ -126,7 +128,13 @@ mod tests {
 
     #[test]
     fn what_will_be_missing_is_said_once_with_what_to_do() {
-        let asks = |mode, container| Asked { mode, network: None, mounts: &[], container };
+        let asks = |mode, container| Asked {
+            mode,
+            network: None,
+            mounts: &[],
+            shm_bytes: None,
+            container,
+        };
         let mut table = String::new();
         for (name, offer) in [
             ("all there is", offer(|_| {})),

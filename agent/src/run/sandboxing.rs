@@ -81,6 +81,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) network: Option<Network>,
     /// What it is shown.
     pub(crate) mounts: &'a [Mount],
+    /// What its `/dev/shm` may hold, in bytes.
+    pub(crate) shm_bytes: Option<u64>,
     /// The arguments of its container, where it is in one.
     pub(crate) container: Option<&'a [String]>,
 }
@@ -93,6 +95,7 @@ impl<'a> From<&'a SubmitRequest> for Asked<'a> {
             mode: request.sandbox,
             network: request.network,
             mounts: &request.mounts,
+            shm_bytes: request.resources.shm_bytes,
             container: is_contained
                 .then(|| options.map_or(&[][..], |options| options.arguments.as_slice())),
         }
@@ -103,7 +106,8 @@ impl SandboxRules {
     /// Returns how much a process is kept from. What takes a sandbox asks for one.
     pub(crate) fn mode(&self, asked: Asked<'_>) -> SandboxMode {
         let takes_one = asked.network.is_some_and(|network| network != Network::Full)
-            || !asked.mounts.is_empty();
+            || !asked.mounts.is_empty()
+            || asked.shm_bytes.is_some();
         let otherwise = match self.default {
             SandboxMode::Off if takes_one => SandboxMode::Default,
             default => default,
@@ -134,6 +138,7 @@ impl SandboxRules {
             network: asked.network.unwrap_or_default(),
             mounts: self.mounts.iter().chain(asked.mounts).cloned().collect(),
             minimum: self.minimum,
+            shm_bytes: asked.shm_bytes,
         })
     }
 
@@ -154,6 +159,9 @@ impl SandboxRules {
             }
             if let Some(mount) = asked.mounts.first() {
                 return Err(SandboxNotAllowed::Takes { asked: format!("--mount {mount}") });
+            }
+            if asked.shm_bytes.is_some() && asked.container.is_none() {
+                return Err(SandboxNotAllowed::Takes { asked: "--shm-size".to_owned() });
             }
             let narrower = asked.network.filter(|network| *network != Network::Full);
             if let Some(network) = narrower.filter(|_| asked.container.is_none()) {

@@ -41,29 +41,19 @@ impl NotYet {
     }
 }
 
-/// Where a run's processes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Process {
-    /// Among those of this machine.
-    OnHost,
-    /// In a container.
-    InContainer,
-}
-
 /// Refuses what this version does not execute.
 ///
 /// Call it after the flags have been laid over a file, since `--env` may have replaced what could
-/// not be done, and once it is known what the environment makes of the run.
+/// not be done.
 ///
 /// # Errors
 ///
 /// Names every such thing at once, with what to do instead.
-pub fn not_yet(configuration: &RunConfiguration, process: Process) -> Result<(), NotYet> {
+pub fn not_yet(configuration: &RunConfiguration) -> Result<(), NotYet> {
     let mut items = Vec::new();
     environment(&configuration.environment, &mut items);
     distribution(configuration, &mut items);
     data_and_services(configuration, &mut items);
-    limits(configuration, process, &mut items);
     if items.is_empty() { Ok(()) } else { Err(NotYet { items }) }
 }
 
@@ -113,21 +103,6 @@ fn data_and_services(configuration: &RunConfiguration, items: &mut Vec<NotYetIte
     }
 }
 
-fn limits(configuration: &RunConfiguration, process: Process, items: &mut Vec<NotYetItem>) {
-    let wanted = &configuration.resources;
-    if process == Process::InContainer {
-        return;
-    }
-    if wanted.shm_bytes.is_some() {
-        refuse(
-            items,
-            "a size of /dev/shm outside of a container (--shm-size)",
-            "Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has \
-             the machine's",
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -136,7 +111,7 @@ mod tests {
     use crate::run_configuration::{CondaChoice, DockerChoice, Network, Resources};
 
     fn refusal(configuration: RunConfiguration) -> String {
-        let refused = not_yet(&configuration, Process::OnHost).unwrap_err();
+        let refused = not_yet(&configuration).unwrap_err();
         format!("{refused}\n  hint: {}\n", refused.hint())
     }
 
@@ -153,14 +128,14 @@ mod tests {
         ];
         for environment in choices {
             let configuration = RunConfiguration { environment, ..RunConfiguration::default() };
-            assert_eq!(not_yet(&configuration, Process::OnHost), Ok(()));
+            assert_eq!(not_yet(&configuration), Ok(()));
         }
     }
 
     type Change = fn(&mut RunConfiguration);
 
     /// Each asks for one thing that is not done yet, and the last for more.
-    const CHANGES: [Change; 6] = [
+    const CHANGES: [Change; 5] = [
         |c| {
             let remote = DockerBaseChoice::Remote("https://example.com/repo.git".to_owned());
             c.environment = EnvironmentChoice::Docker(Box::new(DockerChoice::of(remote)));
@@ -171,10 +146,9 @@ mod tests {
         },
         |c| c.remote_data = vec!["data.x".to_owned()],
         |c| c.services = vec!["services.x".to_owned()],
-        |c| c.resources.shm_bytes = Some(1),
         // Several at once are all named; what helps against all of them is said once.
         |c| {
-            c.resources.shm_bytes = Some(1);
+            c.remote_data = vec!["data.x".to_owned()];
             c.services = vec!["services.x".to_owned()];
         },
     ];
@@ -195,15 +169,13 @@ mod tests {
           hint: Put the data on this machine and give the script its path.
         not yet in this version: interactive services (services.x)
           hint: Take them out of the file.
-        not yet in this version: a size of /dev/shm outside of a container (--shm-size)
-          hint: Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
-        not yet in this version: interactive services (services.x); a size of /dev/shm outside of a container (--shm-size)
-          hint: Take them out of the file. Run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's.
+        not yet in this version: data from a datastore (data.x); interactive services (services.x)
+          hint: Put the data on this machine and give the script its path. Take them out of the file.
         "#);
     }
 
     #[test]
-    fn a_container_has_its_limits() {
+    fn a_run_has_limits() {
         let resources = Resources {
             cpus: Some(0.5),
             memory_bytes: Some(1),
@@ -213,19 +185,7 @@ mod tests {
             gpus: Some(1),
         };
         let network = Some(Network::None);
-        let configuration = RunConfiguration { resources, network, ..Default::default() };
-        assert_eq!(not_yet(&configuration, Process::InContainer), Ok(()));
-    }
-
-    #[test]
-    fn a_process_of_the_machine_has_limits_too() {
-        let resources = Resources {
-            cpus: Some(0.5),
-            memory_bytes: Some(1),
-            pids: Some(1),
-            ..Resources::default()
-        };
-        let configuration = RunConfiguration { resources, ..RunConfiguration::default() };
-        assert_eq!(not_yet(&configuration, Process::OnHost), Ok(()));
+        let configuration = RunConfiguration { resources, network, ..RunConfiguration::default() };
+        assert_eq!(not_yet(&configuration), Ok(()));
     }
 }

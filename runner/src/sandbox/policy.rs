@@ -191,6 +191,9 @@ pub struct SandboxPolicy {
     pub mounts: Vec<Mount>,
     /// It does not start with less than this.
     pub minimum: Tier,
+    /// What its `/dev/shm` may hold, in bytes. Default: half of what its memory may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_bytes: Option<u64>,
 }
 
 impl SandboxPolicy {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use runner::run_configuration::{
-    ConfigurationError, EnvironmentChoice, Loaded, Network, Overrides, Process, load, not_yet,
+    ConfigurationError, EnvironmentChoice, Loaded, Network, Overrides, load, not_yet,
 };
 use runner::sandbox::policy::SandboxMode;
 
@@ -49,7 +49,7 @@ fn the_sample_is_read_and_refused_nothing() {
     for note in &loaded.notes {
         writeln!(text, "note: {note}").unwrap();
     }
-    assert_eq!(not_yet(&loaded.configuration, Process::InContainer), Ok(()));
+    assert_eq!(not_yet(&loaded.configuration), Ok(()));
     let text = text.replace(directory.path().to_str().unwrap(), "ROOT");
     insta::assert_snapshot!(text, @r#"
     {
@@ -119,7 +119,7 @@ fn the_sample_runs_with_another_environment() {
     };
     let both = loaded(SAMPLE).configuration.overlaid(&flags);
     assert_eq!(both.validate(), Ok(()));
-    assert_eq!(not_yet(&both, Process::OnHost), Ok(()));
+    assert_eq!(not_yet(&both), Ok(()));
 }
 
 #[test]
@@ -188,7 +188,7 @@ compute: azureml:gpu-cluster
 services: {board: {type: tensor_board}}
 resources: {instance_count: 2}
 ";
-    let refused = not_yet(&loaded(text).configuration, Process::OnHost).unwrap_err();
+    let refused = not_yet(&loaded(text).configuration).unwrap_err();
     insta::assert_snapshot!(format!("{refused}\n{}", refused.hint()), @r#"
     not yet in this version: distributed runs (python on 2 nodes); data from a datastore (inputs.data azureml://datastores/x/paths/y, outputs.model.path); interactive services (services.board)
     Ask for one process on one node, started by Python itself. Put the data on this machine and give the script its path. Take them out of the file.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use runner::run_configuration::{Process, load, not_yet};
+use runner::run_configuration::{load, not_yet};
 
 use crate::project::{Project, described, loaded};
 
@@ -126,5 +126,5 @@ fn arguments_of_a_command_are_noted_and_dropped() {
 fn datasets_in_arguments_are_refused() {
     let loaded = loaded("script: a.py\narguments: ['--data', 'DatasetConsumptionConfig:iris']");
     assert_eq!(loaded.configuration.remote_data, ["DatasetConsumptionConfig:iris"]);
-    assert!(not_yet(&loaded.configuration, Process::OnHost).is_err());
+    assert!(not_yet(&loaded.configuration).is_err());
 }

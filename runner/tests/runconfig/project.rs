@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use runner::run_configuration::{
-    ConfigurationError, EnvironmentChoice, Loaded, Process, RunConfiguration, load, not_yet,
-};
+use runner::run_configuration::{ConfigurationError, Loaded, RunConfiguration, load, not_yet};
 
 /// A project directory with a run configuration in it.
 pub(crate) struct Project {
@@ -66,16 +64,8 @@ pub(crate) fn described(loaded: &Loaded, root: &Path) -> String {
     for note in &loaded.notes {
         writeln!(text, "note: {note}").unwrap();
     }
-    if let Err(refused) = not_yet(&loaded.configuration, process(&loaded.configuration)) {
+    if let Err(refused) = not_yet(&loaded.configuration) {
         writeln!(text, "refused: {refused}\nhint: {}", refused.hint()).unwrap();
     }
     text.replace(root.to_str().unwrap(), "ROOT")
-}
-
-/// Says where the processes of a run are, as far as its configuration tells.
-pub(crate) fn process(configuration: &RunConfiguration) -> Process {
-    match configuration.environment {
-        EnvironmentChoice::Docker(_) => Process::InContainer,
-        _ => Process::OnHost,
-    }
 }

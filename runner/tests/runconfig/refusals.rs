@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
-use runner::run_configuration::{Process, load, not_yet};
+use runner::run_configuration::{load, not_yet};
 
 use crate::project::{Project, chain, problem};
 
@@ -113,7 +113,7 @@ proptest! {
         for name in ["a.runconfig", "a.yml"] {
             match load(&project.file(name, &bytes)) {
                 Ok(loaded) => {
-                    drop(not_yet(&loaded.configuration, Process::InContainer));
+                    drop(not_yet(&loaded.configuration));
                     drop(loaded.configuration.validate());
                 }
                 Err(error) => prop_assert!(!chain(&error).is_empty()),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use runner::run_configuration::{EnvironmentChoice, Overrides, Process, load, not_yet};
+use runner::run_configuration::{EnvironmentChoice, Overrides, load, not_yet};
 
 use crate::project::{Project, described};
 
@@ -132,5 +132,5 @@ fn flags_take_the_place_of_what_cannot_be_had_yet() {
     let both = file.configuration.overlaid(&flags);
 
     assert_eq!(both.validate(), Ok(()));
-    assert_eq!(not_yet(&both, Process::OnHost), Ok(()));
+    assert_eq!(not_yet(&both), Ok(()));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use runner::run_configuration::{RunConfiguration, not_yet, yaml};
 use serde_json::{Map, Value, json};
 
-use crate::project::{Project, process};
+use crate::project::Project;
 
 /// Leaves of the SDK's own file, by their path, with a value that is not their default.
 fn leaves(node: &yaml::Node, path: &str, found: &mut Vec<(String, Value)>) {
@@ -85,16 +85,15 @@ fn every_key_of_the_schema_has_its_effect_or_is_named() {
         project.file("x", "python: {userManagedDependencies: true, interpreterPath: ./py}");
         let loaded = project.load(document(&path, value.clone())).unwrap();
         let file = format!("{}/", project.directory.path().display());
-        let verdict =
-            if let Err(refused) = not_yet(&loaded.configuration, process(&loaded.configuration)) {
-                refused.to_string().replace("not yet in this version:", "not yet:")
-            } else if !loaded.notes.is_empty() {
-                loaded.notes.iter().map(|note| note.text.as_str()).collect::<Vec<_>>().join(" + ")
-            } else if loaded.configuration != RunConfiguration::default() {
-                "has its effect".to_owned()
-            } else {
-                "SILENT".to_owned()
-            };
+        let verdict = if let Err(refused) = not_yet(&loaded.configuration) {
+            refused.to_string().replace("not yet in this version:", "not yet:")
+        } else if !loaded.notes.is_empty() {
+            loaded.notes.iter().map(|note| note.text.as_str()).collect::<Vec<_>>().join(" + ")
+        } else if loaded.configuration != RunConfiguration::default() {
+            "has its effect".to_owned()
+        } else {
+            "SILENT".to_owned()
+        };
         writeln!(table, "{path} = {value}: {}", verdict.replace(&file, "")).unwrap();
     }
 

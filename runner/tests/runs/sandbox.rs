@@ -24,6 +24,7 @@ pub(crate) fn policy() -> SandboxPolicy {
         network: Network::Full,
         mounts: Vec::new(),
         minimum: Tier::Full,
+        shm_bytes: None,
     }
 }
 
@@ -386,4 +387,16 @@ fn a_mount_that_is_a_link_to_what_no_run_sees_is_refused() {
     }
     let (reason, message, _) = end(&harmless, None);
     assert_eq!(reason, ExitReason::Completed, "{message}");
+}
+
+#[test]
+fn shared_memory_is_as_large_as_it_is_said() {
+    let mut run = sandboxed(
+        "import os\nfound = os.statvfs('/dev/shm')\nprint(found.f_blocks * found.f_frsize)",
+    );
+    run.launch.sandbox.as_mut().unwrap().shm_bytes = Some(3 << 20);
+
+    let (run, record) = run.carried_out();
+
+    assert_eq!((run.text(), record.code), ("3145728\n".to_owned(), Some(0)), "{record:?}");
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use runner::run_configuration::{
-    self, DockerChoice, EnvironmentChoice, Network, Note, Overrides, Process, Resources,
-    RunConfiguration, duration, size,
+    self, DockerChoice, EnvironmentChoice, Network, Note, Overrides, Resources, RunConfiguration,
+    duration, size,
 };
 
 use super::environment::{self, Chooser, Chosen, packages_on_top};
@@ -146,18 +146,18 @@ fn fill_in(
 pub(in crate::cli) fn choose(wanted: &Wanted, chooser: &Chooser<'_>) -> Result<Chosen, Failure> {
     let configuration = &wanted.configuration;
     let chosen = match chooser.choose(&configuration.environment) {
-        Ok(mut chosen) => check(configuration, chosen.process()).map(|()| {
+        Ok(mut chosen) => check(configuration).map(|()| {
             chosen.take_options(configuration);
             chosen
         }),
         // What is refused whatever the environment is goes first.
-        Err(failure) => check(configuration, Process::InContainer).and(Err(failure)),
+        Err(failure) => check(configuration).and(Err(failure)),
     };
     chosen.map_err(|failure| failure.noting(&wanted.notes))
 }
 
-fn check(configuration: &RunConfiguration, process: Process) -> Result<(), Failure> {
-    run_configuration::not_yet(configuration, process).map_err(|error| {
+fn check(configuration: &RunConfiguration) -> Result<(), Failure> {
+    run_configuration::not_yet(configuration).map_err(|error| {
         let hint = error.hint();
         Failure::usage(error).hint(hint)
     })

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use images::environment::{DockerBase, DockerPackages, Environment};
 use runner::container::{self, ContainerRequest};
-use runner::run_configuration::{Process, Resources, size};
+use runner::run_configuration::{Resources, size};
 use runner::sandbox::host::HostFacts;
 use runner::sandbox::policy::SandboxMode;
 use runner::sandbox::probe;
@@ -129,7 +129,7 @@ pub(super) fn check_container(
     chosen: &Chosen,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    if chosen.process() != Process::InContainer {
+    if !chosen.is_contained() {
         return Ok(());
     }
     let request = ContainerRequest {

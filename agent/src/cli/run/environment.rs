@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use images::environment::Environment;
 use runner::container::ContainerOptions;
 use runner::run_configuration::{
-    CondaChoice, EnvironmentChoice, LOCAL_TARGET, Process, RunConfiguration, load_environment,
+    CondaChoice, EnvironmentChoice, LOCAL_TARGET, RunConfiguration, load_environment,
 };
 use snapshots::digest::Digest;
 
@@ -90,7 +90,7 @@ impl Chosen {
     /// Adds what the run asks of its container; where it has none, says what is lost.
     pub(in crate::cli) fn take_options(&mut self, configuration: &RunConfiguration) {
         let asked = &configuration.container;
-        if self.process() == Process::OnHost {
+        if !self.is_contained() {
             if !asked.arguments.is_empty() {
                 self.notes.push(format!(
                     "arguments for docker have no effect here: {} is not a container",
@@ -104,12 +104,9 @@ impl Chosen {
         self.container.shm_bytes = size.or(self.container.shm_bytes);
     }
 
-    /// Says where its processes are.
-    pub(in crate::cli) fn process(&self) -> Process {
-        match self.environment {
-            Environment::Docker { .. } => Process::InContainer,
-            _ => Process::OnHost,
-        }
+    /// Says whether it is a container.
+    pub(in crate::cli) fn is_contained(&self) -> bool {
+        matches!(self.environment, Environment::Docker { .. })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use runner::run_configuration::{Process, RunConfiguration};
+use runner::run_configuration::RunConfiguration;
 use snapshots::digest::Digest;
 use snapshots::git::GitFacts;
 use snapshots::snapshot::{SnapshotOptions, SnapshotRecord, Taken};
@@ -251,7 +251,7 @@ fn request(
     variables.extend(configuration.environment_variables.clone());
     let seconds = |seconds: u64| std::time::Duration::from_secs(seconds).as_secs_f64();
     SubmitRequest {
-        container: (chosen.process() == Process::InContainer).then(|| chosen.container.clone()),
+        container: chosen.is_contained().then(|| chosen.container.clone()),
         resources: configuration.resources.clone(),
         network: configuration.network,
         sandbox: configuration.sandbox,
@@ -297,11 +297,12 @@ pub(super) fn sandbox_warning(
 /// Returns what a run asks of its sandbox.
 pub(super) fn asked<'a>(wanted: &'a Wanted, chosen: &'a Chosen) -> Asked<'a> {
     let configuration = &wanted.configuration;
-    let is_contained = chosen.process() == Process::InContainer;
+    let is_contained = chosen.is_contained();
     Asked {
         mode: configuration.sandbox,
         network: configuration.network,
         mounts: &configuration.mounts,
+        shm_bytes: configuration.resources.shm_bytes,
         container: is_contained.then_some(chosen.container.arguments.as_slice()),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use images::environment::{DockerEnvironment, Environment};
 use runner::container::ContainerPolicy;
-use runner::run_configuration::{self, Process, RunConfiguration};
+use runner::run_configuration::{self, RunConfiguration};
 use runner::run_id::sanitise_experiment;
 
 use super::Refused;
@@ -106,7 +106,7 @@ fn check_process(request: &SubmitRequest) -> Result<(), Refused> {
     }
     let asked =
         RunConfiguration { resources: request.resources.clone(), ..RunConfiguration::default() };
-    run_configuration::not_yet(&asked, Process::OnHost)
+    run_configuration::not_yet(&asked)
         .map_err(|items| Refused::NotYet { message: items.to_string(), hint: items.hint() })
 }
 
@@ -161,7 +161,7 @@ mod tests {
         registryPassword goes with an environment of kind "docker"
         accepted
         1 bytes of memory are too little for a run
-        not yet in this version: a size of /dev/shm outside of a container (--shm-size)
+        accepted
         accepted
         0 retries are not 1 to 100
         "#);
