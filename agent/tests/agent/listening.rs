@@ -455,7 +455,7 @@ fn a_follower_who_takes_nothing_is_dropped_and_costs_no_memory() {
 
     let following = [(); 5].map(|()| agent.follow(&token, &run));
 
-    assert!(agent.sockets() >= sockets + 5, "they are connected");
+    wait_until("they are connected", || agent.sockets() >= sockets + 5);
     wait_until("they are dropped", || agent.sockets() <= sockets);
     let grown = peak() - before;
     assert!(grown < 32 << 10, "the agent took {grown} KiB more");

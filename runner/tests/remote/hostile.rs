@@ -10,6 +10,8 @@ use runner::remote::client::{Pipes, RemoteClient, RemoteError, Stream};
 use runner::remote::frame::{self, GREETING, Kind, PROTOCOL};
 use runner::remote::message::{Done, Hello, News, Refusal, RefusalKind, Request, Standing};
 use runner::remote::report::MachineReport;
+use runner::sandbox::host::HostFacts;
+use runner::sandbox::{plan, probe};
 
 use crate::conversation::{HomeRun, fetch};
 use crate::machine::Machine;
@@ -277,6 +279,7 @@ fn a_machine_says_what_it_is() {
     assert!(report.disk_bytes >= report.disk_free_bytes && report.disk_free_bytes.is_some());
     assert!(report.docker.is_none() || report.docker_problem.is_none());
     assert!(report.docker_hint.is_none() || report.docker_problem.is_some());
-    assert_eq!(report.sandbox, "none");
+    let (tier, _) = plan::possible(&probe::tried(HostFacts::look()));
+    assert_eq!(report.sandbox, tier.to_string());
     assert!(!report.user.is_empty());
 }
