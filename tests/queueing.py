@@ -193,21 +193,25 @@ class Pueue:
 
 
 def short_runs(binary, scratch, rivals, rounds):
-    """Returns the seconds that 1,000 runs of `true` take: by one job file, by one command each, and
-    with each of `rivals`, by one command each."""
-    by_file, by_command, theirs = [], [], [[] for _ in rivals]
+    """Returns the seconds that 1,000 runs of `true` take: by one job file, first as the rivals carry out theirs,
+    without a sandbox, then in one, and with a network of their own; without one by one command each; and with each
+    of `rivals`, by one command each."""
+    ours, by_command, theirs = {"off": [], "none": [], "full": []}, [], [[] for _ in rivals]
     for index in range(rounds):
         yard = Yard(binary, scratch, f"short{index}", AT_ONCE)
         yard.command("true")
         yard.wait_until_idle()
-        jobs = scratch / f"short{index}.toml"
-        jobs.write_text(f'[[run]]\nsource = "{yard.source}"\ncommand = "true"\n\n' * SHORT)
-        by_file.append(seconds_of(yard, lambda: yard.call("submit", "--json", jobs)))
+        for kind, seconds in ours.items():
+            says = 'sandbox = "off"' if kind == "off" else f'network = "{kind}"'
+            jobs = scratch / f"short{index}-{kind}.toml"
+            jobs.write_text(f'[[run]]\nsource = "{yard.source}"\ncommand = "true"\n{says}\n\n' * SHORT)
+            seconds.append(seconds_of(yard, lambda: yard.call("submit", "--json", jobs)))
         for rival, seconds in zip(rivals, theirs):
             seconds.append(rival(scratch, index).carry_out())
-        by_command.append(seconds_of(yard, lambda: [yard.command("true") for _ in range(SHORT)]))
+        one = lambda: yard.command("true", "--sandbox", "off")
+        by_command.append(seconds_of(yard, lambda: [one() for _ in range(SHORT)]))
         yard.call("agent", "stop")
-    return by_file, by_command, theirs
+    return ours, by_command, theirs
 
 
 def seconds_of(yard, hand_in):
