@@ -186,7 +186,6 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
         run(&["--env", "bad.txt", "train.py"]),
         run(&["--env", "sklearn", "train.py"]),
         run(&["--docker", "Python 3.12", "train.py"]),
-        run(&["--python", "python3", "--shm-size", "1g", "train.py"]),
         run(&["--python", "/nonexistent/python", "train.py"]),
         run(&["--timeout", "soon", "train.py"]),
         run(&["--experiment", "no spaces", "train.py"]),
@@ -217,9 +216,6 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
     error: "Python 3.12" cannot be the name of an image
     help: an image is named as in python:3.11-slim or registry.example.com/name@sha256:…
 
-    error: not yet in this version: a size of /dev/shm outside of a container (--shm-size)
-    help: run it in a container, as with --docker IMAGE, or leave --shm-size out: the run has the machine's
-
     error: interpreter "/nonexistent/python" does not exist
     help: give the path of a Python interpreter, or of a virtual environment
 
@@ -249,8 +245,9 @@ fn what_makes_no_sense_is_refused_with_2_and_changes_nothing() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     let yard = Yard::new();
-    let arguments = ["run", "--python", "python3", "--shm-size", "1g", "--command", "true"];
-    let (code, out, err) = said(yard.trainyard().args(arguments));
+    let text = "command: python train.py\nenvironment: {image: python}\nservices: {board: {type: tensor_board}}\n";
+    let job = yard.project("project", &[("job.yml", text)]).join("job.yml");
+    let (code, out, err) = said(yard.trainyard().arg("submit").arg(job));
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("not yet"), "{err}");
 }

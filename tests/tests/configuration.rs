@@ -59,7 +59,7 @@ fn what_this_version_cannot_do_is_refused_and_nothing_is_changed() {
     let source = yard.script("print('never')");
     let source = source.to_str().unwrap();
     let refused: [&[&str]; 4] =
-        [&["--cpus", "0"], &["--memory", "1k"], &["--retries", "101"], &["--shm-size", "1g"]];
+        [&["--cpus", "0"], &["--memory", "1k"], &["--retries", "101"], &["--shm-size", "much"]];
     for options in refused {
         let output = yard
             .trainyard()

@@ -199,3 +199,25 @@ fn what_cannot_be_had_is_refused_with_what_to_do() {
 
     insta::assert_snapshot!(all.concat());
 }
+
+#[test]
+fn shared_memory_has_the_size_that_is_asked_for_and_takes_a_sandbox() {
+    let yard = Yard::new();
+    let source = yard.script(
+        "import os\nfound = os.statvfs('/dev/shm')\nprint(found.f_blocks * found.f_frsize)",
+    );
+    let run = |options: &[&str]| {
+        let source = source.to_str().unwrap();
+        let mut command = yard.trainyard();
+        command.args(["run", "--shm-size", "3m", "--source", source]).args(options);
+        command.arg("train.py").output().unwrap()
+    };
+
+    let output = run(&[]);
+    assert_eq!(text(&output.stdout), "3145728\n", "{}", text(&output.stderr));
+
+    let refused = run(&["--sandbox", "off"]);
+    assert_ne!(refused.status.code(), Some(0));
+    let said = text(&refused.stderr);
+    assert!(said.contains("--shm-size takes a sandbox, and --sandbox off asks for none"), "{said}");
+}
