@@ -259,6 +259,8 @@ fn a_writer_of_a_file_that_is_read_in_pieces_races_snapshots() {
 /// A snapshot holds a state that the file had, or there is none.
 fn writer_against_snapshots(words: usize) {
     const SNAPSHOTS: u32 = 40;
+    // On a busy machine the writer may come between each time.
+    const PATIENCE: u32 = 400;
     let fixture = Fixture::new();
     sample(&fixture);
     let path = fixture.path("changing");
@@ -268,7 +270,7 @@ fn writer_against_snapshots(words: usize) {
     std::thread::scope(|scope| {
         let _stop = StopAtEnd(&stop);
         let writer = scope.spawn(|| write_states(&path, words, &stop));
-        for _ in 0..SNAPSHOTS {
+        while taken + refused < SNAPSHOTS || (taken == 0 && refused < PATIENCE) {
             match fixture.try_take() {
                 Ok(one) => {
                     let content = fixture.content(&one, "changing");
@@ -289,8 +291,7 @@ fn writer_against_snapshots(words: usize) {
         writer.thread().unpark();
         assert!(writer.join().unwrap() > 0);
     });
-    assert_eq!(taken + refused, SNAPSHOTS);
-    assert!(taken > 0, "no snapshot at all was taken");
+    assert!(taken > 0, "none of {refused} snapshots was taken");
     // Left alone, it is as it is.
     let last = fixture.take_and_check();
     assert_eq!(fixture.content(&last, "changing"), fs::read(&path).unwrap());
