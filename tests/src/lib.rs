@@ -294,7 +294,8 @@ pub fn kill_supervisors(yard: &Yard, run: &str) {
     supervisors(yard, run).into_iter().for_each(kill);
 }
 
-/// Waits until `holds`, looking again every few milliseconds: for things that give no event.
+/// Waits until `holds`, for things that give no event. It looks again after a few milliseconds, or
+/// after twice the time that a look takes: what is waited for needs the processor as well.
 ///
 /// # Panics
 ///
@@ -302,9 +303,14 @@ pub fn kill_supervisors(yard: &Yard, run: &str) {
 #[track_caller]
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !holds() {
+    loop {
+        let asked = Instant::now();
+        if holds() {
+            return;
+        }
         assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        let rest = asked.elapsed() * 2;
+        std::thread::sleep(rest.clamp(Duration::from_millis(5), Duration::from_millis(250)));
     }
 }
 
