@@ -21,5 +21,6 @@ pub mod plan;
 pub mod policy;
 mod prefixes;
 pub mod probe;
+pub mod refused_calls;
 pub mod report;
 pub mod system_calls;

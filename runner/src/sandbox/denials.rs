@@ -3,6 +3,7 @@
 //! Nothing is looked at but those words and the plan: whether something is on the machine is not for
 //! a run to learn, nor from this.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, Seen};
 use super::policy::Mount;
+use super::refused_calls::RefusedCalls;
 use crate::container::ContainerPolicy;
 use crate::run_configuration::{Network, size};
 
@@ -119,13 +121,23 @@ fn denial(complaint: &Complaint<'_>, plan: &Plan, around: Surroundings<'_>) -> O
             option: "--network full".to_owned(),
         }),
         Trouble::NoSpace => full_memory(complaint, plan),
-        Trouble::NotPermitted if complaint.paths.is_empty() => {
-            plan.filter.then(|| refused_call(format!("{:?}", complaint.before)))
-        }
+        Trouble::NotPermitted if complaint.paths.is_empty() => match &plan.record.refused_calls {
+            Some(calls) => told(calls),
+            None => plan.filter.then(|| refused_call(format!("{:?}", complaint.before))),
+        },
         trouble => {
             complaint.paths.iter().rev().find_map(|path| of_path(trouble, path, plan, around))
         }
     }
+}
+
+/// Says which calls were refused, those that were tried most often first.
+fn told(calls: &RefusedCalls) -> Option<Denial> {
+    let mut most: Vec<_> = calls.iter().collect();
+    most.sort_by_key(|(_, times)| Reverse(**times));
+    let names: Vec<_> = most.into_iter().take(MOST).map(|(name, _)| name.as_str()).collect();
+    let what = if names.len() == 1 { "the system call" } else { "the system calls" };
+    (!names.is_empty()).then(|| refused_call(format!("{what} {}", names.join(", "))))
 }
 
 fn full_memory(complaint: &Complaint<'_>, plan: &Plan) -> Option<Denial> {

@@ -74,7 +74,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         Report::NotConnected.say(report);
         return ExitCode::FAILURE;
     }
-    match set_up(&given.inside) {
+    match set_up(&given.inside, report) {
         Ok(inside) => match start(inside, report, given.stdout, given.stderr) {
             Ok(script) => reap(script, report),
             Err(error) => {
@@ -121,7 +121,7 @@ fn is_connected(network: OwnedFd) -> bool {
 
 /// Reads what is to be done and puts up all layers, in the only order that works: each takes away
 /// what the ones before it need.
-fn set_up(inside: &OwnedFd) -> Result<Inside, Box<dyn Error>> {
+fn set_up(inside: &OwnedFd, report: BorrowedFd<'_>) -> Result<Inside, Box<dyn Error>> {
     close_inherited_files()?;
     set_pdeathsig(Signal::SIGKILL)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -134,8 +134,10 @@ fn set_up(inside: &OwnedFd) -> Result<Inside, Box<dyn Error>> {
     if let Some(fence) = &inside.fence {
         fence.put_up()?;
     }
-    if inside.filter {
-        system_calls::install()?;
+    if inside.filter
+        && let Some(told) = system_calls::install()?
+    {
+        Report::Filtered.say_with(report, told.as_fd())?;
     }
     Ok(inside)
 }

@@ -11,6 +11,7 @@ use super::landlock::Fence;
 use super::network::{self, NARROWER, RoomNetwork};
 use super::places::{Places, RESOLVER, home_in};
 use super::policy::{Mount, SandboxPolicy, Tier};
+use super::refused_calls::RefusedCalls;
 use crate::run_configuration::Network;
 
 /// The first version of Landlock that keeps a process from the abstract sockets of others.
@@ -101,6 +102,9 @@ pub struct SandboxRecord {
     /// What it was not kept from.
     #[serde(default)]
     pub missing: Vec<Missing>,
+    /// Which system calls were refused, and how often; none where that is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_calls: Option<RefusedCalls>,
     /// What it was kept from, as far as the last words of a run that failed tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denials: Vec<Denial>,
@@ -201,7 +205,8 @@ pub fn plan(
         missing.extend((facts.landlock < SCOPES).then(abstract_sockets));
     }
     let (network, engine) = (policy.network, engine.to_owned());
-    let record = SandboxRecord { tier, engine, network, missing, denials: Vec::new() };
+    let (refused_calls, denials) = (None, Vec::new());
+    let record = SandboxRecord { tier, engine, network, missing, refused_calls, denials };
     Ok(Plan { record, rooms, fence, filter: facts.seccomp })
 }
 

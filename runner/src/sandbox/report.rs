@@ -1,13 +1,14 @@
 //! What the inner stage of a sandbox tells the supervisor: one packet a message, over a socket
 //! that the script never has.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
-    SocketType, recvmsg, send, socketpair, sockopt,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send, sendmsg, socketpair,
+    sockopt,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub enum Report {
         /// Its number.
         pid: i32,
     },
+    /// System calls are filtered; the descriptor that comes with this tells which are refused.
+    Filtered,
     /// The network that was waited for is not there: nothing was started.
     NotConnected,
     /// A layer of the sandbox could not be had: nothing was started.
@@ -51,6 +54,13 @@ pub enum Report {
         /// Which.
         signal: i32,
     },
+}
+
+/// A message, with what came with it.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) report: Report,
+    pub(crate) descriptor: Option<OwnedFd>,
 }
 
 /// Makes both ends: the supervisor's and the inner stage's.
@@ -78,29 +88,47 @@ impl Report {
         let _nobody_listens = send(socket, &text, SendFlags::NOSIGNAL);
     }
 
+    /// Sends it with a descriptor.
+    pub(crate) fn say_with(&self, socket: impl AsFd, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        let fds = [fd];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let _there_is_room = ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        sendmsg(socket, &[IoSlice::new(&text)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
     /// Receives the next; `None` when there will be none. With `waits`, waits for it.
     ///
     /// # Errors
     ///
     /// `WouldBlock` when there is none yet; otherwise it cannot be received.
-    pub(crate) fn hear(socket: impl AsFd, waits: bool) -> io::Result<Option<Self>> {
+    pub(crate) fn hear(socket: impl AsFd, waits: bool) -> io::Result<Option<Heard>> {
         let mut bytes = [0; LONGEST];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let flags = if waits { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+        let flags =
+            RecvFlags::CMSG_CLOEXEC | if waits { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
         let got = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?;
-        let sender = ancillary.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
-            _ => None,
-        });
-        match &bytes[..got.bytes] {
-            [] => Ok(None),
+        let (mut sender, mut descriptor) = (None, None);
+        for message in ancillary.drain() {
+            match message {
+                RecvAncillaryMessage::ScmCredentials(by) => sender = Some(by.pid),
+                RecvAncillaryMessage::ScmRights(mut fds) => descriptor = fds.next(),
+                _ => {}
+            }
+        }
+        let report = match &bytes[..got.bytes] {
+            [] => return Ok(None),
             HERE => {
                 let pid = sender.ok_or(io::ErrorKind::InvalidData)?;
-                Ok(Some(Self::Here { pid: pid.as_raw_nonzero().get() }))
+                Self::Here { pid: pid.as_raw_nonzero().get() }
             }
-            text => Ok(Some(serde_json::from_slice(text)?)),
-        }
+            text => serde_json::from_slice(text)?,
+        };
+        Ok(Some(Heard { report, descriptor }))
     }
 }
 
@@ -116,12 +144,14 @@ mod tests {
 
         say_here(&theirs).unwrap();
         Report::Started.say(&theirs);
+        Report::Filtered.say_with(&theirs, std::io::stdin().as_fd()).unwrap();
         Report::Code { code: 3 }.say(&theirs);
         Report::NotSetUp { message: "x".repeat(2 * LONGEST) }.say(&theirs);
         drop(theirs);
 
         let mut heard = Vec::new();
-        while let Some(report) = Report::hear(&ours, true).unwrap() {
+        while let Some(Heard { report, descriptor }) = Report::hear(&ours, true).unwrap() {
+            assert_eq!(descriptor.is_some(), report == Report::Filtered, "{report:?}");
             heard.push(report);
         }
         let me = std::process::id().cast_signed();
@@ -129,6 +159,7 @@ mod tests {
         let expected = [
             Report::Here { pid: me },
             Report::Started,
+            Report::Filtered,
             Report::Code { code: 3 },
             Report::NotSetUp { message },
         ];

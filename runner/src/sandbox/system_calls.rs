@@ -5,12 +5,15 @@
 //! it does in containers, where the same programs run.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
 use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition,
     SeccompFilter, SeccompRule, sock_filter,
 };
+
+use super::refused_calls;
 
 /// A system call that is refused whatever its arguments are.
 #[derive(Clone, Copy, Debug)]
@@ -95,19 +98,38 @@ pub enum FilterError {
     },
 }
 
-/// Installs the filter for this thread and all it starts, for good.
+/// Those of which only some uses are refused.
+const REFUSED_IN_PART: [(&str, i64); 4] = [
+    ("clone", libc::SYS_clone),
+    ("socket", libc::SYS_socket),
+    ("socketpair", libc::SYS_socketpair),
+    ("ioctl", libc::SYS_ioctl),
+];
+
+/// Returns the name of a call that is refused, wholly or in part.
+pub(super) fn name(number: i64) -> Option<&'static str> {
+    let whole = REFUSED.iter().chain(REFUSED_HERE).map(|call| (call.name, call.number));
+    whole.chain(REFUSED_IN_PART).find_map(|(name, it)| (it == number).then_some(name))
+}
+
+/// Installs the filter for this thread and all it starts, for good. Returns where it is told which
+/// calls are refused, if this kernel does that and nobody is told already.
 ///
 /// # Errors
 ///
 /// It is not, or not wholly, installed.
-pub fn install() -> Result<(), FilterError> {
-    for program in programs()? {
-        seccompiler::apply_filter(&program)?;
-    }
-    Ok(())
+pub fn install() -> Result<Option<OwnedFd>, FilterError> {
+    let [foreign, clone3, refused] = programs()?;
+    seccompiler::apply_filter(&foreign)?;
+    seccompiler::apply_filter(&clone3)?;
+    let Ok(told) = refused_calls::install(&refused) else {
+        seccompiler::apply_filter(&refused)?;
+        return Ok(None);
+    };
+    Ok(Some(told))
 }
 
-fn programs() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
+fn programs() -> Result<[BpfProgram; 3], seccompiler::BackendError> {
     let make = |rules, errno: libc::c_int| {
         let refuse = SeccompAction::Errno(errno.cast_unsigned());
         let arch = std::env::consts::ARCH.try_into()?;
@@ -121,7 +143,7 @@ fn programs() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     rules.insert(libc::SYS_ioctl, terminals()?);
     // Its arguments are in memory, where no filter looks: the C library then calls `clone`.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    Ok(vec![foreign_numbers(), make(clone3, libc::ENOSYS)?, make(rules, libc::EPERM)?])
+    Ok([foreign_numbers(), make(clone3, libc::ENOSYS)?, make(rules, libc::EPERM)?])
 }
 
 type Rules = Result<Vec<SeccompRule>, seccompiler::BackendError>;
@@ -231,6 +253,6 @@ mod tests {
 
     #[test]
     fn the_filter_can_be_made_here() {
-        assert_eq!(programs().unwrap().len(), 3);
+        assert!(programs().unwrap().iter().all(|program| !program.is_empty()));
     }
 }

@@ -199,7 +199,8 @@ fn attempt(run: &RunDirectory, events: &mut EventLog) -> Result<ExitRecord, NotS
         measure(&mut record);
     }
     record.confinement = record.started_time_utc.map(|_| Box::new(confinement));
-    if let Some(plan) = sandbox {
+    if let Some(mut plan) = sandbox {
+        plan.record.refused_calls = facts.findings.refused_calls;
         let place = SandboxPlace { run, launch: &launch, temporary: &temporary };
         let said = match outcome.ending {
             None => place.record(plan, outcome.status),

@@ -126,8 +126,8 @@ impl RunningContainer {
 }
 
 impl Workload for RunningContainer {
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.news.wakes())
+    fn wakes(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.news.wakes()]
     }
 
     fn look(&mut self, events: &mut EventLog) {

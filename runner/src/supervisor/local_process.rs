@@ -43,8 +43,8 @@ impl LocalProcess {
 }
 
 impl Workload for LocalProcess {
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        self.sandboxed.as_ref().and_then(Sandboxed::wakes)
+    fn wakes(&self) -> Vec<BorrowedFd<'_>> {
+        self.sandboxed.as_ref().map(Sandboxed::wakes).unwrap_or_default()
     }
 
     fn look(&mut self, _events: &mut EventLog) {
@@ -95,7 +95,8 @@ impl Workload for LocalProcess {
     }
 
     fn findings(&self) -> Findings {
-        findings(&self.cgroups.confinement())
+        let refused_calls = self.sandboxed.as_ref().and_then(Sandboxed::refused_calls);
+        Findings { refused_calls, ..findings(&self.cgroups.confinement()) }
     }
 
     fn confinement(&self) -> Confinement {

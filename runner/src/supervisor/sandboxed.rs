@@ -23,7 +23,8 @@ use crate::sandbox::cgroup::Join;
 use crate::sandbox::inner::Inside;
 use crate::sandbox::network::RoomNetwork;
 use crate::sandbox::plan::{Plan, Rooms};
-use crate::sandbox::report::{self, Report};
+use crate::sandbox::refused_calls::{Listener, RefusedCalls};
+use crate::sandbox::report::{self, Heard, Report};
 use crate::supervisor::network_keeper::{Namespaces, NetworkKeeper};
 use crate::supervisor::script::{RunningScript, Script, StartError, detach, explain, pipe};
 use crate::supervisor::verdict::{Ending, ScriptStatus};
@@ -75,6 +76,8 @@ pub(crate) struct Sandboxed {
     pub(crate) has_rooms: bool,
     /// Who keeps its network, if it has one that is connected.
     keeper: Option<NetworkKeeper>,
+    /// Where it is heard which system calls are refused, if that is told.
+    calls: Option<Listener>,
     /// How the script ended.
     status: Option<ScriptStatus>,
     is_silent: bool,
@@ -83,13 +86,16 @@ pub(crate) struct Sandboxed {
 impl Sandboxed {
     /// Hears what there is to hear. Does not wait.
     pub(crate) fn look(&mut self) {
+        if let Some(calls) = &mut self.calls {
+            calls.look();
+        }
         while !self.is_silent {
             match Report::hear(&self.socket, false) {
-                Ok(Some(Report::Code { code })) => self.status = Some(ScriptStatus::Code(code)),
-                Ok(Some(Report::Signal { signal })) => {
-                    self.status = Some(ScriptStatus::Signal(signal));
-                }
-                Ok(Some(_)) => {}
+                Ok(Some(heard)) => match heard.report {
+                    Report::Code { code } => self.status = Some(ScriptStatus::Code(code)),
+                    Report::Signal { signal } => self.status = Some(ScriptStatus::Signal(signal)),
+                    _ => {}
+                },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(None) | Err(_) => self.is_silent = true,
@@ -120,8 +126,14 @@ impl Sandboxed {
     }
 
     /// Returns what becomes readable when there is something to hear.
-    pub(crate) fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        (!self.is_silent).then(|| self.socket.as_fd())
+    pub(crate) fn wakes(&self) -> Vec<BorrowedFd<'_>> {
+        let socket = (!self.is_silent).then(|| self.socket.as_fd());
+        socket.into_iter().chain(self.calls.as_ref().and_then(Listener::wakes)).collect()
+    }
+
+    /// Returns which system calls were refused, if that was told.
+    pub(crate) fn refused_calls(&self) -> Option<RefusedCalls> {
+        self.calls.as_ref().map(|calls| calls.calls().clone())
     }
 }
 
@@ -151,9 +163,10 @@ pub(crate) fn start(
     let Begun { outer, socket, mut words } =
         begun.map_err(|source| SandboxError::Start { source })?;
     match first_reports(&socket, wishes) {
-        Ok(pid) => {
+        Ok((pid, calls)) => {
             let (status, is_silent, has_rooms) = (None, false, plan.rooms.is_some());
-            let sandboxed = Sandboxed { socket, outer, has_rooms, keeper, status, is_silent };
+            let sandboxed =
+                Sandboxed { socket, outer, has_rooms, keeper, calls, status, is_silent };
             Ok((RunningScript { pid, stdout, stderr }, sandboxed))
         }
         Err(never) => {
@@ -271,10 +284,10 @@ enum Never {
     Made(String),
 }
 
-/// Hears until the script runs, and returns its number.
-fn first_reports(socket: &OwnedFd, wishes: Wishes<'_>) -> Result<i32, Never> {
+/// Hears until the script runs, and returns its number and where refused calls are heard of.
+fn first_reports(socket: &OwnedFd, wishes: Wishes<'_>) -> Result<(i32, Option<Listener>), Never> {
     let begun = Instant::now();
-    let mut script = None;
+    let (mut script, mut calls) = (None, None);
     loop {
         if let Some(ending) = wishes.watches.wanted_end(wishes.run) {
             return Err(Never::Wanted(ending));
@@ -283,19 +296,25 @@ fn first_reports(socket: &OwnedFd, wishes: Wishes<'_>) -> Result<i32, Never> {
             return Err(Never::Made(format!("it was not there within {} s", PATIENCE.as_secs())));
         }
         wait_for([socket.as_fd()].into_iter().chain(wishes.watches.fds()));
-        match Report::hear(socket, false) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(Some(Report::Here { pid })) => script = Some(pid),
-            Ok(Some(Report::Started)) => {
-                return script.ok_or_else(|| Never::Made("it has no process".to_owned()));
-            }
-            Ok(Some(Report::NotStarted { errno })) => return Err(Never::Executed(errno)),
-            Ok(Some(Report::NotConnected)) => return Err(Never::Connected),
-            Ok(Some(Report::NotSetUp { message })) => return Err(Never::Closed(message)),
-            Ok(Some(Report::Code { .. } | Report::Signal { .. })) => {}
+        let Heard { report, descriptor } = match Report::hear(socket, false) {
+            Ok(Some(heard)) => heard,
             Ok(None) => return Err(Never::Made("it ended without a word".to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Never::Made(error.to_string())),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => continue,
+                _ => return Err(Never::Made(error.to_string())),
+            },
+        };
+        match report {
+            Report::Filtered => calls = descriptor.map(Listener::new),
+            Report::Here { pid } => script = Some(pid),
+            Report::Started => {
+                let script = script.ok_or_else(|| Never::Made("it has no process".to_owned()))?;
+                return Ok((script, calls));
+            }
+            Report::NotStarted { errno } => return Err(Never::Executed(errno)),
+            Report::NotConnected => return Err(Never::Connected),
+            Report::NotSetUp { message } => return Err(Never::Closed(message)),
+            Report::Code { .. } | Report::Signal { .. } => {}
         }
     }
 }

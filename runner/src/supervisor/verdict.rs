@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 
 use crate::cancel_request::CancelRequest;
 use crate::exit_record::ExitReason;
+use crate::sandbox::refused_calls::RefusedCalls;
 
 /// How the main process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) struct Findings {
     pub(crate) engine_stopped: Option<String>,
     /// That the kernel killed a process of it for memory.
     pub(crate) out_of_memory: Option<String>,
+    /// Which system calls were refused, if that was told.
+    pub(crate) refused_calls: Option<RefusedCalls>,
     /// What people should know besides.
     pub(crate) note: Option<String>,
 }
@@ -212,6 +215,7 @@ mod tests {
             engine_stopped: engine.then(|| "engine stopped".to_owned()),
             out_of_memory: out_of_memory.then(|| "the kernel killed it".to_owned()),
             note: Some("a note".to_owned()),
+            refused_calls: None,
         };
         let mut table = String::new();
         for (status, ending, findings) in [

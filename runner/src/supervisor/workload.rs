@@ -10,7 +10,7 @@ use crate::supervisor::verdict::{Findings, ScriptStatus};
 pub(crate) trait Workload {
     /// Returns what becomes readable when there is something to [`look`](Self::look) at; a
     /// process of this machine tells by a signal.
-    fn wakes(&self) -> Option<BorrowedFd<'_>>;
+    fn wakes(&self) -> Vec<BorrowedFd<'_>>;
 
     /// Looks at how it goes, and says what happened. Does not wait.
     fn look(&mut self, events: &mut EventLog);

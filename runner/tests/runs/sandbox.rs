@@ -400,3 +400,61 @@ fn shared_memory_is_as_large_as_it_is_said() {
 
     assert_eq!((run.text(), record.code), ("3145728\n".to_owned(), Some(0)), "{record:?}");
 }
+
+/// Makes the system calls of these numbers without arguments that make sense.
+fn calls(numbers: &str, then: &str) -> String {
+    format!(
+        "import ctypes, os, threading\nlibc = ctypes.CDLL(None, use_errno=True)\n\
+         def call(number): return libc.syscall(number, 0, 0, -1, -1, 0), ctypes.get_errno()\n\
+         print([call(number) for number in {numbers}])\n{then}"
+    )
+}
+
+#[test]
+fn refused_system_calls_are_named() {
+    // perf_event_open, io_uring_setup
+    let fails = "raise PermissionError(1, os.strerror(1))";
+    let (run, record) = sandboxed(&calls("[425, 298, 298]", fails)).carried_out();
+
+    assert!(run.text().starts_with("[(-1, 1), (-1, 1), (-1, 1)]\n"), "{}", run.text());
+    let sandbox = record.sandbox.unwrap();
+    let expected = [("io_uring_setup", 1), ("perf_event_open", 2)];
+    let told = sandbox.refused_calls.unwrap();
+    assert!(told.iter().map(|(name, times)| (name.as_str(), *times)).eq(expected), "{told:?}");
+    let said = "the sandbox refused the system calls perf_event_open, io_uring_setup; \
+                --sandbox off does not";
+    assert!(record.message.contains(said), "{}", record.message);
+
+    // What the kernel would not have done either is nothing of the sandbox's.
+    let (run, record) = sandboxed("import os\nos.setgroups([1])").carried_out();
+    assert!(run.text().contains("Operation not permitted"), "{}", run.text());
+    let sandbox = record.sandbox.unwrap();
+    assert_eq!((sandbox.refused_calls.map(|it| it.len()), sandbox.denials.len()), (Some(0), 0));
+}
+
+#[test]
+fn who_makes_refused_calls_without_end_is_refused_all_the_same() {
+    let many = "failed = []\n\
+                def work():\n    for _ in range(4000):\n        if call(298)[0] != -1: failed.append(1)\n\
+                threads = [threading.Thread(target=work) for _ in range(4)]\n\
+                for one in threads: one.start()\nfor one in threads: one.join()\n\
+                print(len(failed), call(298))";
+    let (run, record) = sandboxed(&calls("[]", many)).carried_out();
+
+    assert_eq!(run.text(), "[]\n0 (-1, 38)\n", "{}", record.message);
+    assert_eq!(record.sandbox.unwrap().refused_calls.unwrap()["perf_event_open"], 10_000);
+}
+
+#[test]
+fn who_is_killed_in_a_refused_call_ends_as_others_do() {
+    let endless = "print('ready', flush=True)\nwhile True: call(298)";
+    let mut run = sandboxed(&calls("[]", endless));
+    run.launch.grace_seconds = 0.0;
+    run.start();
+    run.wait_for_output("ready");
+
+    run.cancel(true);
+
+    let record = run.end();
+    assert_eq!((record.reason, record.signal), (ExitReason::Cancelled, Some(9)));
+}

@@ -43,6 +43,7 @@ fn sandbox(network: Network, has_rooms: bool) -> Plan {
         engine: String::new(),
         network,
         missing: Vec::new(),
+        refused_calls: None,
         denials: Vec::new(),
     };
     Plan { record, rooms: has_rooms.then_some(rooms), fence: Some(fence), filter: true }

@@ -59,6 +59,7 @@ pub(super) fn findings(over: &Over, word: Option<Word>, program: &str, image: &s
         note: Some(&state.error)
             .filter(|error| !error.is_empty())
             .map(|error| format!("the container engine says: {error}")),
+        refused_calls: None,
     }
 }
 
