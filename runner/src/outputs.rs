@@ -15,6 +15,9 @@ use snapshots::path_error::{IoContext as _, PathError};
 
 use crate::run_directory::RunDirectory;
 
+#[cfg(test)]
+mod tests;
+
 /// A file that a run left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputFile {
@@ -48,11 +51,21 @@ pub struct OutputLimits {
     pub max_bytes: u64,
     /// Default: 64 directories deep.
     pub max_depth: usize,
+    /// Default: 1,000,000 names, of whatever kind, that are looked at.
+    pub max_names: usize,
+    /// Default: 100 things that are passed over are named, the others counted.
+    pub max_notes: usize,
 }
 
 impl Default for OutputLimits {
     fn default() -> Self {
-        Self { max_files: 100_000, max_bytes: 1 << 40, max_depth: 64 }
+        Self {
+            max_files: 100_000,
+            max_bytes: 1 << 40,
+            max_depth: 64,
+            max_names: 1_000_000,
+            max_notes: 100,
+        }
     }
 }
 
@@ -72,14 +85,14 @@ pub fn collect(
     in_snapshot: &dyn Fn(&[u8]) -> Option<Digest>,
 ) -> Result<Outputs, PathError> {
     let found = Outputs { whole: true, ..Outputs::default() };
-    let mut collector = Collector { limits, in_snapshot, found, bytes: 0, full: false };
+    let mut collector =
+        Collector { limits, in_snapshot, found, bytes: 0, names: 0, unnamed: 0, full: false };
     let work = open(CWD, &run.work(), OFlags::DIRECTORY, ResolveFlags::empty())
         .context("open", run.work())?;
     for name in ["outputs", "logs"] {
         collector.entry(&work, OsStr::new(name), Path::new(""), 0)?;
     }
-    collector.found.files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(collector.found)
+    Ok(collector.finish())
 }
 
 struct Collector<'a> {
@@ -87,6 +100,10 @@ struct Collector<'a> {
     in_snapshot: &'a dyn Fn(&[u8]) -> Option<Digest>,
     found: Outputs,
     bytes: u64,
+    /// How many names were looked at.
+    names: usize,
+    /// How many things were passed over without a note of their own.
+    unnamed: usize,
     full: bool,
 }
 
@@ -136,9 +153,18 @@ impl Collector<'_> {
         for entry in Dir::read_from(open).context("list", path)? {
             let entry = entry.context("list", path)?;
             let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(OsStr::from_bytes(name).to_owned());
+            if name == b"." || name == b".." {
+                continue;
             }
+            // Before they are sorted: a script may leave more than memory holds.
+            if self.names == self.limits.max_names {
+                self.full = true;
+                let what = format!("holds names over the limit of {}", self.names);
+                self.note_unseen(path, &what);
+                return Ok(());
+            }
+            self.names += 1;
+            names.push(OsStr::from_bytes(name).to_owned());
         }
         names.sort_unstable();
         for name in names {
@@ -214,7 +240,20 @@ impl Collector<'_> {
     }
 
     fn note(&mut self, path: &Path, why: &str) {
-        self.found.notes.push(format!("{path:?} {why}: not collected"));
+        if self.found.notes.len() < self.limits.max_notes {
+            self.found.notes.push(format!("{path:?} {why}: not collected"));
+        } else {
+            self.unnamed += 1;
+        }
+    }
+
+    fn finish(self) -> Outputs {
+        let mut found = self.found;
+        found.files.sort_by(|a, b| a.path.cmp(&b.path));
+        if self.unnamed > 0 {
+            found.notes.push(format!("{} more: not collected", self.unnamed));
+        }
+        found
     }
 }
 
@@ -284,133 +323,5 @@ mod path_bytes {
             Name::Text(text) => text.into(),
             Name::Bytes(bytes) => OsString::from_vec(bytes).into(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-    use std::os::unix::net::UnixListener;
-
-    use nix::sys::stat::Mode as NixMode;
-
-    use super::*;
-
-    fn run(files: &[(&str, &str)]) -> (tempfile::TempDir, RunDirectory) {
-        let directory = tempfile::tempdir().unwrap();
-        let run = RunDirectory::new(directory.path());
-        for (path, text) in files {
-            let path = run.work().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        (directory, run)
-    }
-
-    fn collected(run: &RunDirectory) -> Outputs {
-        collect(run, &OutputLimits::default(), &|_| None).unwrap()
-    }
-
-    fn paths(outputs: &Outputs) -> Vec<&str> {
-        outputs.files.iter().map(|file| file.path.to_str().unwrap()).collect()
-    }
-
-    #[test]
-    fn files_of_outputs_and_logs_are_listed_with_size_and_digest() {
-        let (_directory, run) = run(&[
-            ("outputs/b/model.pkl", "abc"),
-            ("outputs/a", ""),
-            ("logs/metrics.jsonl", "{}"),
-            ("train.py", "pass"),
-        ]);
-
-        let outputs = collected(&run);
-
-        assert_eq!(paths(&outputs), ["logs/metrics.jsonl", "outputs/a", "outputs/b/model.pkl"]);
-        let model = &outputs.files[2];
-        assert_eq!((model.size, model.sha256), (3, Digest::of(b"abc")));
-        assert!(outputs.notes.is_empty());
-    }
-
-    #[test]
-    fn what_came_with_the_snapshot_unchanged_is_not_an_output() {
-        let (_directory, run) = run(&[("outputs/old", "old"), ("outputs/changed", "new")]);
-
-        let outputs = collect(&run, &OutputLimits::default(), &|path| match path {
-            b"outputs/old" | b"outputs/changed" => Some(Digest::of(b"old")),
-            other => panic!("asked for {other:?}"),
-        });
-
-        assert_eq!(paths(&outputs.unwrap()), ["outputs/changed"]);
-    }
-
-    #[test]
-    fn nothing_but_plain_files_is_touched() {
-        let (_directory, run) = run(&[("outputs/kept", "x"), ("secret", "s"), ("logs/l", "l")]);
-        let outputs = run.outputs();
-        symlink("/etc/passwd", outputs.join("link")).unwrap();
-        symlink("/etc", outputs.join("linked_directory")).unwrap();
-        fs::hard_link(run.work().join("secret"), outputs.join("hard")).unwrap();
-        nix::unistd::mkfifo(&outputs.join("fifo"), NixMode::S_IRWXU).unwrap();
-        let _socket = UnixListener::bind(outputs.join("socket")).unwrap();
-
-        let found = collected(&run);
-
-        assert_eq!(paths(&found), ["logs/l", "outputs/kept"]);
-        insta::assert_snapshot!(found.notes.join("\n"), @r#"
-        "outputs/fifo" is a FIFO: not collected
-        "outputs/hard" has other names (hard links): not collected
-        "outputs/link" is a symbolic link: not collected
-        "outputs/linked_directory" is a symbolic link: not collected
-        "outputs/socket" is a socket: not collected
-        "#);
-    }
-
-    #[test]
-    fn outputs_that_are_a_link_are_not_followed() {
-        let (_directory, run) = run(&[("logs/l", "l")]);
-        symlink("/etc", run.outputs()).unwrap();
-
-        let found = collected(&run);
-
-        assert_eq!(paths(&found), ["logs/l"]);
-        assert_eq!(found.notes, [r#""outputs" is a symbolic link: not collected"#]);
-    }
-
-    #[test]
-    fn limits_end_the_list_and_are_said() {
-        let (_directory, run) =
-            run(&[("outputs/a", "aaa"), ("outputs/b", "b"), ("outputs/c", "c")]);
-        for limits in [
-            OutputLimits { max_files: 1, ..OutputLimits::default() },
-            OutputLimits { max_bytes: 3, ..OutputLimits::default() },
-        ] {
-            let found = collect(&run, &limits, &|_| None).unwrap();
-            assert_eq!(paths(&found), ["outputs/a"]);
-            assert!(found.notes[0].starts_with(r#""outputs/b" and what comes after"#));
-        }
-        let shallow = OutputLimits { max_depth: 0, ..OutputLimits::default() };
-        assert!(collect(&run, &shallow, &|_| None).unwrap().files.is_empty());
-    }
-
-    #[test]
-    fn a_name_that_is_not_text_survives_json() {
-        let file = OutputFile {
-            path: OsStr::from_bytes(b"outputs/\xff").into(),
-            size: 0,
-            sha256: Digest::of(b""),
-        };
-        let text = serde_json::to_string(&file).unwrap();
-        assert!(text.starts_with(r#"{"path":[111,117"#), "{text}");
-        assert_eq!(serde_json::from_str::<OutputFile>(&text).unwrap(), file);
-    }
-
-    #[test]
-    fn a_run_without_a_working_directory_is_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let gone = RunDirectory::new(directory.path().join("gone"));
-        let error = collect(&gone, &OutputLimits::default(), &|_| None).unwrap_err();
-        assert!(error.to_string().starts_with("cannot open "), "{error}");
     }
 }

@@ -1,6 +1,9 @@
 //! The first whole path: a script runs from one command, and a record comes out.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 use tests::{Yard, python, text, wait_until};
@@ -222,6 +225,54 @@ fn outputs_are_copied_out_and_nothing_is_overwritten() {
     assert_eq!(found.unwrap(), "weights");
     let again = yard.call(["outputs", &run, destination]);
     assert_ne!(again.status.code(), Some(0), "a second copy must not overwrite the first");
+}
+
+#[test]
+fn what_is_no_output_is_said_and_what_is_copied_is_a_plain_file() {
+    let script = r#"
+import os, socket
+os.chdir("outputs")
+os.symlink("/etc/passwd", "link"); os.symlink("/etc", "linked-directory")
+open("one", "w").close(); os.link("one", "two"); os.mkfifo("fifo")
+socket.socket(socket.AF_UNIX).bind("socket")
+with open("sparse", "wb") as sparse: sparse.truncate(1 << 24)
+open("tool", "w").close(); os.chmod("tool", 0o6755)
+open(b"\xff", "w").close()
+os.makedirs("/".join(["d"] * 70)); open("/".join(["d"] * 70) + "/deep", "w").close()
+for number in range(200): os.symlink("/", f"../logs/{number:03}")
+"#;
+    let yard = Yard::new();
+    let run = yard.submit(&yard.script(script), &[]);
+
+    let shown = yard.ended(&run);
+
+    let warnings: Vec<_> =
+        shown["warnings"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    let deep = format!("outputs/{}", ["d"; 64].join("/"));
+    let expected = [
+        (deep.as_str(), "is too deep inside"),
+        ("outputs/fifo", "is a FIFO"),
+        ("outputs/link", "is a symbolic link"),
+        ("outputs/linked-directory", "is a symbolic link"),
+        ("outputs/one", "has other names (hard links)"),
+        ("outputs/socket", "is a socket"),
+        ("outputs/two", "has other names (hard links)"),
+        ("logs/000", "is a symbolic link"),
+    ];
+    for (warning, (path, why)) in warnings.iter().zip(expected) {
+        assert_eq!(*warning, format!("{path:?} {why}: not collected"));
+    }
+    assert_eq!((warnings.len(), warnings[100]), (101, "107 more: not collected"));
+    let destination = yard.home().with_file_name("taken");
+    yard.ok(["outputs", &run, destination.to_str().unwrap()]);
+    let mode = |name: &[u8]| {
+        let path = destination.join("outputs").join(OsStr::from_bytes(name));
+        fs::symlink_metadata(path).unwrap().mode()
+    };
+    for name in [b"tool".as_slice(), b"sparse", b"\xff"] {
+        assert_eq!(mode(name) & 0o177_111, 0o100_000, "{name:?}");
+    }
+    assert_eq!(fs::read_dir(destination.join("outputs")).unwrap().count(), 3);
 }
 
 #[test]
