@@ -194,38 +194,12 @@ fn nothing_is_left_when_the_supervisor_or_all_of_us_are_killed() {
 #[test]
 fn the_work_of_a_run_can_be_done() {
     let script = r#"
-import ctypes, getpass, locale, mmap, multiprocessing, os, pwd, socket, subprocess, sys, tempfile
-import threading, http.client, ssl
-from concurrent.futures import ProcessPoolExecutor
-
-def square(x): return x * x
-
-if __name__ == "__main__":
-    with multiprocessing.Pool(2) as pool: print("pool", pool.map(square, range(4)))
-    with multiprocessing.get_context("spawn").Pool(1) as pool: print("spawn", pool.map(square, [3]))
-    with ProcessPoolExecutor(2) as pool: print("futures", list(pool.map(square, [5])))
-    from multiprocessing import shared_memory
-    memory = shared_memory.SharedMemory(create=True, size=1 << 16); memory.buf[0] = 7
-    print("shared memory", memory.buf[0]); memory.close(); memory.unlink()
-    print("subprocess", subprocess.run(["sh", "-c", "echo $((6 * 7))"], capture_output=True, text=True).stdout.strip())
-    with tempfile.NamedTemporaryFile() as file: print("temporary", os.path.exists(file.name))
-    open("/var/tmp/x", "w").write("x")
-    thread = threading.Thread(target=lambda: print("thread")); thread.start(); thread.join()
-    print("memfd", os.memfd_create("x") > 2)
-    listener = socket.create_server(("127.0.0.1", 0))
-    client = socket.create_connection(listener.getsockname()); print("loopback", client.getpeername() == listener.getsockname())
-    a, b = socket.socketpair(); a.send(b"x"); print("socketpair", b.recv(1))
-    print("user", pwd.getpwuid(os.getuid()).pw_uid == os.getuid(), len(getpass.getuser()) > 0)
-    print("locale", locale.setlocale(locale.LC_ALL, "C.UTF-8"))
-    print("affinity", len(os.sched_getaffinity(0)) > 0)
-    os.makedirs("outputs/deep"); open("outputs/deep/x", "w").write("x"); os.rename("outputs/deep/x", "y")
-    os.symlink("y", "link"); os.chmod("y", 0o600); os.link("y", "hard")
-    cache = os.path.join(os.path.expanduser("~"), ".cache"); os.makedirs(cache); print("home", os.listdir(os.path.expanduser("~")) == [".cache"])
-    os.mkfifo("fifo")
-    print("processes", sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit())[0] == 1)
-    print("stdin", sys.stdin.read() == "")
-    os.setpriority(os.PRIO_PROCESS, 0, 5)
-    print("certificates", ssl.create_default_context() is not None)
+import os, sys
+os.makedirs("outputs/deep"); open("outputs/deep/x", "w").write("x"); os.rename("outputs/deep/x", "y")
+open("/tmp/x", "w").write("x"); open("/var/tmp/x", "w").write("x")
+cache = os.path.join(os.path.expanduser("~"), ".cache"); os.makedirs(cache); print("home", os.listdir(os.path.expanduser("~")) == [".cache"])
+print("processes", sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit())[0] == 1)
+print("stdin", sys.stdin.read() == "")
 "#;
     let mut run = sandboxed(script);
     run.launch.sandbox.as_mut().unwrap().network = Network::None;
@@ -235,8 +209,7 @@ if __name__ == "__main__":
     let (run, record) = run.carried_out();
 
     assert_eq!(record.reason, ExitReason::Completed, "{}", run.text());
-    let text = run.text();
-    assert!(!text.contains("False") && text.contains("pool [0, 1, 4, 9]"), "{text}");
+    assert_eq!(run.text(), "home True\nprocesses True\nstdin True\n");
     assert_eq!(fs::read_to_string(run.directory.work().join("y")).unwrap(), "x");
     assert!(!run.directory.temporary().exists(), "what was in /tmp is gone");
 }

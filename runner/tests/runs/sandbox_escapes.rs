@@ -30,8 +30,8 @@ def reach(kind, address, family=socket.AF_UNIX):
 "#;
 
 /// A machine with something to get at.
-struct Surroundings {
-    directory: tempfile::TempDir,
+pub(crate) struct Surroundings {
+    pub(crate) directory: tempfile::TempDir,
     bystander: Child,
     _path_socket: UnixListener,
     _abstract_socket: rustix::fd::OwnedFd,
@@ -39,7 +39,7 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("secret").tempdir_in("/var/tmp").unwrap();
         fs::write(directory.path().join("key"), "hunter2").unwrap();
         let path_socket = UnixListener::bind(directory.path().join("socket")).unwrap();
@@ -65,16 +65,23 @@ impl Surroundings {
         }
     }
 
-    /// Carries out `attempt`, and returns what it said.
-    fn tried(&self, attempt: &str, policy: Option<SandboxPolicy>) -> String {
-        let script = format!(
-            "{BEGIN}SECRET = {:?}\nIPC = {:?}\nNET = {:?}\nBYSTANDER = {}\nPORT = {}\ntry:\n{}\nexcept BaseException as \
-             error:\n    print('refused:', repr(error))\n",
+    /// Returns what an attempt begins with, and knows of them.
+    pub(crate) fn known(&self) -> String {
+        format!(
+            "{BEGIN}SECRET = {:?}\nIPC = {:?}\nNET = {:?}\nBYSTANDER = {}\nPORT = {}\n",
             self.directory.path(),
             fs::read_link("/proc/self/ns/ipc").unwrap(),
             fs::read_link("/proc/self/ns/net").unwrap(),
             self.bystander.id(),
             self.tcp.local_addr().unwrap().port(),
+        )
+    }
+
+    /// Carries out `attempt`, and returns what it said.
+    fn tried(&self, attempt: &str, policy: Option<SandboxPolicy>) -> String {
+        let script = format!(
+            "{}try:\n{}\nexcept BaseException as error:\n    print('refused:', repr(error))\n",
+            self.known(),
             attempt
                 .trim_matches('\n')
                 .lines()
