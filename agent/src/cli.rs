@@ -26,6 +26,7 @@ mod reference;
 mod remove;
 mod rerun;
 mod run;
+mod sandbox;
 mod show;
 mod snapshot;
 mod snapshotting;
@@ -99,6 +100,8 @@ enum Command {
     Env(env::Command),
     #[command(subcommand)]
     Target(target::Command),
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
     #[command(subcommand)]
     Agent(agent::Command),
     #[command(subcommand)]
@@ -175,6 +178,7 @@ fn carry_out(command: Command, context: &Context) -> Outcome {
         Command::Snapshot(command) => snapshot::snapshot(command, context),
         Command::Env(command) => env::env(command, context),
         Command::Target(command) => target::target(&command, context),
+        Command::Sandbox(command) => sandbox::sandbox(&command, context),
         Command::Agent(command) => agent::agent(&command, context),
         Command::Token(command) => token::token(&command, context),
         Command::Gc(args) => gc::gc(&args, context),

@@ -61,6 +61,12 @@ pub fn main() -> ExitCode {
     {
         return runner::sandbox::network::keeper::main(rest);
     }
+    // What `sandbox probe` tries, outside and inside.
+    if let [_, command, rest @ ..] = arguments.as_slice()
+        && command == runner::sandbox::layers::attempts::COMMAND
+    {
+        return runner::sandbox::layers::attempts::main(rest);
+    }
     // What an agent on another machine asks of this one; it takes no configuration.
     if let [_, command, rest @ ..] = arguments.as_slice()
         && command == "remote"

@@ -13,6 +13,7 @@ use crate::run_configuration::{Network, Resources};
 use crate::run_id::RunId;
 
 mod arguments;
+pub mod bounds;
 pub(crate) mod mounts;
 mod policy;
 mod settings;

@@ -62,6 +62,15 @@ pub struct Launch {
     pub container: Option<ContainerLaunch>,
 }
 
+impl Launch {
+    /// Returns what `/dev/shm` may hold, in bytes: half of the run's memory, as it is half of the
+    /// machine's without a limit.
+    #[must_use]
+    pub fn shared_memory(&self) -> Option<u64> {
+        self.limits.as_ref()?.memory_bytes.map(|bytes| bytes / 2)
+    }
+}
+
 fn default_grace() -> f64 {
     DEFAULT_GRACE_SECONDS
 }

@@ -52,6 +52,12 @@ impl RunDirectory {
         &self.path
     }
 
+    /// Returns the agent's state: where the directory of the runs is.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        self.path.ancestors().nth(2).unwrap_or_else(|| Path::new("/"))
+    }
+
     /// Makes the directory and those in it that are there before the source comes, for their owner
     /// only. What is there already stays.
     ///

@@ -12,9 +12,11 @@
 pub mod bwrap;
 pub mod cgroup;
 pub mod denials;
+pub mod forecast;
 pub mod host;
 pub mod inner;
 pub mod landlock;
+pub mod layers;
 pub mod network;
 pub mod places;
 pub mod plan;

@@ -2,13 +2,15 @@
 
 pub(super) mod build_context;
 pub(super) mod configuration;
-mod dry;
+pub(super) mod dry;
 pub(super) mod environment;
 pub(super) mod job_file;
 pub(super) mod place;
 mod retrying;
 pub(super) mod sending;
 pub(super) mod transfer;
+
+use std::path::Path;
 
 use self::configuration::Wanted;
 use self::environment::{Chooser, Chosen};
@@ -18,6 +20,7 @@ use super::rerun::say_submitted;
 use super::{Context, Failure, Outcome, reference, target, variables};
 use crate::client::Start;
 use crate::config::Settings;
+use runner::container::ContainerPlan;
 use runner::sandbox::policy::{Mount, SandboxMode};
 
 /// Runs a script and follows it to its end
@@ -201,9 +204,19 @@ impl Args {
     }
 
     /// Returns the script and its arguments as they were typed.
-    #[cfg(test)]
-    pub(super) fn script_and_arguments(&self) -> &[String] {
+    pub(super) fn words(&self) -> &[String] {
         &self.script
+    }
+
+    /// Says whether there is a script of this name.
+    pub(super) fn finds(&self, script: &str) -> bool {
+        let source = self.what.source.as_deref().unwrap_or_else(|| Path::new("."));
+        [source, Path::new(".")].iter().any(|directory| directory.join(script).is_file())
+    }
+
+    /// Says whether one JSON document is wanted.
+    pub(super) fn json(&self) -> bool {
+        self.how.json
     }
 }
 
@@ -240,18 +253,31 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// Checks what the agent would, and returns what the run's container may be.
+    ///
+    /// # Errors
+    ///
+    /// It would be refused there.
+    pub(super) fn check(&self, context: &Context) -> Result<Option<ContainerPlan>, Failure> {
+        dry::check_target(context, &self.wanted)?;
+        dry::check_sandbox(context, &self.wanted, &self.chosen, &self.settings)?;
+        dry::check_container(&self.wanted, &self.chosen, &self.settings)
+    }
+}
+
 /// Runs a script.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if args.how.json && !(args.how.detach || args.how.dry_run) {
         return Err(Failure::usage("--json goes with --detach or --dry-run only")
             .hint("standard output is the script's; `trainyard show @ --json` tells of the run"));
     }
-    let Ready { wanted, chosen, with, settings } = Ready::new(args, context)?;
+    let ready = Ready::new(args, context)?;
     if args.how.dry_run {
-        dry::check_target(context, &wanted)?;
-        dry::check_container(&wanted, &chosen, &settings)?;
-        return dry::show(context, &wanted, &chosen, with.fresh, args.how.json);
+        ready.check(context)?;
+        return dry::show(context, &ready, args.how.json);
     }
+    let Ready { wanted, chosen, with, .. } = ready;
     let (client, agent) = context.agent(Start::IfNone)?;
     target::check_known(context, &client, &wanted.configuration.target)
         .map_err(|failure| failure.noting(&wanted.notes))?;

@@ -130,7 +130,7 @@ fn what_comes_after_the_script_is_the_scripts() {
         let Command::Run(args) = Cli::try_parse_from(arguments).unwrap().command else {
             panic!("not a run")
         };
-        assert_eq!(args.script_and_arguments(), script, "{typed:?}");
+        assert_eq!(args.words(), script, "{typed:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use runner::run_configuration::Network;
 use runner::sandbox::host::HostFacts;
 use runner::sandbox::plan::{Missing, possible};
-use runner::sandbox::policy::{SandboxMode, SandboxPolicy, Tier};
+use runner::sandbox::policy::{Mount, SandboxMode, SandboxPolicy, Tier};
 use runner::sandbox::probe;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -26,6 +26,10 @@ pub(crate) struct SandboxOffer {
     /// What runs of whoever asks reach that do not say: `full`, `loopback` or `none`.
     #[schema(value_type = String)]
     pub(crate) network: Network,
+    /// What every run in one is shown: `source`, `at` and `writable`.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) mounts: Vec<Mount>,
     /// How much of one this machine makes: `none`, `reduced` or `full`.
     #[schema(value_type = String)]
     pub(crate) tier: Tier,
@@ -44,7 +48,8 @@ impl SandboxOffer {
             Asked { mode, network: None, mounts: &[], shm_bytes: None, container: None },
             peer,
         );
-        Self { mode: rules.default, minimum: rules.minimum, network, tier, missing }
+        let SandboxRules { default: mode, minimum, mounts, .. } = rules.clone();
+        Self { mode, minimum, network, mounts, tier, missing }
     }
 
     /// Returns what a run that asks so would get.
@@ -53,6 +58,7 @@ impl SandboxOffer {
             default: self.mode,
             minimum: self.minimum,
             network: Some(self.network),
+            mounts: self.mounts.clone(),
             ..SandboxRules::default()
         };
         // What depends on the peer is settled.

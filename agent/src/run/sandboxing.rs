@@ -44,6 +44,12 @@ pub(crate) enum SandboxNotAllowed {
         /// What was asked for.
         asked: String,
     },
+    /// Containers have none.
+    #[error(
+        "sandbox and mounts are for runs outside of containers, which are kept to what they are \
+         given by their engine"
+    )]
+    Contained,
     /// It is no mount.
     #[error(transparent)]
     Mount(#[from] InvalidMount),
@@ -63,6 +69,7 @@ impl SandboxNotAllowed {
         match self {
             Self::Off => "leave --sandbox off out, or have the administrator set sandbox.allow-off",
             Self::Takes { .. } => "leave one of the two out",
+            Self::Contained => "leave --sandbox and --mount out; a volume shows a container more",
             Self::Mount(_) => "say --mount /data, --mount /data:/in or --mount /data:/out:rw",
             Self::Guarded { .. } => {
                 "name a directory with the data alone, or have the administrator put it into \
@@ -153,6 +160,9 @@ impl SandboxRules {
         peer: Peer,
         home: &Path,
     ) -> Result<(), SandboxNotAllowed> {
+        if asked.container.is_some() && (asked.mode.is_some() || !asked.mounts.is_empty()) {
+            return Err(SandboxNotAllowed::Contained);
+        }
         if asked.mode == Some(SandboxMode::Off) {
             if !peer.rules && !self.allow_off && self.default != SandboxMode::Off {
                 return Err(SandboxNotAllowed::Off);
@@ -207,6 +217,18 @@ mod tests {
         request
     }
 
+    fn contained(arguments: &[&str]) -> SubmitRequest {
+        let arguments: Vec<_> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        asked(|request| {
+            request.environment = serde_json::from_value(serde_json::json!({
+                "kind": "docker",
+                "docker": { "base": { "from": "image", "reference": "python:3.11" } },
+            }))
+            .unwrap();
+            request.container = Some(ContainerOptions { arguments, ..Default::default() });
+        })
+    }
+
     #[test]
     fn what_takes_a_sandbox_gets_one() {
         let off = SandboxRules { default: SandboxMode::Off, ..SandboxRules::default() };
@@ -251,6 +273,10 @@ mod tests {
             ("/etc", mount("/etc")),
             ("/home/ana", mount("/home/ana")),
             ("docker.sock", mount("/run/docker.sock:rw")),
+            ("container", {
+                let mounts = vec!["/data/x".parse().unwrap()];
+                SubmitRequest { mounts, ..contained(&[]) }
+            }),
         ] {
             for (who, peer) in [("owner", owner), ("other", other)] {
                 let said = match rules.check((&request).into(), peer, home) {
@@ -269,17 +295,6 @@ mod tests {
         let free = SandboxRules::default();
         let narrow = SandboxRules { network: Some(Network::Loopback), ..SandboxRules::default() };
         let off = SandboxRules { default: SandboxMode::Off, ..narrow.clone() };
-        let contained = |arguments: &[&str]| {
-            let arguments: Vec<_> = arguments.iter().map(|word| (*word).to_owned()).collect();
-            asked(|request| {
-                request.environment = serde_json::from_value(serde_json::json!({
-                    "kind": "docker",
-                    "docker": { "base": { "from": "image", "reference": "python:3.11" } },
-                }))
-                .unwrap();
-                request.container = Some(ContainerOptions { arguments, ..Default::default() });
-            })
-        };
         let mut table = String::new();
         for (name, request) in [
             ("process", asked(|_| {})),

@@ -9,6 +9,7 @@ use snapshots::path_error::{IoContext as _, PathError};
 
 use super::network::resolver;
 use super::prefixes::prefixes;
+use crate::run_directory::RunDirectory;
 
 /// Programs and libraries of the system: for everybody to read, and without secrets.
 const SYSTEM: &[&str] =
@@ -97,7 +98,28 @@ pub struct Wanted<'a> {
     pub gpus: bool,
 }
 
+/// Which GPUs a run was given; there when it asked for any, and empty when it asked for none.
+const GPUS_GIVEN: &str = "CUDA_VISIBLE_DEVICES";
+
 impl Places {
+    /// Looks for what `program` of `run` needs with this environment.
+    #[must_use]
+    pub fn of_run(
+        run: &RunDirectory,
+        program: &[String],
+        environment: &BTreeMap<String, String>,
+        temporary: &Path,
+    ) -> Self {
+        Self::look(&Wanted {
+            program: program.first().map_or("", String::as_str),
+            environment,
+            work: &run.work(),
+            temporary,
+            state: run.state(),
+            gpus: environment.get(GPUS_GIVEN).is_none_or(|gpus| !gpus.is_empty()),
+        })
+    }
+
     /// Looks for what is wanted.
     #[must_use]
     pub fn look(wanted: &Wanted<'_>) -> Self {

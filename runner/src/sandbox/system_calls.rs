@@ -75,8 +75,75 @@ pub const REFUSED_HERE: &[Refused] = refused! {
 #[cfg(not(target_arch = "x86_64"))]
 pub const REFUSED_HERE: &[Refused] = &[];
 
-/// Kinds of sockets that are allowed: the others reach the machine that this one is a guest of, or
-/// parts of the kernel that few look at.
+/// A system call that is refused for some of its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusedInPart {
+    /// Its name.
+    pub name: &'static str,
+    /// For which.
+    pub part: &'static str,
+    /// Why.
+    pub reason: &'static str,
+    number: i64,
+    rules: fn() -> Rules,
+}
+
+/// Every one.
+pub const REFUSED_IN_PART: [RefusedInPart; 4] = [
+    RefusedInPart {
+        name: "clone",
+        part: "with new namespaces",
+        reason: NAMESPACES,
+        number: libc::SYS_clone,
+        rules: namespaces,
+    },
+    RefusedInPart {
+        name: "socket",
+        part: "but of UNIX, of IP unless raw, and for routes",
+        reason: SOCKETS,
+        number: libc::SYS_socket,
+        rules: sockets,
+    },
+    RefusedInPart {
+        name: "socketpair",
+        part: "but of the same",
+        reason: SOCKETS,
+        number: libc::SYS_socketpair,
+        rules: families,
+    },
+    RefusedInPart {
+        name: "ioctl",
+        part: "TIOCSTI, TIOCLINUX",
+        reason: "types into a terminal in the user's place",
+        number: libc::SYS_ioctl,
+        rules: terminals,
+    },
+];
+
+/// Why namespaces are refused. As in the table.
+const NAMESPACES: &str = "makes or enters namespaces, in which everybody is root";
+const SOCKETS: &str =
+    "reaches the machine that this one is a guest of, or parts of the kernel that few look at";
+
+/// Returns all that is refused, by the reason.
+#[must_use]
+pub fn by_reason() -> Vec<(&'static str, Vec<String>)> {
+    let whole = REFUSED.iter().chain(REFUSED_HERE).map(|call| (call.reason, call.name.to_owned()));
+    let parts = REFUSED_IN_PART.iter().map(|call| {
+        let RefusedInPart { name, part, reason, .. } = call;
+        (*reason, format!("{name} ({part})"))
+    });
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for (reason, name) in whole.chain(parts) {
+        match groups.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((reason, vec![name])),
+        }
+    }
+    groups
+}
+
+/// Kinds of sockets that are allowed.
 const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 /// Why there is no filter.
@@ -98,18 +165,11 @@ pub enum FilterError {
     },
 }
 
-/// Those of which only some uses are refused.
-const REFUSED_IN_PART: [(&str, i64); 4] = [
-    ("clone", libc::SYS_clone),
-    ("socket", libc::SYS_socket),
-    ("socketpair", libc::SYS_socketpair),
-    ("ioctl", libc::SYS_ioctl),
-];
-
 /// Returns the name of a call that is refused, wholly or in part.
 pub(super) fn name(number: i64) -> Option<&'static str> {
     let whole = REFUSED.iter().chain(REFUSED_HERE).map(|call| (call.name, call.number));
-    whole.chain(REFUSED_IN_PART).find_map(|(name, it)| (it == number).then_some(name))
+    let parts = REFUSED_IN_PART.iter().map(|call| (call.name, call.number));
+    whole.chain(parts).find_map(|(name, it)| (it == number).then_some(name))
 }
 
 /// Installs the filter for this thread and all it starts, for good. Returns where it is told which
@@ -137,10 +197,9 @@ fn programs() -> Result<[BpfProgram; 3], seccompiler::BackendError> {
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.iter().chain(REFUSED_HERE).map(|call| (call.number, Vec::new())).collect();
-    rules.insert(libc::SYS_clone, namespaces()?);
-    rules.insert(libc::SYS_socket, sockets()?);
-    rules.insert(libc::SYS_socketpair, families()?);
-    rules.insert(libc::SYS_ioctl, terminals()?);
+    for call in REFUSED_IN_PART {
+        rules.insert(call.number, (call.rules)()?);
+    }
     // Its arguments are in memory, where no filter looks: the C library then calls `clone`.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     Ok([foreign_numbers(), make(clone3, libc::ENOSYS)?, make(rules, libc::EPERM)?])
@@ -231,6 +290,18 @@ mod tests {
 
         assert_eq!(numbers.len(), all.len());
         assert!(all.iter().all(|call| !call.reason.is_empty() && !call.name.is_empty()));
+    }
+
+    #[test]
+    fn what_is_refused_is_told_once_for_each_reason() {
+        let groups = by_reason();
+        let reasons: BTreeSet<_> = groups.iter().map(|(reason, _)| reason).collect();
+        let names: usize = groups.iter().map(|(_, names)| names.len()).sum();
+
+        assert_eq!(reasons.len(), groups.len());
+        assert_eq!(names, REFUSED.len() + REFUSED_HERE.len() + REFUSED_IN_PART.len());
+        let namespaces = groups.iter().find(|(reason, _)| *reason == NAMESPACES).unwrap();
+        assert_eq!(namespaces.1, ["setns", "unshare", "clone (with new namespaces)"]);
     }
 
     #[test]

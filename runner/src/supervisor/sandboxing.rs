@@ -13,7 +13,7 @@ use crate::run_directory::RunDirectory;
 use crate::sandbox::cgroup::Join;
 use crate::sandbox::denials::{self, LAST_WORDS, Surroundings};
 use crate::sandbox::host::HostFacts;
-use crate::sandbox::places::{self, Places, Wanted};
+use crate::sandbox::places::{self, Places};
 use crate::sandbox::plan::{Plan, SandboxRecord, plan};
 use crate::sandbox::policy::{Mount, SandboxPolicy};
 use crate::sandbox::probe;
@@ -23,9 +23,6 @@ use crate::supervisor::script::{RunningScript, Script};
 use crate::supervisor::temporary_directory::TemporaryDirectory;
 use crate::supervisor::verdict::ScriptStatus;
 use crate::supervisor::watches::Watches;
-
-/// Which GPUs a run was given; there when it asked for any, and empty when it asked for none.
-const GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 /// A script that runs, and its sandbox if it is in one.
 pub(super) type SandboxedScript = (RunningScript, Option<(Sandboxed, Plan)>);
@@ -114,9 +111,9 @@ impl SandboxPlace<'_> {
         Ok(())
     }
 
-    /// Returns the agent's state: where the directory of the runs is.
+    /// Returns the agent's state.
     fn state(&self) -> &Path {
-        self.run.path().ancestors().nth(2).unwrap_or_else(|| Path::new("/"))
+        self.run.state()
     }
 
     fn try_start(
@@ -145,18 +142,11 @@ impl SandboxPlace<'_> {
     }
 
     fn places(self, script: &Script<'_>) -> Places {
-        Places::look(&Wanted {
-            program: script.program.first().map_or("", String::as_str),
-            environment: &script.environment,
-            work: &self.run.work(),
-            temporary: self.temporary.path(),
-            state: self.state(),
-            gpus: script.environment.get(GPUS).is_none_or(|gpus| !gpus.is_empty()),
-        })
+        Places::of_run(self.run, script.program, &script.environment, self.temporary.path())
     }
 
-    /// Returns what `/dev/shm` may hold: half of the run's memory, as it is half of the machine's.
+    /// Returns what `/dev/shm` may hold, in bytes.
     fn memory(self) -> Option<u64> {
-        self.launch.limits.as_ref()?.memory_bytes.map(|bytes| bytes / 2)
+        self.launch.shared_memory()
     }
 }

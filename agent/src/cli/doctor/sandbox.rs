@@ -22,7 +22,13 @@ fn finding(facts: &HostFacts) -> Finding {
         missing.extend(choose(Network::Full, &facts.network).1);
     }
     match missing.first() {
-        None => Finding::good(NAME, format!("{tier}: runs see nothing but what they are given")),
+        None => Finding::good(
+            NAME,
+            format!(
+                "{tier}: runs see nothing but what they are given; \
+                 `trainyard sandbox probe` proves it"
+            ),
+        ),
         Some(first) => {
             let why: Vec<&str> = missing.iter().map(|one| one.why.as_str()).collect();
             Finding::missing(NAME, format!("{tier}: {}", why.join("; ")), first.advice.clone())

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use images::environment::{DockerBase, DockerPackages, Environment};
-use runner::container::{self, ContainerRequest};
+use runner::container::{self, ContainerPlan, ContainerRequest};
 use runner::run_configuration::{Resources, size};
 use runner::sandbox::host::HostFacts;
 use runner::sandbox::policy::SandboxMode;
@@ -11,7 +11,7 @@ use runner::sandbox::probe;
 
 use super::configuration::Wanted;
 use super::environment::{BuildContext, Chosen};
-use super::{build_context, sending};
+use super::{Ready, build_context, sending};
 use crate::cli::context::SCHEMA_VERSION;
 use crate::cli::{Context, Exit, Failure, Outcome, snapshotting, target};
 use crate::client::Start;
@@ -22,13 +22,8 @@ use crate::targets::LOCAL;
 use crate::terminal::{Plain, measure};
 
 /// Says what would happen; nothing does.
-pub(super) fn show(
-    context: &Context,
-    wanted: &Wanted,
-    chosen: &Chosen,
-    fresh: bool,
-    json: bool,
-) -> Outcome {
+pub(super) fn show(context: &Context, ready: &Ready, json: bool) -> Outcome {
+    let Ready { wanted, chosen, with, .. } = ready;
     let workspace = context.workspace()?;
     let source = wanted.source.directory();
     let options = snapshotting::options(context, &workspace, source, false);
@@ -46,7 +41,7 @@ pub(super) fn show(
         let (files, bytes) = (measure::count(files, "file"), measure::size(bytes));
         facts.push(("context", format!("{files}, {bytes} in {}", directory.display())));
     }
-    if fresh {
+    if with.fresh {
         facts.push(("fresh", "the environment is resolved again".to_owned()));
     }
     let mut variables = chosen.variables.clone();
@@ -78,7 +73,7 @@ pub(super) fn show(
 }
 
 /// Returns what the agent offers of a sandbox, or one that this user would start.
-fn offer(context: &Context) -> Result<SandboxOffer, Failure> {
+pub(in crate::cli) fn offer(context: &Context) -> Result<SandboxOffer, Failure> {
     let answer = context.agent(Start::Never).ok().and_then(|(_, agent)| agent.sandbox);
     match answer {
         Some(offer) => Ok(offer),
@@ -118,7 +113,28 @@ pub(super) fn check_target(context: &Context, wanted: &Wanted) -> Result<(), Fai
     target::check_known(context, &client, target).map_err(|failure| failure.noting(&wanted.notes))
 }
 
-/// Checks what is asked of the run's container as the agent does when it is handed in.
+/// Checks what is asked of the run's sandbox as the agent does when it is handed in.
+///
+/// # Errors
+///
+/// It may not be asked for. Judged by this user's settings, as somebody who rules the agent.
+pub(super) fn check_sandbox(
+    context: &Context,
+    wanted: &Wanted,
+    chosen: &Chosen,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let rules = settings.sandbox_rules().map_err(Failure::usage)?;
+    let peer = Peer { uid: rustix::process::geteuid().as_raw(), rules: true };
+    let workspace = context.workspace()?;
+    rules.check(sending::asked(wanted, chosen), peer, workspace.home()).map_err(|refused| {
+        let hint = refused.hint();
+        Failure::usage(refused).hint(hint).noting(&wanted.notes)
+    })
+}
+
+/// Checks what is asked of the run's container as the agent does when it is handed in, and returns
+/// what it may be.
 ///
 /// # Errors
 ///
@@ -128,9 +144,9 @@ pub(super) fn check_container(
     wanted: &Wanted,
     chosen: &Chosen,
     settings: &Settings,
-) -> Result<(), Failure> {
+) -> Result<Option<ContainerPlan>, Failure> {
     if !chosen.is_contained() {
-        return Ok(());
+        return Ok(None);
     }
     let request = ContainerRequest {
         options: &chosen.container,
@@ -139,7 +155,7 @@ pub(super) fn check_container(
         policy: &settings.container_policy(),
     };
     match container::plan(&request) {
-        Ok(_) => Ok(()),
+        Ok(plan) => Ok(Some(plan)),
         Err(refused) => {
             let hint = refused.hint.clone();
             Err(Failure::usage(refused).hint(hint))

@@ -176,7 +176,7 @@ mod tests {
         .unwrap();
 
         let [first, second] = &runs[..] else { panic!("{runs:?}") };
-        assert_eq!(first.script_and_arguments(), ["train.py", "--lr", "0.1", "-x"]);
+        assert_eq!(first.words(), ["train.py", "--lr", "0.1", "-x"]);
         assert_eq!(first.what.name.as_deref(), Some("-odd"));
         assert_eq!(first.what.tags, ["sweep=lr", "n=3"]);
         assert_eq!(first.waiting.after, ["a", "b"]);

@@ -295,7 +295,7 @@ pub(super) fn sandbox_warning(
 }
 
 /// Returns what a run asks of its sandbox.
-pub(super) fn asked<'a>(wanted: &'a Wanted, chosen: &'a Chosen) -> Asked<'a> {
+pub(in crate::cli) fn asked<'a>(wanted: &'a Wanted, chosen: &'a Chosen) -> Asked<'a> {
     let configuration = &wanted.configuration;
     let is_contained = chosen.is_contained();
     Asked {

@@ -84,12 +84,6 @@ fn check_container(
     if request.registry_password.is_some() && docker.registry.is_none() {
         return Err(invalid("registryPassword goes with a user in environment.docker.registry"));
     }
-    if request.sandbox.is_some() || !request.mounts.is_empty() {
-        return Err(invalid(
-            "sandbox and mounts are for runs outside of containers, which are kept to what they \
-             are given by their engine; a volume shows them more",
-        ));
-    }
     launching::plan(request, policy)?;
     Ok(())
 }
