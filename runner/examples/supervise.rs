@@ -3,11 +3,13 @@
 //! `supervise supervise RUN_DIR` is what the agent starts of its own program; `supervise start
 //! RUN_DIR` is an agent that starts a supervisor and is killed on the spot; `supervise remote …` is
 //! what an agent on another machine asks of its own program here; `supervise sandboxed …` is the
-//! first process in a sandbox, and `supervise sandboxed-network …` keeps its network.
+//! first process in a sandbox, and `supervise sandboxed-network …` keeps its network; `supervise
+//! filtered PROGRAM …` carries out a program with the sandbox's filter of system calls alone.
 
 use std::env;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use runner::compute_target::supervisors::Supervisors;
 use runner::run_directory::RunDirectory;
@@ -25,6 +27,12 @@ fn main() -> ExitCode {
         [command, rest @ ..] if command == "sandboxed" => runner::sandbox::inner::main(rest),
         [command, rest @ ..] if command == "sandboxed-network" => {
             runner::sandbox::network::keeper::main(rest)
+        }
+        [command, program, rest @ ..] if command == "filtered" => {
+            runner::sandbox::system_calls::install().expect("the filter is installed");
+            let error = Command::new(program).args(rest).exec();
+            eprintln!("{error}");
+            ExitCode::FAILURE
         }
         [command, directory] if command == "start" => {
             let target = Supervisors::new(env::current_exe().expect("this program has a path"));

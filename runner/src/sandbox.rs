@@ -17,6 +17,7 @@ pub mod host;
 pub mod inner;
 pub mod landlock;
 pub mod layers;
+pub(crate) mod mounts;
 pub mod network;
 pub mod places;
 pub mod plan;

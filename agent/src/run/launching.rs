@@ -15,6 +15,7 @@ use runner::script_user::ScriptUser;
 
 use crate::api::wire::submission::SubmitRequest;
 use crate::gpus;
+use crate::peer::Peer;
 use crate::run::sandboxing::SandboxRules;
 use crate::store::RunRow;
 
@@ -89,10 +90,10 @@ pub(crate) fn plan(
     })
 }
 
-/// Works out what the supervisor of `row` is to do with `gpus`, by UUID; outside of a container
-/// within the sandbox that the rules give it.
+/// Works out what the supervisor of `row`, which `peer` handed in, is to do with `gpus`, by UUID;
+/// outside of a container within the sandbox that the rules give it.
 pub(crate) fn launch(
-    (row, sandbox): (&RunRow, &SandboxRules),
+    (row, peer, sandbox): (&RunRow, Peer, &SandboxRules),
     place: &Place,
     environment: &PreparedEnvironment,
     contained: Option<Contained>,
@@ -122,7 +123,7 @@ pub(crate) fn launch(
         grace_seconds: request.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
         disk_bytes: request.resources.disk_bytes,
         limits: ProcessLimits::of(&request.resources).filter(|_| contained.is_none()),
-        sandbox: sandbox.policy(request.into()).filter(|_| contained.is_none()),
+        sandbox: sandbox.policy(request.into(), peer).filter(|_| contained.is_none()),
         container: contained.map(|Contained { plan, image, home }| {
             plan.launch(&row.id, &image, &user.ids(), &home, gpus)
         }),
@@ -230,6 +231,8 @@ mod tests {
         }
     }
 
+    const RULER: Peer = Peer { uid: 1_234_567, rules: true };
+
     fn place(uid: u32) -> Place {
         let user = user(uid);
         let boot_id = String::new();
@@ -261,7 +264,7 @@ mod tests {
         let launched = |place: Place| {
             let contained = contained(&request, &environment);
             launch(
-                (&row(request.clone()), &SandboxRules::default()),
+                (&row(request.clone()), RULER, &SandboxRules::default()),
                 &place,
                 &environment,
                 Some(contained),
@@ -293,7 +296,7 @@ mod tests {
         request.resources.pids = Some(7);
         let contained = contained(&request, &environment);
         let row = row(request);
-        let ruled = (&row, &SandboxRules::default());
+        let ruled = (&row, RULER, &SandboxRules::default());
 
         let inside = launch(ruled, &place(0), &environment, Some(contained), Vec::new());
         let outside = launch(ruled, &place(0), &environment, None, Vec::new());

@@ -62,8 +62,9 @@ impl SandboxOffer {
             ..SandboxRules::default()
         };
         // What depends on the peer is settled.
-        let network = rules.network(asked, Peer { uid: 0, rules: true });
-        let policy = rules.policy(Asked { network: Some(network), ..asked });
+        let peer = Peer { uid: 0, rules: true };
+        let network = rules.network(asked, peer);
+        let policy = rules.policy(Asked { network: Some(network), ..asked }, peer);
         Forecast { network, policy }
     }
 

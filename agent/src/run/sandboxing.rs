@@ -136,14 +136,15 @@ impl SandboxRules {
         asked.network.unwrap_or(otherwise)
     }
 
-    /// Returns the sandbox of a process, if it has one. What it reaches was settled when the run was
-    /// accepted; those that older agents accepted reach all if they do not say.
-    pub(crate) fn policy(&self, asked: Asked<'_>) -> Option<SandboxPolicy> {
+    /// Returns the sandbox of a process of `peer`, if it has one. What it reaches was settled when
+    /// the run was accepted; those that older agents accepted reach all if they do not say.
+    pub(crate) fn policy(&self, asked: Asked<'_>, peer: Peer) -> Option<SandboxPolicy> {
         let mode = self.mode(asked);
         (mode != SandboxMode::Off && asked.container.is_none()).then(|| SandboxPolicy {
             mode,
             network: asked.network.unwrap_or_default(),
             mounts: self.mounts.iter().chain(asked.mounts).cloned().collect(),
+            within: (!peer.rules).then(|| self.mounts.clone()),
             minimum: self.minimum,
             shm_bytes: asked.shm_bytes,
         })
@@ -184,11 +185,7 @@ impl SandboxRules {
 
     fn check_mount(&self, mount: &Mount, peer: Peer, home: &Path) -> Result<(), SandboxNotAllowed> {
         mount.check()?;
-        let listed = self
-            .mounts
-            .iter()
-            .any(|one| mount.source.starts_with(&one.source) && (one.writable || !mount.writable));
-        let why = if listed {
+        let why = if self.mounts.iter().any(|listed| listed.holds(mount)) {
             None
         } else if peer.rules {
             ContainerPolicy::default().refusal(&mount.source, Some(home))
@@ -234,7 +231,8 @@ mod tests {
         let off = SandboxRules { default: SandboxMode::Off, ..SandboxRules::default() };
         let on = SandboxRules { default: SandboxMode::Strict, ..SandboxRules::default() };
         let mode = |rules: &SandboxRules, request: &SubmitRequest| {
-            rules.policy(request.into()).map(|policy| policy.mode)
+            let owner = Peer { uid: 1, rules: true };
+            rules.policy(request.into(), owner).map(|policy| policy.mode)
         };
 
         let nothing = asked(|_| {});
@@ -287,6 +285,19 @@ mod tests {
             }
         }
         insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn mounts_of_those_who_do_not_rule_lead_into_what_is_listed() {
+        let mounts = vec!["/data".parse().unwrap()];
+        let rules = SandboxRules { mounts: mounts.clone(), ..SandboxRules::default() };
+        let request = asked(|request| request.mounts = vec!["/data/x:/in".parse().unwrap()]);
+        let within = |rules_agent| {
+            let peer = Peer { uid: 2, rules: rules_agent };
+            rules.policy((&request).into(), peer).unwrap().within
+        };
+
+        assert_eq!((within(true), within(false)), (None, Some(mounts)));
     }
 
     #[test]

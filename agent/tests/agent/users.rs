@@ -3,6 +3,8 @@
 #[path = "users/routes.rs"]
 mod routes;
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -292,4 +294,40 @@ fn the_network_is_for_who_rules_or_asks_for_it() {
         assert_eq!(status["sandbox"]["network"], network, "{status}");
         assert_eq!(status["sandbox"]["mode"], "default", "{status}");
     }
+}
+
+#[test]
+fn nobody_but_who_rules_is_led_out_of_what_the_administrator_shows() {
+    let settings = tempfile::tempdir().unwrap();
+    // Not beside the agent's state, which no run is shown.
+    let shown = tempfile::tempdir_in("/var/tmp").unwrap();
+    let at = |name: &str| shown.path().join(name);
+    for name in ["listed/inner", "other"] {
+        fs::create_dir_all(at(name)).unwrap();
+        fs::write(at(name).join("file"), name).unwrap();
+    }
+    symlink("inner", at("listed/in")).unwrap();
+    symlink("../other", at("listed/out")).unwrap();
+    fs::create_dir(settings.path().join("trainyard")).unwrap();
+    let text = format!("[sandbox]\nmounts = [{:?}]\n", at("listed"));
+    fs::write(settings.path().join("trainyard/config.toml"), text).unwrap();
+    let variables = [("XDG_CONFIG_HOME", settings.path().to_str().unwrap())];
+    let Some(workspace) = shared(&variables) else { return };
+    let own = tempfile::tempdir().unwrap();
+    let end = |uid: u32, name: &str| {
+        let record = sent(&workspace, uid, &own.path().join(uid.to_string()));
+        let mut submission = submission(&record.id, "cat /in/file");
+        submission["mounts"] = json!([{ "source": at(name), "at": "/in" }]);
+        let run = submit(&workspace, uid, &submission);
+        let ended = workspace.wait(&run, |run| run["exit"] != Value::Null);
+        ended["exit"]["message"].as_str().unwrap().replace(shown.path().to_str().unwrap(), "")
+    };
+
+    let done = end(ANA, "listed/in");
+    assert_eq!(end(DAEMON, "listed/out"), done);
+    assert_eq!(
+        end(ANA, "listed/out"),
+        "--mount /listed/out leads to /other, which no run is shown: it is in none of the \
+         directories that the administrator shows"
+    );
 }

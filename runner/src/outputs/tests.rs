@@ -145,6 +145,62 @@ fn outputs_that_are_a_link_are_not_followed() {
 }
 
 #[test]
+fn what_took_the_place_of_what_was_seen_is_not_collected() {
+    let (_directory, run) = run(&[("outputs/a", "a"), ("outputs/b", "b"), ("secret", "s")]);
+    let outputs = run.outputs();
+    let at = open(CWD, &outputs, OFlags::DIRECTORY, ResolveFlags::empty()).unwrap();
+    let seen = |name: &str| rustix::fs::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    let before = [seen("a"), seen("b")];
+    fs::hard_link(run.work().join("secret"), outputs.join("new")).unwrap();
+    fs::rename(outputs.join("new"), outputs.join("a")).unwrap();
+    fs::hard_link(outputs.join("b"), outputs.join("other")).unwrap();
+    let limits = &OutputLimits::default();
+    let found = Outputs::default();
+    let mut collector = Collector {
+        limits,
+        in_snapshot: &|_| None,
+        found,
+        bytes: 0,
+        names: 0,
+        unnamed: 0,
+        full: false,
+    };
+
+    for (name, before) in ["a", "b"].into_iter().zip(&before) {
+        let path = Path::new(name);
+        let opened = collector.open_same(&at, OsStr::new(name), path, before).unwrap();
+        assert!(opened.is_none(), "{name}");
+    }
+    assert_eq!(collector.found.notes.len(), 2);
+}
+
+#[test]
+fn what_is_mounted_in_outputs_is_not_collected() {
+    let (_directory, run) = run(&[("outputs/kept", "x"), ("logs/l", "l")]);
+    let mounted = run.outputs().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("\n*** NOT TESTED: only root can mount ***\n");
+        return;
+    }
+    // A thread can have mounts of its own, which go with it.
+    let found = std::thread::scope(|scope| {
+        let own = scope.spawn(|| {
+            // SAFETY: descriptors stay shared.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
+            let line = "mount --make-rprivate / && mount -t tmpfs none \"$0\" && echo x > \"$0/x\"";
+            let mount = std::process::Command::new("sh").args(["-c", line]).arg(&mounted).status();
+            assert!(mount.unwrap().success());
+            collected(&run)
+        });
+        own.join().unwrap()
+    });
+
+    assert_eq!(paths(&found), ["logs/l", "outputs/kept"]);
+    assert_eq!(found.notes, [r#""outputs/mounted" is another file system: not collected"#]);
+}
+
+#[test]
 fn limits_end_the_list_and_are_said() {
     let (_directory, run) = run(&[("outputs/a", "aaa"), ("outputs/b", "b"), ("outputs/c", "c")]);
     for limits in [

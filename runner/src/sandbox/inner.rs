@@ -4,7 +4,7 @@
 //! What it is told comes from a descriptor, so that nothing of it is seen in a process list. The
 //! script is of the same user, yet cannot reach this process: it is not dumpable, so that neither
 //! its memory nor its descriptors are there for others, and signals from within do not reach the
-//! first process of a namespace.
+//! first process of a namespace. It is killed with whoever started it, who has seen to that.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -23,13 +23,14 @@ use nix::unistd::setsid;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitOptions, WaitStatus, set_dumpable_behavior, wait};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
 };
 use serde::{Deserialize, Serialize};
 use snapshots::error_chain::chain;
 
 use super::landlock::Fence;
+use super::mounts::Allowed;
 use super::report::{self, Report};
 use super::system_calls;
 use crate::supervisor::close_inherited_files;
@@ -44,6 +45,8 @@ pub(crate) struct Inside {
     pub(crate) environment: BTreeMap<String, String>,
     /// Here.
     pub(crate) working_directory: PathBuf,
+    /// Where these are found.
+    pub(crate) allowed: Vec<Allowed>,
     /// Behind this, if anything.
     pub(crate) fence: Option<Fence>,
     /// Whether with fewer system calls.
@@ -123,7 +126,6 @@ fn is_connected(network: OwnedFd) -> bool {
 /// what the ones before it need.
 fn set_up(inside: &OwnedFd, report: BorrowedFd<'_>) -> Result<Inside, Box<dyn Error>> {
     close_inherited_files()?;
-    set_pdeathsig(Signal::SIGKILL)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let inside: Inside = serde_json::from_reader(File::from(inside.try_clone()?))?;
     for limit in [Resource::RLIMIT_CORE, Resource::RLIMIT_RTPRIO, Resource::RLIMIT_NICE] {
@@ -131,8 +133,9 @@ fn set_up(inside: &OwnedFd, report: BorrowedFd<'_>) -> Result<Inside, Box<dyn Er
     }
     drop_capabilities()?;
     set_no_new_privs(true)?;
+    let opened = inside.allowed.iter().map(Allowed::open).collect::<Result<_, _>>()?;
     if let Some(fence) = &inside.fence {
-        fence.put_up()?;
+        fence.put_up(&opened)?;
     }
     if inside.filter
         && let Some(told) = system_calls::install()?
@@ -155,7 +158,7 @@ fn drop_capabilities() -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    clear_ambient_capability_set()?;
+    // With these the kernel empties the ambient set.
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     Ok(())

@@ -1,5 +1,9 @@
 //! Landlock: which files a process and all it starts may read and write. The one home of the crate.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use landlock::{
@@ -34,6 +38,13 @@ pub enum FenceError {
         #[from]
         source: PathFdError,
     },
+    /// A path of it cannot be looked at.
+    #[error("cannot look at what the fence is made of")]
+    Look {
+        /// Why not.
+        #[from]
+        source: io::Error,
+    },
     /// The kernel refused.
     #[error("the kernel puts up no fence")]
     Kernel {
@@ -58,11 +69,12 @@ pub fn version() -> u32 {
 impl Fence {
     /// Puts the fence around this process and all it starts, for good. With it goes that they
     /// signal nobody else and connect to no abstract socket of others, where the kernel knows how.
+    /// What is in `opened` is not looked for again.
     ///
     /// # Errors
     ///
     /// It is not up.
-    pub fn put_up(&self) -> Result<(), FenceError> {
+    pub fn put_up(&self, opened: &BTreeMap<PathBuf, OwnedFd>) -> Result<(), FenceError> {
         let read = AccessFs::from_read(NEWEST);
         let all = AccessFs::from_all(NEWEST);
         let device =
@@ -77,11 +89,15 @@ impl Fence {
         let mut ruleset = ruleset;
         for (paths, access) in kinds {
             for path in paths {
-                let opened = PathFd::new(path)?;
+                let file = File::from(match opened.get(path) {
+                    Some(opened) => opened.try_clone()?,
+                    None => PathFd::new(path)?.as_fd().try_clone_to_owned()?,
+                });
                 // Rights on directories are none on a file.
+                let is_directory = file.metadata()?.is_dir();
                 let access =
-                    if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
-                ruleset = ruleset.add_rule(PathBeneath::new(opened, access))?;
+                    if is_directory { access } else { access & AccessFs::from_file(NEWEST) };
+                ruleset = ruleset.add_rule(PathBeneath::new(file, access))?;
             }
         }
         ruleset.restrict_self()?;

@@ -228,7 +228,7 @@ impl Probe<'_> {
             network,
             mounts: vec![show(self.program), show(&self.bait.shown)],
             minimum: Tier::None,
-            shm_bytes: None,
+            ..SandboxPolicy::default()
         };
         let not_text = || io::Error::from(io::ErrorKind::InvalidFilename);
         let program = self.program.to_str().ok_or_else(not_text)?.to_owned();

@@ -166,6 +166,13 @@ impl Mount {
             None => Ok(()),
         }
     }
+
+    /// Says whether `other` shows no more than this one does: a part of it, and to be changed only
+    /// if this is.
+    #[must_use]
+    pub fn holds(&self, other: &Self) -> bool {
+        other.source.starts_with(&self.source) && (self.writable || !other.writable)
+    }
 }
 
 impl fmt::Display for Mount {
@@ -179,7 +186,7 @@ impl fmt::Display for Mount {
 }
 
 /// What a run may see and reach.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SandboxPolicy {
     /// How much it is kept from.
@@ -189,6 +196,10 @@ pub struct SandboxPolicy {
     /// What it is shown besides its own files, its Python and the system's programs.
     #[serde(default)]
     pub mounts: Vec<Mount>,
+    /// What its mounts must lead into, where whoever handed it in may be shown nothing else.
+    /// Default: they lead anywhere but to what no run sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Vec<Mount>>,
     /// It does not start with less than this.
     pub minimum: Tier,
     /// What its `/dev/shm` may hold, in bytes. Default: half of what its memory may.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use crate::run_directory::RunDirectory;
 use crate::sandbox::bwrap;
 use crate::sandbox::cgroup::Join;
 use crate::sandbox::inner::Inside;
+use crate::sandbox::mounts::{MountRefused, OpenedMounts};
 use crate::sandbox::network::RoomNetwork;
 use crate::sandbox::plan::{Plan, Rooms};
 use crate::sandbox::refused_calls::{Listener, RefusedCalls};
@@ -48,9 +49,9 @@ pub(crate) enum SandboxError {
     /// The network of its own was not to be had.
     #[error("the sandbox's network could not be made: {words}")]
     NotConnected { words: String },
-    /// What was to be shown is a link to what no run sees, made since it was checked or by a run.
-    #[error("--mount {} leads to {}, which no run is shown: {why}", link.display(), real.display())]
-    Guarded { link: PathBuf, real: PathBuf, why: String },
+    /// What was to be shown is not.
+    #[error(transparent)]
+    Mount(#[from] MountRefused),
     /// Somebody wanted the end of the run meanwhile.
     #[error("the run's end was wanted")]
     Ended { ending: Ending },
@@ -137,10 +138,11 @@ impl Sandboxed {
     }
 }
 
-/// Starts `script` as planned. It enters the cgroups of `join` with all that is around it.
+/// Starts `script` as planned, where it finds `mounts`. It enters the cgroups of `join` with all
+/// that is around it.
 pub(crate) fn start(
     script: &Script<'_>,
-    plan: &Plan,
+    (plan, mounts): (&Plan, &OpenedMounts),
     join: Option<Arc<Join>>,
     wishes: Wishes<'_>,
 ) -> Result<(RunningScript, Sandboxed), SandboxError> {
@@ -150,16 +152,21 @@ pub(crate) fn start(
     }
     let (stdout, theirs_out) = pipe().map_err(|source| StartError::Pipe { source })?;
     let (stderr, theirs_err) = pipe().map_err(|source| StartError::Pipe { source })?;
+    let mut rooms = plan.rooms.clone();
+    let allowed = match &mut rooms {
+        Some(rooms) => mounts.in_rooms(rooms),
+        None => mounts.in_place(),
+    };
     let inside = Inside {
         program: script.program.to_vec(),
         environment: script.environment.clone(),
         working_directory: script.working_directory.clone(),
+        allowed: allowed.map_err(|source| SandboxError::Start { source })?,
         fence: plan.fence.clone(),
         filter: plan.filter,
     };
-    let (mut keeper, namespaces) = network(plan.rooms.as_ref())?.unzip();
-    let rooms = plan.rooms.as_ref();
-    let begun = begin(&inside, rooms, namespaces, [theirs_out, theirs_err], join);
+    let (mut keeper, namespaces) = network(rooms.as_ref())?.unzip();
+    let begun = begin(&inside, rooms.as_ref(), namespaces, [theirs_out, theirs_err], join);
     let Begun { outer, socket, mut words } =
         begun.map_err(|source| SandboxError::Start { source })?;
     match first_reports(&socket, wishes) {

@@ -1,21 +1,20 @@
 //! Puts a script into the best sandbox that its policy asks for and this machine can make.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use snapshots::path_error::PathError;
 
-use crate::container::ContainerPolicy;
 use crate::launch::Launch;
 use crate::log_reader::{LogReader, StreamFilter};
 use crate::run_directory::RunDirectory;
 use crate::sandbox::cgroup::Join;
 use crate::sandbox::denials::{self, LAST_WORDS, Surroundings};
 use crate::sandbox::host::HostFacts;
+use crate::sandbox::mounts::OpenedMounts;
 use crate::sandbox::places::{self, Places};
 use crate::sandbox::plan::{Plan, SandboxRecord, plan};
-use crate::sandbox::policy::{Mount, SandboxPolicy};
+use crate::sandbox::policy::SandboxPolicy;
 use crate::sandbox::probe;
 use crate::supervisor::attempt::NotStarted;
 use crate::supervisor::sandboxed::{self, SandboxError, Sandboxed, Wishes};
@@ -48,13 +47,14 @@ impl SandboxPlace<'_> {
         join: Option<&Arc<Join>>,
         watches: &Watches,
     ) -> Result<SandboxedScript, NotStarted> {
-        self.check_links(policy).map_err(NotStarted::Sandbox)?;
+        let mounts = OpenedMounts::open(policy, self.state())
+            .map_err(|refused| NotStarted::Sandbox(refused.into()))?;
         let mut facts = HostFacts::look();
         let places = self.places(script);
         places.make()?;
         loop {
             let plan = plan(policy, &facts, &places, self.memory())?;
-            match self.try_start(script, (&plan, places.home.is_none()), join, watches) {
+            match self.try_start(script, (&plan, &mounts), (places.home.is_none(), join), watches) {
                 Ok((running, sandboxed)) => return Ok((running, Some((sandboxed, plan)))),
                 Err(SandboxError::Script(error)) => return Err(error.into()),
                 Err(SandboxError::Ended { ending }) => return Err(NotStarted::Ended { ending }),
@@ -96,21 +96,6 @@ impl SandboxPlace<'_> {
         Ok(segments.into_iter().flat_map(|segment| segment.bytes).collect())
     }
 
-    /// Refuses mounts that are links to what no run sees. The paths themselves were checked when the
-    /// run was handed in; where links lead is known now, and runs may have made them.
-    fn check_links(self, policy: &SandboxPolicy) -> Result<(), SandboxError> {
-        for Mount { source, .. } in &policy.mounts {
-            // What is not there is bubblewrap's to refuse, which names it.
-            let Ok(real) = fs::canonicalize(source) else { continue };
-            let state = fs::canonicalize(self.state()).ok();
-            let why = ContainerPolicy::default().refusal(&real, state.as_deref());
-            if let Some(why) = why.filter(|_| real != *source) {
-                return Err(SandboxError::Guarded { link: source.clone(), real, why });
-            }
-        }
-        Ok(())
-    }
-
     /// Returns the agent's state.
     fn state(&self) -> &Path {
         self.run.state()
@@ -119,8 +104,8 @@ impl SandboxPlace<'_> {
     fn try_start(
         self,
         script: &Script<'_>,
-        (plan, has_no_home): (&Plan, bool),
-        join: Option<&Arc<Join>>,
+        (plan, mounts): (&Plan, &OpenedMounts),
+        (has_no_home, join): (bool, Option<&Arc<Join>>),
         watches: &Watches,
     ) -> Result<(RunningScript, Sandboxed), SandboxError> {
         let mut script = script.clone();
@@ -138,7 +123,7 @@ impl SandboxPlace<'_> {
             }
         }
         let wishes = Wishes { run: self.run, watches };
-        sandboxed::start(&script, plan, join.cloned(), wishes)
+        sandboxed::start(&script, (plan, mounts), join.cloned(), wishes)
     }
 
     fn places(self, script: &Script<'_>) -> Places {

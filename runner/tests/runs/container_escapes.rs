@@ -163,7 +163,7 @@ fn shared_memory_of_others_is_not_there() {
             ("memory as a file", &open),
             (
                 "queues and semaphores",
-                "print('ESCAPED' if os.readlink('/proc/self/ns/ipc') == IPC else 'own')",
+                "print('ESCAPED' if os.readlink('/proc/self/ns/ipc') == MACHINES['ipc'] else 'own')",
             ),
         ],
     );
@@ -349,7 +349,7 @@ fn the_machines_own_network_is_out_of_reach() {
                 ),
                 (
                     "its namespace",
-                    "print('ESCAPED' if os.readlink('/proc/self/ns/net') == NET else 'own')",
+                    "print('ESCAPED' if os.readlink('/proc/self/ns/net') == MACHINES['net'] else 'own')",
                 ),
             ],
         );

@@ -22,6 +22,8 @@ mod process_tree;
 mod sandbox;
 mod sandbox_controls;
 mod sandbox_escapes;
+mod sandbox_layers;
+mod sandbox_mounts;
 mod sandbox_network;
 mod support;
 mod target_contract;

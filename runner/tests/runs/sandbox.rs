@@ -10,12 +10,12 @@ use runner::compute_target::{LostReason, SupervisorState};
 use runner::exit_record::{ExitReason, ExitRecord};
 use runner::run_configuration::Network;
 use runner::sandbox::cgroup::ProcessLimits;
-use runner::sandbox::policy::{Mount, SandboxMode, SandboxPolicy, Tier};
+use runner::sandbox::policy::{SandboxMode, SandboxPolicy, Tier};
 
 use crate::sandbox_network::can_connect;
 use crate::support::{TestRun, kill, supervise_program, wait_until};
 
-const BWRAP: &str = "/usr/bin/bwrap";
+pub(crate) const BWRAP: &str = "/usr/bin/bwrap";
 
 /// What a run gets that asks for nothing.
 pub(crate) fn policy() -> SandboxPolicy {
@@ -23,6 +23,7 @@ pub(crate) fn policy() -> SandboxPolicy {
         mode: SandboxMode::Default,
         network: Network::Full,
         mounts: Vec::new(),
+        within: None,
         minimum: Tier::Full,
         shm_bytes: None,
     }
@@ -214,37 +215,6 @@ print("stdin", sys.stdin.read() == "")
     assert!(!run.directory.temporary().exists(), "what was in /tmp is gone");
 }
 
-#[test]
-fn what_is_mounted_is_seen_and_changed_only_if_that_was_said() {
-    let data = tempfile::tempdir_in("/var/tmp").unwrap();
-    fs::write(data.path().join("x"), "data").unwrap();
-    let script = "print(open('/in/x').read())\nopen('/out/y', 'w').write('new')\n\
-        try: open('/in/y', 'w')\nexcept OSError as error: print(error.strerror)";
-    let mut run = sandboxed(script);
-    let mount = |at: &str, writable| Mount { source: data.path().into(), at: at.into(), writable };
-    run.launch.sandbox.as_mut().unwrap().mounts = vec![mount("/in", false), mount("/out", true)];
-
-    let (run, record) = run.carried_out();
-
-    assert_eq!(record.reason, ExitReason::Completed, "{}", run.text());
-    assert_eq!(run.text(), "data\nRead-only file system\n");
-    assert_eq!(fs::read_to_string(data.path().join("y")).unwrap(), "new");
-}
-
-#[test]
-fn a_mount_that_is_not_there_is_the_runs_end_and_not_less_of_a_sandbox() {
-    let mut run = sandboxed("print('ran')");
-    let policy = run.launch.sandbox.as_mut().unwrap();
-    policy.minimum = Tier::None;
-    policy.mounts = vec!["/nonexistent/data".parse().unwrap()];
-
-    let (run, record) = run.carried_out();
-
-    assert_eq!((record.reason, run.text().as_str()), (ExitReason::SandboxFailed, ""));
-    assert!(record.message.contains("/nonexistent/data"), "{}", record.message);
-    assert_eq!(record.process_exit_code(), 125);
-}
-
 /// Writes a program of the shell's.
 pub(crate) fn write_program(path: &Path, lines: &str) {
     fs::write(path, format!("#!/bin/sh\n{lines}\n")).unwrap();
@@ -331,35 +301,6 @@ fn a_run_is_cancelled_while_its_sandbox_is_being_made() {
     let Some(record) = record else { return };
     assert_eq!((record.reason, run.text().as_str()), (ExitReason::Cancelled, ""));
     assert_eq!(record.message, "the run was cancelled by ana before it started");
-}
-
-#[test]
-fn a_mount_that_is_a_link_to_what_no_run_sees_is_refused() {
-    // Not beside the runs of these tests, whose state is the directory for temporary files.
-    let elsewhere = tempfile::tempdir_in("/var/tmp").unwrap();
-    let (link, harmless) = (elsewhere.path().join("link"), elsewhere.path().join("harmless"));
-    std::fs::create_dir(elsewhere.path().join("data")).unwrap();
-    std::os::unix::fs::symlink(elsewhere.path().join("data"), &harmless).unwrap();
-    let end = |source: &Path, to: Option<&str>| {
-        let mut run = sandboxed("print('seen')");
-        if let Some(to) = to {
-            let _older = std::fs::remove_file(source);
-            // As a run could that was given the directory.
-            std::os::unix::fs::symlink(run.base().join(to), source).unwrap();
-        }
-        let mount = Mount { source: source.to_owned(), at: "/in".into(), writable: false };
-        run.launch.sandbox.as_mut().unwrap().mounts.push(mount);
-        let (run, record) = run.carried_out();
-        (record.reason, record.message, run.text())
-    };
-
-    for guarded in ["/etc", "."] {
-        let (reason, message, text) = end(&link, Some(guarded));
-        assert_eq!((reason, text.as_str()), (ExitReason::SandboxFailed, ""), "{message}");
-        assert!(message.contains("which no run is shown"), "{message}");
-    }
-    let (reason, message, _) = end(&harmless, None);
-    assert_eq!(reason, ExitReason::Completed, "{message}");
 }
 
 #[test]

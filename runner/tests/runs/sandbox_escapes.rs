@@ -14,6 +14,8 @@ use runner::sandbox::policy::SandboxPolicy;
 use rustix::net::{SocketAddrUnix, SocketType, bind, listen, socket};
 
 use crate::sandbox::policy;
+use crate::sandbox_layers::Layer::{self, Fence, Rooms, Stage};
+use crate::sandbox_layers::{can_hide, carried_out_with_only};
 use crate::sandbox_network::can_connect;
 use crate::support::TestRun;
 
@@ -29,9 +31,13 @@ def reach(kind, address, family=socket.AF_UNIX):
     socket.socket(family, kind).connect(address)
 "#;
 
+/// What it is called, what is tried, and the layers that stop it each alone.
+type Attempt<'a> = (&'a str, &'a str, &'a [Layer]);
+
 /// A machine with something to get at.
 pub(crate) struct Surroundings {
     pub(crate) directory: tempfile::TempDir,
+    _left: tempfile::NamedTempFile,
     bystander: Child,
     _path_socket: UnixListener,
     _abstract_socket: rustix::fd::OwnedFd,
@@ -58,6 +64,7 @@ impl Surroundings {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
             directory,
+            _left: tempfile::Builder::new().prefix("left-by-another").tempfile().unwrap(),
             bystander,
             _path_socket: path_socket,
             _abstract_socket: abstract_socket,
@@ -67,18 +74,21 @@ impl Surroundings {
 
     /// Returns what an attempt begins with, and knows of them.
     pub(crate) fn known(&self) -> String {
+        let namespaces = ["cgroup", "ipc", "net", "pid", "uts"];
+        let namespaces = namespaces.map(|kind| {
+            let path = format!("/proc/self/ns/{kind}");
+            (kind, fs::read_link(path).unwrap().to_string_lossy().into_owned())
+        });
         format!(
-            "{BEGIN}SECRET = {:?}\nIPC = {:?}\nNET = {:?}\nBYSTANDER = {}\nPORT = {}\n",
+            "{BEGIN}SECRET = {:?}\nMACHINES = dict({namespaces:?})\nBYSTANDER = {}\nPORT = {}\n",
             self.directory.path(),
-            fs::read_link("/proc/self/ns/ipc").unwrap(),
-            fs::read_link("/proc/self/ns/net").unwrap(),
             self.bystander.id(),
             self.tcp.local_addr().unwrap().port(),
         )
     }
 
-    /// Carries out `attempt`, and returns what it said.
-    fn tried(&self, attempt: &str, policy: Option<SandboxPolicy>) -> String {
+    /// Carries out `attempt` where there is all, or `only` one layer, and returns what it said.
+    fn tried(&self, attempt: &str, policy: Option<SandboxPolicy>, only: Option<Layer>) -> String {
         let script = format!(
             "{}try:\n{}\nexcept BaseException as error:\n    print('refused:', repr(error))\n",
             self.known(),
@@ -92,7 +102,10 @@ impl Surroundings {
         run.launch.sandbox = policy;
         run.launch.timeout_seconds = Some(15.0);
         run.launch.grace_seconds = 0.0;
-        let (run, record) = run.carried_out();
+        let (run, record) = match only {
+            None => run.carried_out(),
+            Some(layer) => carried_out_with_only(layer, run),
+        };
         assert_ne!(record.reason, ExitReason::SandboxFailed, "{}", record.message);
         format!(
             "{}{}",
@@ -101,17 +114,20 @@ impl Surroundings {
         )
     }
 
-    /// Makes each attempt outside and inside, and lists those that were no attempts, or escaped.
-    fn check(&self, network: Network, attempts: &[(&str, &str)]) {
-        let mut wrong = String::new();
-        for (name, attempt) in attempts {
-            let outside = self.tried(attempt, None);
-            let inside = self.tried(attempt, Some(SandboxPolicy { network, ..policy() }));
-            if !outside.contains("ESCAPED") || inside.contains("ESCAPED") {
-                wrong += &format!("{name}\n  outside: {outside}\n  inside: {inside}\n");
+    /// Makes each attempt outside, inside and behind each layer that stops it alone. None is one that
+    /// fails outside already.
+    fn check(&self, network: Network, attempts: &[Attempt<'_>]) {
+        let can_hide = can_hide();
+        for (name, attempt, layers) in attempts {
+            let policy = SandboxPolicy { network, ..policy() };
+            let outside = self.tried(attempt, None, None);
+            assert!(outside.contains("ESCAPED"), "{name}, outside: {outside}");
+            let alone = layers.iter().filter(|_| can_hide).map(|layer| Some(*layer));
+            for only in alone.chain([None]) {
+                let inside = self.tried(attempt, Some(policy.clone()), only);
+                assert!(!inside.contains("ESCAPED"), "{name}, inside, only {only:?}: {inside}");
             }
         }
-        assert!(wrong.is_empty(), "{wrong}");
     }
 }
 
@@ -125,63 +141,68 @@ impl Drop for Surroundings {
 #[test]
 fn files_of_others_are_not_there() {
     Surroundings::new().check(Network::Full, &[
-        ("a file of another", "print('ESCAPED', open(SECRET + '/key').read())"),
-        ("write next to it", "open(SECRET + '/new', 'w').write('x'); print('ESCAPED')"),
-        ("list the homes", "print('ESCAPED' if len(os.listdir('/root')) > 1 else 'nothing but the way to a Python')" ),
-        ("the passwords", "print('ESCAPED', len(open('/etc/shadow').read()))"),
-        ("the run's own records", "print('ESCAPED', len(open('../launch.json').read()))"),
-        ("write its end", "open('../exit.json.new', 'w'); print('ESCAPED' if os.path.exists('../launch.json') else 'elsewhere')"),
-        ("write its log", "open('../user_logs/std_log.txt', 'a'); print('ESCAPED')"),
-        ("write to the system", "path = '/usr/lib/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')"),
-        ("write to the settings", "path = '/etc/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')"),
-        ("write to the root", "path = '/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')"),
-        ("the engine's directory", "os.stat('/run/docker.sock') if os.path.exists('/run/docker.sock') else os.stat('/var/lib/dpkg'); print('ESCAPED')"),
-        ("a device of the machine", "import glob; print('ESCAPED' if os.path.exists('/dev/mem') or os.path.exists('/dev/kmsg') or glob.glob('/dev/vd*') else 'none')"),
-        ("the kernel's settings", "os.listdir('/sys/kernel')[0]; print('ESCAPED')"),
-        ("the machine's cgroups", "print('ESCAPED' if os.listdir('/sys/fs') else 'none')"),
-        ("a file by another's root", "print('ESCAPED', os.listdir(f'/proc/{BYSTANDER}/root'))"),
-        ("a link out", "os.symlink(SECRET + '/key', 'link'); print('ESCAPED', open('link').read())"),
-        ("a hard link out", "os.link(SECRET + '/key', SECRET + '/hard'); print('ESCAPED')"),
-        ("what others left in /tmp", "print('ESCAPED' if len(os.listdir('/var/tmp')) > 0 else 'none')"),
+        ("a file of another", "print('ESCAPED', open(SECRET + '/key').read())", &[Rooms, Fence]),
+        ("write next to it", "open(SECRET + '/new', 'w').write('x'); print('ESCAPED')", &[Rooms, Fence]),
+        ("list the homes", "print('ESCAPED' if len(os.listdir('/root')) > 1 else 'nothing but the way to a Python')", &[Rooms, Fence]),
+        ("the passwords", "print('ESCAPED', len(open('/etc/shadow').read()))", &[Rooms, Fence]),
+        ("the run's own records", "print('ESCAPED', len(open('../launch.json').read()))", &[Rooms, Fence]),
+        ("write its end", "open('../exit.json.new', 'w'); print('ESCAPED' if os.path.exists('../launch.json') else 'elsewhere')", &[Rooms]),
+        ("write its log", "open('../user_logs/std_log.txt', 'a'); print('ESCAPED')", &[Rooms, Fence]),
+        ("write to the system", "path = '/usr/lib/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')", &[Rooms, Fence]),
+        ("write to the settings", "path = '/etc/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')", &[Rooms, Fence]),
+        ("write to the root", "path = '/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')", &[Rooms, Fence]),
+        ("the engine's directory", "os.stat('/run/docker.sock') if os.path.exists('/run/docker.sock') else os.stat('/var/lib/dpkg'); print('ESCAPED')", &[Rooms]),
+        ("a device of the machine", "import glob; print('ESCAPED' if os.path.exists('/dev/mem') or os.path.exists('/dev/kmsg') or glob.glob('/dev/vd*') else 'none')", &[Rooms]),
+        ("the kernel's settings", "os.listdir('/sys/kernel')[0]; print('ESCAPED')", &[Rooms]),
+        ("the machine's cgroups", "print('ESCAPED' if os.listdir('/sys/fs') else 'none')", &[Rooms]),
+        ("a file by another's root", "print('ESCAPED', os.listdir(f'/proc/{BYSTANDER}/root'))", &[Rooms, Fence]),
+        ("a link out", "os.symlink(SECRET + '/key', 'link'); print('ESCAPED', open('link').read())", &[Rooms, Fence]),
+        ("a hard link out", "os.link(SECRET + '/key', SECRET + '/hard'); print('ESCAPED')", &[Rooms, Fence]),
+        ("what others left in /tmp", "print('ESCAPED' if any(name.startswith('left-by-another') for name in os.listdir('/tmp')) else 'none')", &[Rooms, Fence]),
+        ("what others left in /var/tmp", "print('ESCAPED' if len(os.listdir('/var/tmp')) > 0 else 'none')", &[Rooms, Fence]),
+        ("what the system keeps in /run", "print('ESCAPED' if os.listdir('/run') else 'none')", &[Rooms, Fence]),
+        ("write where nothing is", "path = '/run/written-by-a-test'; open(path, 'w'); os.unlink(path); print('ESCAPED')", &[Rooms, Fence]),
+        ("the machine's firmware", "print('ESCAPED' if os.listdir('/sys/firmware') else 'none')", &[Rooms]),
     ]);
 }
 
 #[test]
 fn processes_of_others_are_not_there() {
     Surroundings::new().check(Network::Full, &[
-        ("see", "os.stat(f'/proc/{BYSTANDER}'); print('ESCAPED')"),
-        ("signal", "os.kill(BYSTANDER, 0); print('ESCAPED')"),
-        ("its environment", "print('ESCAPED' if b'hunter2' in open(f'/proc/{BYSTANDER}/environ', 'rb').read() else '')"),
-        ("the number of processes", "print('ESCAPED' if len([p for p in os.listdir('/proc') if p.isdigit()]) > 4 else 'few')"),
-        ("a descriptor by number", "call(434, BYSTANDER, 0); print('ESCAPED')"),
-        ("its priority", "os.setpriority(os.PRIO_PROCESS, BYSTANDER, 19); print('ESCAPED')"),
-        ("its limits", "import resource; resource.prlimit(BYSTANDER, resource.RLIMIT_CORE); print('ESCAPED')"),
-        ("its memory", "open(f'/proc/{BYSTANDER}/mem', 'rb').close(); print('ESCAPED')"),
-        ("trace a child", "pid = os.fork()\nif pid == 0: signal.pause()\ntry: call(101, 16, pid, 0, 0); os.waitpid(pid, 0); print('ESCAPED')\nfinally: os.kill(pid, 9)"),
-        ("its parent's memory", "open(f'/proc/{os.getppid()}/mem', 'rb').close(); print('ESCAPED')"),
-        ("its parent's descriptors", "print('ESCAPED', os.listdir(f'/proc/{os.getppid()}/fd')[0] and os.readlink(f'/proc/{os.getppid()}/fd/0'))"),
-        ("its parent's descriptor by number", "call(438, call(434, os.getppid(), 0), 1, 0); print('ESCAPED')"),
-        ("leave memory to others", "open('/proc/self/oom_score_adj', 'w').write('-500'); print('ESCAPED')"),
-        ("queues and memory of System V", "print('ESCAPED' if os.readlink('/proc/self/ns/ipc') == IPC else 'own')"),
+        ("see", "os.stat(f'/proc/{BYSTANDER}'); print('ESCAPED')", &[Rooms]),
+        ("signal", "os.kill(BYSTANDER, 0); print('ESCAPED')", &[Rooms, Fence]),
+        ("its environment", "print('ESCAPED' if b'hunter2' in open(f'/proc/{BYSTANDER}/environ', 'rb').read() else '')", &[Rooms, Fence]),
+        ("the number of processes", "print('ESCAPED' if len([p for p in os.listdir('/proc') if p.isdigit()]) > 4 else 'few')", &[Rooms]),
+        ("a descriptor by number", "call(434, BYSTANDER, 0); print('ESCAPED')", &[Rooms]),
+        ("its priority", "os.setpriority(os.PRIO_PROCESS, BYSTANDER, 19); print('ESCAPED')", &[Rooms]),
+        ("its limits", "import resource; resource.prlimit(BYSTANDER, resource.RLIMIT_CORE); print('ESCAPED')", &[Rooms]),
+        ("its memory", "open(f'/proc/{BYSTANDER}/mem', 'rb').close(); print('ESCAPED')", &[Rooms, Fence]),
+        ("trace a child", "pid = os.fork()\nif pid == 0: signal.pause()\ntry: call(101, 16, pid, 0, 0); os.waitpid(pid, 0); print('ESCAPED')\nfinally: os.kill(pid, 9)", &[]),
+        ("its parent's memory", "open(f'/proc/{os.getppid()}/mem', 'rb').close(); print('ESCAPED')", &[Rooms, Fence, Stage]),
+        ("its parent's descriptors", "print('ESCAPED', os.listdir(f'/proc/{os.getppid()}/fd')[0] and os.readlink(f'/proc/{os.getppid()}/fd/0'))", &[Rooms, Fence, Stage]),
+        ("its parent's descriptor by number", "call(438, call(434, os.getppid(), 0), 1, 0); print('ESCAPED')", &[Rooms, Fence, Stage]),
+        ("leave memory to others", "open('/proc/self/oom_score_adj', 'w').write('-500'); print('ESCAPED')", &[Fence]),
+        ("write to its own /proc", "open('/proc/self/oom_score_adj', 'w').write('500'); print('ESCAPED')", &[Fence]),
+        ("namespaces of the machine", "shared = [kind for kind in ('cgroup', 'ipc', 'pid', 'uts') if os.readlink(f'/proc/self/ns/{kind}') == MACHINES[kind]]; print('ESCAPED' if shared else 'own', shared)", &[Rooms]),
     ]);
 }
 
 #[test]
 fn nobody_becomes_more_than_they_are() {
     Surroundings::new().check(Network::Full, &[
-        ("capabilities", "text = open('/proc/self/status').read(); print('ESCAPED' if any(int(line.split()[1], 16) for line in text.splitlines() if line.startswith('Cap')) else text)"),
-        ("new privileges", "print('ESCAPED' if 'NoNewPrivs:\\t0' in open('/proc/self/status').read() else 'none')"),
-        ("mount", "call(165, b'none', b'/mnt', b'tmpfs', 0, 0); call(166, b'/mnt', 0); print('ESCAPED')"),
-        ("a new mount tree", "call(428, -100, b'/', 1); print('ESCAPED')"),
-        ("a namespace of mounts", "call(272, 0x20000); print('ESCAPED')"),
-        ("a namespace of users", "pid = os.fork()\nif pid == 0:\n    os._exit(0 if libc.unshare(0x10000000) == 0 else 1)\nprint('ESCAPED' if os.waitpid(pid, 0)[1] == 0 else 'refused')"),
-        ("a namespace by clone", "pid = libc.syscall(56, 0x20000 | 17, 0, 0, 0, 0)\nif pid == 0: os._exit(0)\nprint('ESCAPED' if pid > 0 else 'refused')"),
-        ("another root", "os.chroot('/usr'); print('ESCAPED')"),
-        ("another user", "os.setgroups([1]); os.setuid(65534); print('ESCAPED')"),
-        ("a device", "os.mknod('device', 0o600 | 0o20000, os.makedev(1, 3)); print('ESCAPED')"),
-        ("the host's name", "socket.sethostname(socket.gethostname()); print('ESCAPED')"),
-        ("a higher priority", "os.setpriority(os.PRIO_PROCESS, 0, -5); print('ESCAPED')"),
-        ("a file by its handle", "handle = ctypes.create_string_buffer(struct.pack('Ii', 128, 0) + bytes(128)); mount = ctypes.c_int()\ncall(303, -100, b'/usr', handle, ctypes.byref(mount), 0)\nroot = os.open('/usr', 0); call(304, root, handle, 0); print('ESCAPED')"),
+        ("capabilities", "text = open('/proc/self/status').read(); print('ESCAPED' if any(int(line.split()[1], 16) for line in text.splitlines() if line.startswith('Cap')) else text)", &[Rooms, Fence, Stage]),
+        ("new privileges", "print('ESCAPED' if 'NoNewPrivs:\\t0' in open('/proc/self/status').read() else 'none')", &[Rooms, Fence, Stage]),
+        ("mount", "call(165, b'none', b'/mnt', b'tmpfs', 0, 0); call(166, b'/mnt', 0); print('ESCAPED')", &[Stage]),
+        ("a new mount tree", "call(428, -100, b'/', 1); print('ESCAPED')", &[Stage]),
+        ("a namespace of mounts", "call(272, 0x20000); print('ESCAPED')", &[Stage]),
+        ("a namespace of users", "pid = os.fork()\nif pid == 0:\n    os._exit(0 if libc.unshare(0x10000000) == 0 else 1)\nprint('ESCAPED' if os.waitpid(pid, 0)[1] == 0 else 'refused')", &[]),
+        ("a namespace by clone", "pid = libc.syscall(56, 0x20000 | 17, 0, 0, 0, 0)\nif pid == 0: os._exit(0)\nprint('ESCAPED' if pid > 0 else 'refused')", &[]),
+        ("another root", "os.chroot('/usr'); print('ESCAPED')", &[Stage]),
+        ("another user", "os.setgroups([1]); os.setuid(65534); print('ESCAPED')", &[Stage]),
+        ("a device", "os.mknod('device', 0o600 | 0o20000, os.makedev(1, 3)); print('ESCAPED')", &[Stage]),
+        ("the host's name", "socket.sethostname(socket.gethostname()); print('ESCAPED')", &[Stage]),
+        ("a higher priority", "os.setpriority(os.PRIO_PROCESS, 0, -5); print('ESCAPED')", &[Stage]),
+        ("a file by its handle", "handle = ctypes.create_string_buffer(struct.pack('Ii', 128, 0) + bytes(128)); mount = ctypes.c_int()\ncall(303, -100, b'/usr', handle, ctypes.byref(mount), 0)\nroot = os.open('/usr', 0); call(304, root, handle, 0); print('ESCAPED')", &[Stage]),
     ]);
 }
 
@@ -191,17 +212,31 @@ fn sockets_of_others_are_out_of_reach() {
     around.check(
         Network::Full,
         &[
-            ("by path", "reach(socket.SOCK_STREAM, SECRET + '/socket'); print('ESCAPED')"),
-            ("abstract", "reach(socket.SOCK_STREAM, '\\0' + SECRET); print('ESCAPED')"),
-            ("raw", "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('ESCAPED')"),
+            (
+                "by path",
+                "reach(socket.SOCK_STREAM, SECRET + '/socket'); print('ESCAPED')",
+                &[Rooms],
+            ),
+            ("abstract", "reach(socket.SOCK_STREAM, '\\0' + SECRET); print('ESCAPED')", &[Fence]),
+            (
+                "raw",
+                "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('ESCAPED')",
+                &[Stage],
+            ),
             (
                 "raw, of the new kind",
                 "socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58); print('ESCAPED')",
+                &[Stage],
             ),
-            ("packets", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW); print('ESCAPED')"),
+            (
+                "packets",
+                "socket.socket(socket.AF_PACKET, socket.SOCK_RAW); print('ESCAPED')",
+                &[Stage],
+            ),
             (
                 "of the kernel's other parts",
                 "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15); print('ESCAPED')",
+                &[],
             ),
         ],
     );
@@ -215,22 +250,22 @@ fn sockets_of_others_are_out_of_reach() {
                      flags = fcntl.ioctl(any, 0x8913, struct.pack('16sh14x', b'lo', 0))\n\
                      fcntl.ioctl(any, 0x8914, flags); print('ESCAPED')";
         around.check(Network::Full, &[
-            ("loopback of the machine, with a network", "reach(socket.SOCK_STREAM, ('127.0.0.1', PORT), socket.AF_INET); print('ESCAPED')"),
-            ("the metadata of a cloud", ways),
-            ("change an interface", flags),
-            ("the machine's network", "print('ESCAPED' if os.readlink('/proc/self/ns/net') == NET else 'own')"),
-            ("the machine's interfaces by name", "print('ESCAPED' if os.listdir('/sys/class/net') else 'none')"),
+            ("loopback of the machine, with a network", "reach(socket.SOCK_STREAM, ('127.0.0.1', PORT), socket.AF_INET); print('ESCAPED')", &[]),
+            ("the metadata of a cloud", ways, &[]),
+            ("change an interface", flags, &[]),
+            ("the machine's network", "print('ESCAPED' if os.readlink('/proc/self/ns/net') == MACHINES['net'] else 'own')", &[]),
+            ("the machine's interfaces by name", "print('ESCAPED' if os.listdir('/sys/class/net') else 'none')", &[]),
         ]);
     }
     around.check(Network::None, &[
-        ("loopback of the machine", "reach(socket.SOCK_STREAM, ('127.0.0.1', PORT), socket.AF_INET); print('ESCAPED')"),
-        ("abstract, without a network", "reach(socket.SOCK_STREAM, '\\0' + SECRET); print('ESCAPED')"),
-        ("a route to the metadata", "routes = open('/proc/net/route').read().splitlines()[1:]; print('ESCAPED' if routes else 'no route')"),
-        ("interfaces", "print('ESCAPED' if len(socket.if_nameindex()) > 1 else 'loopback only')"),
-        ("interfaces by name", "print('ESCAPED' if os.listdir('/sys/class/net') else 'none')"),
+        ("loopback of the machine", "reach(socket.SOCK_STREAM, ('127.0.0.1', PORT), socket.AF_INET); print('ESCAPED')", &[Rooms]),
+        ("abstract, without a network", "reach(socket.SOCK_STREAM, '\\0' + SECRET); print('ESCAPED')", &[Rooms]),
+        ("a route to the metadata", "routes = open('/proc/net/route').read().splitlines()[1:]; print('ESCAPED' if routes else 'no route')", &[Rooms]),
+        ("interfaces", "print('ESCAPED' if len(socket.if_nameindex()) > 1 else 'loopback only')", &[Rooms]),
+        ("interfaces by name", "print('ESCAPED' if os.listdir('/sys/class/net') else 'none')", &[Rooms]),
     ]);
     around.check(Network::Loopback, &[
-        ("a way out of the loopback", "routes = open('/proc/net/route').read().splitlines()[1:]; print('ESCAPED' if routes else 'no route')"),
+        ("a way out of the loopback", "routes = open('/proc/net/route').read().splitlines()[1:]; print('ESCAPED' if routes else 'no route')", &[Rooms]),
     ]);
 }
 
@@ -265,7 +300,8 @@ fn the_kernel_is_asked_for_little() {
         ("typing into a terminal", "import fcntl, termios\nprimary, terminal = os.openpty(); pid = os.fork()\nif pid == 0:\n    os.setsid(); fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)\n    try: fcntl.ioctl(terminal, termios.TIOCSTI, b'x'); os._exit(0)\n    except OSError as error: os._exit(0 if error.errno == 5 else 1)\nprint('ESCAPED' if os.waitpid(pid, 0)[1] == 0 else 'refused')".to_owned()),
         ("numbers of another kind", "pid = os.fork()\nif pid == 0: libc.syscall(0x40000000 + 39); os._exit(0)\nprint('ESCAPED' if os.waitpid(pid, 0)[1] == 0 else 'killed')".to_owned()),
     ];
-    let attempts: Vec<_> = attempts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let attempts: Vec<Attempt<'_>> =
+        attempts.iter().map(|(name, text)| (*name, text.as_str(), &[][..])).collect();
     Surroundings::new().check(Network::Full, &attempts);
 }
 

@@ -3,8 +3,11 @@
 //! What is sent goes to networks that these tests make; it takes root to make them.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use runner::exit_record::{ExitReason, ExitRecord};
@@ -180,10 +183,33 @@ fn where_pasta_is_missing_or_fails_the_network_is_the_machines_and_it_is_said() 
     }
 }
 
+#[test]
+fn nobody_connects_to_a_run_from_outside() {
+    if !can_connect() {
+        return;
+    }
+    // pasta looks once a second for ports that it could pass on.
+    const LOOKS: Duration = Duration::from_millis(2500);
+    let script = "import socket, time\nlistener = socket.create_server(('0.0.0.0', 0))\n\
+        print(listener.getsockname()[1], flush=True)\ntime.sleep(1000)";
+    let run = sandboxed(script);
+    run.start();
+    run.wait_for_output("\n");
+    let port: u16 = run.text().trim().parse().unwrap();
+
+    let begun = Instant::now();
+    while begun.elapsed() < LOOKS {
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        thread::sleep(LOOKS / 50);
+    }
+    run.cancel(true);
+    run.end();
+}
+
 /// A process, and what tells it from the next one with its number.
-struct Process {
-    pid: i32,
-    parent: i32,
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
     start_time: String,
 }
 
@@ -196,29 +222,38 @@ impl Process {
         (fields[0] != "Z").then(|| Self { pid, parent: fields[1].parse().unwrap(), start_time })
     }
 
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        let found = fs::read_to_string(format!("/proc/{}/comm", self.pid));
+        found.is_ok_and(|found| found.starts_with(name))
+    }
+
     fn is_gone(&self) -> bool {
         Self::read(self.pid).is_none_or(|now| now.start_time != self.start_time)
     }
 }
 
-/// Lists pasta's processes below the supervisor of `run`.
-fn pastas(run: &TestRun) -> Vec<Process> {
+/// Lists the processes below `root`.
+pub(crate) fn descendants(root: i32) -> Vec<Process> {
     let names = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
     let mut all: Vec<Process> =
         names.filter_map(|name| Process::read(name.to_str()?.parse().ok()?)).collect();
-    let mut parents = vec![run.supervisor().supervisor.pid];
+    let mut parents = vec![root];
     let mut found = Vec::new();
     while let Some(parent) = parents.pop() {
         let (children, others): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|process| process.parent == parent);
         all = others;
         parents.extend(children.iter().map(|child| child.pid));
-        found.extend(children.into_iter().filter(|child| {
-            let name = fs::read_to_string(format!("/proc/{}/comm", child.pid));
-            name.is_ok_and(|name| name.starts_with("pas"))
-        }));
+        found.extend(children);
     }
     found
+}
+
+/// Lists pasta's processes below the supervisor of `run`.
+fn pastas(run: &TestRun) -> Vec<Process> {
+    let mut below = descendants(run.supervisor().supervisor.pid);
+    below.retain(|process| process.is_called("pas"));
+    below
 }
 
 #[test]

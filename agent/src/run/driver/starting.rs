@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use super::following::Started;
 use super::preparing::Admitted;
 use super::{Context, Stopped};
+use crate::peer::Peer;
 use crate::run::launching::{self, Contained, NoContainer};
 use crate::run::status::RunEvent;
 use crate::run::workplace;
@@ -75,9 +76,9 @@ impl Prepared {
                 }
             };
             warnings.extend(contained.iter().flat_map(|it| it.plan.notes.clone()));
-            let agent = &context.agent;
+            let peer = submitter(&context).await;
             let launch = launching::launch(
-                (&context.row, &agent.sandbox),
+                (&context.row, peer, &context.agent.sandbox),
                 &place,
                 &environment,
                 contained,
@@ -92,7 +93,7 @@ impl Prepared {
             context.row.environment = Some(environment.clone());
             let facts = Facts { environment: Some(environment), warnings, ..Facts::default() };
             let change = Change::now(RunEvent::LaunchIntended).with(facts);
-            match agent.record(&context.row.id, change).await {
+            match context.agent.record(&context.row.id, change).await {
                 Ok(_) => {}
                 Err(StoreError::Denied(_)) => return Err(Stopped::cancelled(context)),
                 Err(error) => return Err(error.into()),
@@ -140,6 +141,13 @@ impl Prepared {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Returns who handed the run in, as of now.
+async fn submitter(context: &Context) -> Peer {
+    let (agent, uid) = (Arc::clone(&context.agent), context.row.uid);
+    let owner = rustix::process::geteuid().as_raw();
+    task::blocking(move || Peer::of(uid, owner, &agent.users.admin_group)).await
 }
 
 /// What a run finds where it is carried out.

@@ -24,7 +24,7 @@ fn facts() -> HostFacts {
 
 fn policy(mode: SandboxMode, network: Network, minimum: Tier) -> SandboxPolicy {
     let mounts = vec!["/data".parse().unwrap(), "/out:/in/out:rw".parse().unwrap()];
-    SandboxPolicy { mode, network, mounts, minimum, shm_bytes: None }
+    SandboxPolicy { mode, network, mounts, minimum, ..SandboxPolicy::default() }
 }
 
 fn places() -> Places {
