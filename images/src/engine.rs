@@ -8,6 +8,7 @@ mod answer;
 mod build;
 mod connection;
 mod container;
+mod dead_end;
 mod docker_context;
 mod error;
 mod facts;
@@ -26,6 +27,7 @@ pub use self::build::{BuildEnd, ImageBuild};
 pub use self::container::{
     Attached, ContainerSpec, ContainerState, CreatedContainer, Mount, OurContainer, ShortRun,
 };
+pub use self::dead_end::DEAD_END;
 pub use self::error::EngineError;
 pub use self::facts::{EngineFacts, EngineLimits};
 pub use self::image::{ImageFacts, RegistryLogin};

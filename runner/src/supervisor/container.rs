@@ -38,6 +38,7 @@ mod end;
 mod engine_bounds;
 mod error;
 mod lost;
+mod metadata;
 mod owner;
 mod pipes;
 mod prelude;

@@ -73,6 +73,11 @@ pub enum Event {
         /// How, as it says.
         message: String,
     },
+    /// The container reaches the addresses at which clouds give a machine its credentials.
+    MetadataInReach {
+        /// Why it is not kept from them.
+        why: String,
+    },
     /// Limits that the run was to have do not hold: the engine can set none.
     LimitsLost {
         /// On what.
@@ -176,6 +181,10 @@ impl Event {
             Self::ContainerWarning { message } => {
                 Some(format!("the container engine says: {message}"))
             }
+            Self::MetadataInReach { why } => Some(format!(
+                "the container can reach 169.254.169.254, where clouds give a machine its \
+                 credentials: {why}; `--network none` keeps it from all"
+            )),
             Self::LimitsLost { limits } => Some(format!(
                 "the container has no limit on {}: its engine can set none (`trainyard doctor` \
                  says why)",
@@ -318,6 +327,7 @@ mod tests {
         let warnings: Vec<_> = [
             Event::NoShell { message: "/bin/sh is not there".to_owned() },
             Event::ContainerWarning { message: message() },
+            Event::MetadataInReach { why: message() },
             Event::EngineAway { error: message() },
             Event::CgroupLimitsLost { limits: vec!["memory".to_owned(), "processes".to_owned()] },
         ]

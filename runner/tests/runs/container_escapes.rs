@@ -356,15 +356,24 @@ fn the_machines_own_network_is_out_of_reach() {
     }
 }
 
-/// What the README says is not promised: it is found out by looking up the way, nothing is sent.
 #[test]
-fn the_metadata_of_a_cloud_is_within_reach_of_a_container_with_a_network() {
-    let way = "import socket\n\
-        socket.socket(type=socket.SOCK_DGRAM).connect(('169.254.169.254', 9)); print('reached')";
-    let Some(mut run) = ContainerRun::of(way) else { return };
-    run.container().network = "bridge".to_owned();
+fn the_metadata_of_a_cloud_is_out_of_reach_and_everything_else_is_not() {
+    let Some(mut ours) = ContainerRun::of("") else { return };
+    ours.container().network = "bridge".to_owned();
+    // Whoever connects without a stream sends nothing: it is asked for the way only.
+    let way = "way = socket.socket(type=socket.SOCK_DGRAM); way.connect((ADDRESS, 9))\n\
+               begin = way.getsockname()[0]; is_link = begin.startswith('169.254.')\n";
+    let credentials =
+        ["169.254.169.254", "169.254.170.2"].map(|address| format!("ADDRESS = '{address}'\n{way}"));
+    let attempts = credentials
+        .map(|way| way + "print('a link without others' if is_link else 'ESCAPED', begin)");
+    let attempts = attempts.each_ref().map(|attempt| ("credentials", attempt.as_str()));
+    check(&Surroundings::new(), &[], ours, &attempts);
 
-    assert_eq!(run.carried_out().0.text(), "reached\n");
+    let elsewhere = format!("import socket\nADDRESS = '192.0.2.1'\n{way}print(is_link)");
+    let Some(mut ours) = ContainerRun::of(&elsewhere) else { return };
+    ours.container().network = "bridge".to_owned();
+    assert_eq!(ours.carried_out().0.text(), "False\n");
 }
 
 #[test]

@@ -14,20 +14,26 @@ pub(crate) const STAND_IN: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 /// Returns the `resolv.conf` for a sandbox where the machine's, `text`, would not do.
 #[must_use]
 pub(crate) fn own(text: &str) -> Option<String> {
-    let address = |line: &str| -> Option<IpAddr> {
-        let mut words = line.split_whitespace();
-        words.next().filter(|key| *key == "nameserver")?;
-        let value = words.next()?;
-        // An address of a link may name it: fe80::1%eth0.
-        value.split('%').next()?.parse().ok()
-    };
     let out_of_reach = |address: IpAddr| address.is_loopback() || CLOSED.contains(&address);
-    if !text.lines().filter_map(address).any(out_of_reach) {
+    if !addresses(text).any(out_of_reach) {
         return None;
     }
     let rest = text.lines().filter(|line| address(line).is_none() && !line.starts_with('#'));
     let rest: String = rest.map(|line| format!("{line}\n")).collect();
     Some(format!("nameserver {STAND_IN}\n{rest}"))
+}
+
+/// Returns the addresses that a `resolv.conf` names.
+pub(crate) fn addresses(text: &str) -> impl Iterator<Item = IpAddr> {
+    text.lines().filter_map(address)
+}
+
+fn address(line: &str) -> Option<IpAddr> {
+    let mut words = line.split_whitespace();
+    words.next().filter(|key| *key == "nameserver")?;
+    let value = words.next()?;
+    // An address of a link may name it: fe80::1%eth0.
+    value.split('%').next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::secret_files::SecretFiles;
 use super::signals::Signals;
 use super::specification::{run_mounts, specification};
 use super::watch::{self, News};
-use super::{ContainerError, Output, RunningContainer, attached, engine_bounds};
+use super::{ContainerError, Output, RunningContainer, attached, engine_bounds, metadata};
 use crate::container::{ContainerLaunch, ContainerRefused, mounts};
 use crate::launch::Launch;
 use crate::run_directory::RunDirectory;
@@ -175,6 +175,9 @@ fn created(
     events.say(Event::ContainerCreated { name, id: id.clone(), image });
     for message in warnings {
         events.say(Event::ContainerWarning { message });
+    }
+    if let Some(in_reach) = metadata::keep_from(engine, &id, specification) {
+        events.say(in_reach);
     }
     Ok(id)
 }
