@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use snapshots::path_error::{IoContext as _, PathError};
 
 use super::network::resolver;
-use super::prefixes::prefixes;
+use super::prefixes::{PARTS, prefixes};
 use crate::run_directory::RunDirectory;
 
 /// Programs and libraries of the system: for everybody to read, and without secrets.
@@ -56,9 +56,6 @@ pub(super) const RESOLVER: &str = "/etc/resolv.conf";
 /// What a GPU of NVIDIA's is made of, besides `/dev/nvidia0` and so on; then AMD's.
 const GPUS: &[&str] =
     &["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps", "kfd", "dri"];
-
-/// What of a directory that holds more than programs a Python in it needs.
-const PARTS: &[&str] = &["bin", "lib", "lib64", "include"];
 
 /// What is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

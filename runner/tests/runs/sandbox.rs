@@ -372,3 +372,23 @@ fn who_is_killed_in_a_refused_call_ends_as_others_do() {
     let record = run.end();
     assert_eq!((record.reason, record.signal), (ExitReason::Cancelled, Some(9)));
 }
+
+#[test]
+fn what_variables_call_an_environment_is_not_shown_for_that() {
+    let secret = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::write(secret.path().join("key"), "hunter2").unwrap();
+    let name = secret.path().display().to_string();
+    let script = format!("import os\nprint(os.path.exists('{name}/key'))");
+    let said = |mut run: TestRun| {
+        for (key, value) in [("VIRTUAL_ENV", &name), ("CONDA_PREFIX", &name)] {
+            run.launch.environment.insert(key.to_owned(), value.clone());
+        }
+        run.launch.environment.insert("PATH".to_owned(), format!("{name}:/usr/bin:/bin"));
+        run.carried_out().0.text()
+    };
+
+    assert_eq!(
+        (said(TestRun::of(&script)), said(sandboxed(&script))),
+        ("True\n".into(), "False\n".into())
+    );
+}
