@@ -337,6 +337,7 @@ mod tests {
         insta::assert_snapshot!(warnings.join("\n"), @r#"
         the image has no shell (/bin/sh is not there): its engine passed the output on, and secrets were files only
         the container engine says: no swap limit
+        the container can reach 169.254.169.254, where clouds give a machine its credentials: no swap limit; `--network none` keeps it from all
         the script has no limit on memory, processes: no cgroup can be had that has one (`trainyard doctor` says why)
         "#);
     }
