@@ -93,8 +93,8 @@ fn a_program_that_does_not_start_says_why() {
 
 #[test]
 fn a_cancelled_run_has_its_grace() {
-    let script = "import signal, sys, time\n\
-        def end(*_): print('saving', flush=True); sys.exit(0)\n\
+    let script = "import os, signal, sys, time\n\
+        def end(*_): os.write(1, b'saving\\n'); sys.exit(0)\n\
         signal.signal(signal.SIGTERM, end)\n\
         print('ready', flush=True)\ntime.sleep(1000)";
     let run = sandboxed(script);
@@ -110,8 +110,8 @@ fn a_cancelled_run_has_its_grace() {
 
 #[test]
 fn a_child_that_saves_its_work_has_the_grace_of_its_shell() {
-    let child = "import signal, sys, time\n\
-        def end(*_): time.sleep(0.3); print('saved', flush=True); sys.exit(0)\n\
+    let child = "import os, signal, sys, time\n\
+        def end(*_): time.sleep(0.3); os.write(1, b'saved\\n'); sys.exit(0)\n\
         signal.signal(signal.SIGTERM, end)\n\
         print('ready', flush=True)\ntime.sleep(1000)";
     let mut run = sandboxed(child);
