@@ -39,8 +39,8 @@ def one(layer, file, old, new="", first="sandbox_escapes", **more):
     return Mutation(layer, ((file, old, new),), first, **more)
 
 
-def group(layer, text, file=CALLS):
-    return one("system calls: " + layer, file, text, "", FILTER)
+def group(layer, text, file=CALLS, **more):
+    return one("system calls: " + layer, file, text, "", FILTER, **more)
 
 
 MUTATIONS = [
@@ -308,6 +308,7 @@ MUTATIONS = [
         "ports",
         '    "belongs to the machine":\n'
         '        iopl SYS_iopl, ioperm SYS_ioperm, kexec_file_load SYS_kexec_file_load;\n',
+        stays="kernels without these calls answer as if they were refused",
     ),
     group(
         "old ones",
