@@ -49,11 +49,11 @@ impl ContainerLaunch {
         if self.privileged {
             return "all of the machine: --privileged".to_owned();
         }
-        let mut text = "the engine's usual capabilities".to_owned();
+        let mut text = "the engine's filter of system calls, no capabilities".to_owned();
         if !self.capabilities.is_empty() {
-            text += &format!(" and {}", self.capabilities.join(", "));
+            text += &format!(" but {}", self.capabilities.join(", "));
         }
-        text += ", its filter of system calls, and none to be gained";
+        text += ", and none to be gained";
         if !self.security_options.is_empty() {
             text += &format!("; but {}", self.security_options.join(", "));
         }
@@ -73,6 +73,11 @@ impl ContainerLaunch {
         match self.network.as_str() {
             "none" => "a loopback of its own, and nothing else".to_owned(),
             "host" => "the machine's own".to_owned(),
+            "bridge" => {
+                "the engine's network bridge, without the addresses of links, where clouds \
+                         give credentials"
+                    .to_owned()
+            }
             network => format!("the engine's network {network}"),
         }
     }

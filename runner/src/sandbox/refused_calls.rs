@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use seccompiler::BpfProgramRef;
 
 use super::system_calls;
@@ -85,6 +86,7 @@ impl Listener {
                 }
                 Ok(Next::Gone) => {}
                 Ok(Next::Nothing) => return,
+                // What cannot be heard of any more is refused all the same, as after MOST.
                 Ok(Next::Over) | Err(_) => self.open = None,
             }
             if self.told == MOST {
@@ -107,7 +109,11 @@ enum Next {
 
 fn next(fd: &OwnedFd) -> io::Result<Next> {
     let mut ready = [PollFd::new(fd, PollFlags::IN)];
-    poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    match poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(Next::Nothing),
+        Err(error) => return Err(error.into()),
+    }
     let found = ready[0].revents();
     if !found.contains(PollFlags::IN) {
         return Ok(if found.is_empty() { Next::Nothing } else { Next::Over });
